@@ -1,0 +1,59 @@
+/*
+ * Messages with descriptors over a SOCK_SEQPACKET Unix socket: one protobuf message a packet.
+ * Used by the component channel and by the control socket. No call here ever blocks unless its
+ * comment says so.
+ */
+#pragma once
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CHANNEL_FD      3     /* a component's end, in its process */
+#define CHANNEL_MSG_MAX 65536 /* bytes of one packet */
+#define CHANNEL_FDS_MAX 64
+
+enum deposit_kind {
+	DEPOSIT_SESSION = 1,   /* control connection, client memory, bell (read end), set 0 bell (write end) */
+	DEPOSIT_WAIT_SET = 2,  /* index = session * CM_SETS + set; one write end */
+	DEPOSIT_CONTROL = 3,   /* control connection that has not attached */
+	DEPOSIT_TAP = 4,       /* a driver's TAP descriptors; index = queue */
+	DEPOSIT_ANSWER = 5,    /* a client's ends of bells whose answer it may not have yet; index as WAIT_SET */
+};
+
+struct channel_msg {
+	size_t len;
+	int nfds;
+	int fds[CHANNEL_FDS_MAX];
+	uint8_t data[CHANNEL_MSG_MAX];
+};
+
+/*
+ * Packs `msg` and sends it with `fds`. MSG_DONTWAIT and MSG_NOSIGNAL.
+ * Returns 0, -EAGAIN when the peer does not read, -EMSGSIZE, -EPIPE ...
+ */
+int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds);
+/* The same, but waits (poll) for room up to `timeout_ms`; -ETIMEDOUT. For components towards their supervisor. */
+int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int nfds, int timeout_ms);
+
+/*
+ * Receives one packet; descriptors get close-on-exec. `flags` may hold MSG_PEEK: then no descriptors
+ * are taken (they are closed). Returns 1, 0 at end of file, -EAGAIN, -EMSGSIZE (packet or descriptors
+ * did not fit; dropped), or another negative errno.
+ */
+int channel_recv(int sock, struct channel_msg *m, int flags);
+/* Closes the descriptors that the message still holds (those not set to -1 by their taker). */
+void channel_close_fds(struct channel_msg *m);
+/* Takes descriptor `i` out of the message, or -1. */
+int channel_take_fd(struct channel_msg *m, int i);
+
+/* A sealed (size fixed), close-on-exec memfd of `size` bytes, mode 0600. Returns it or a negative errno. */
+int memory_create(const char *name, uint64_t size);
+/* Maps `size` bytes shared and leaves them out of core dumps; checks that the file has that size. NULL and errno on failure. */
+void *memory_map(int fd, uint64_t size, int prot);
+
+/* Rings a bell (one byte into a non-blocking pipe); a full pipe has been rung already. */
+void bell_ring(int fd);
+/* Empties a bell's reading end. */
+void bell_drain(int fd);
+/* A bell: p[0] reading, p[1] writing end, both non-blocking and close-on-exec. 0 or negative errno. */
+int bell_create(int p[2]);

@@ -1,0 +1,187 @@
+/*
+ * Client memory: what one client session shares with netd-inet.
+ *
+ *   header | submission ring | completion ring | event ring | wait sets | socket slots | ring heap
+ *
+ * Theory of operation
+ *
+ * - The memory is a sealed memfd that netd-inet created; offsets stand in the header, are copied once
+ *   by the client, and never read again. netd-inet does not read them at all: it computes them from
+ *   the session record. All words have one writer; each line has one writing side.
+ * - A request is an entry in the submission ring (struct cm_sqe), in order. Every request but CM_POKE
+ *   is answered by exactly one entry (struct cm_cqe) with the same token, at once: nothing pends in the
+ *   daemon. Waiting (a connection to be established, a child to accept, bytes to come) is done on the
+ *   socket's own state.
+ * - A client names its sockets: `slot` is its choice of a free slot, for CM_SOCKET and for the child of
+ *   CM_ACCEPT. The slot is free again once the completion of CM_CLOSE was seen.
+ * - Payload does not pass through the submission ring. The client appends to the socket's transmit
+ *   ring, publishes tx_tail, then submits CM_POKE for the slot; likewise after it consumed from the
+ *   receive ring (rx_head) when the window should open. A poke need not be repeated while the previous
+ *   one has not been taken: `sq_taken` (hint, stored with a full fence before the daemon reads the
+ *   socket's positions) is above its place in the ring once a new one is needed.
+ * - The daemon tells of news on a socket by: the words in the slot; `ev_seq` of the slot, a futex word
+ *   that is woken if the client's `want` is non-zero; an entry in the event ring if the slot names a
+ *   wait set; the bell (pipe) of each named set whose `arm` is odd and was not rung for yet.
+ * - The event ring carries slot numbers, hints only, at most one unconsumed entry a slot. If
+ *   `incarnation` changed (or `ev_lost` did), the client looks at every slot it has.
+ * - Bells towards the daemon: after publishing sq_prod and a full fence, write one byte to the daemon's
+ *   pipe if `daemon_sleeps` is set. Do not block in it: a full pipe has been rung already.
+ * - The client must not have more requests unanswered than the completion ring holds; the daemon stops
+ *   taking requests when the completion ring has no room.
+ */
+#pragma once
+#include "proto/endpoint.h"
+#include "proto/ring.h"
+
+#define CM_MAGIC   0x4e44434du /* "NDCM" */
+#define CM_VERSION 1
+
+#define CM_SQ_ENTRIES 1024u
+#define CM_CQ_ENTRIES 1024u
+#define CM_SETS       64u
+#define CM_NO_SET     0xffffu
+#define CM_SLOT_SETS  4
+
+enum cm_op {
+	CM_NOP = 0,
+	CM_SOCKET,     /* arg0 family, arg1 type (no flags), arg2 protocol */
+	CM_BIND,       /* ep; arg0 family of the caller's address */
+	CM_LISTEN,     /* arg0 backlog */
+	CM_CONNECT,    /* ep; 0 for datagrams, -EINPROGRESS for streams; port 0 and wildcard with arg0 = AF_UNSPEC dissolves */
+	CM_ACCEPT,     /* slot is the listener, arg0 the slot of the child; -EAGAIN if there is none; completion ep = peer */
+	CM_SHUTDOWN,   /* arg0 SHUT_RD, SHUT_WR, SHUT_RDWR */
+	CM_CLOSE,      /* */
+	CM_SETSOCKOPT, /* arg0 level, arg1 name, arg2 length; data */
+	CM_GETSOCKOPT, /* arg0 level, arg1 name, arg2 room; completion arg = length, data */
+	CM_GROW,       /* arg0 wanted capacity of the transmit ring, bytes: the client has parked as its producer until the completion; 0 or -ENOMEM */
+	CM_POKE,       /* look at this slot's positions; no completion */
+	CM_OPS
+};
+
+struct cm_sqe {
+	uint64_t token; /* opaque, returned in the completion */
+	uint32_t op;
+	uint32_t slot;
+	int32_t arg[3];
+	uint32_t pad;
+	struct endpoint ep;
+	uint8_t data[64];
+	uint8_t pad2[12];
+};
+static_assert(sizeof(struct cm_sqe) == 128, "layout");
+
+struct cm_cqe {
+	uint64_t token;
+	int32_t res; /* 0 or negative errno */
+	uint32_t arg;
+	struct endpoint ep;
+	uint8_t data[80];
+	uint8_t pad[12];
+};
+static_assert(sizeof(struct cm_cqe) == 128, "layout");
+
+/* Readiness, in the bits of poll(2), plus facts of the connection. */
+enum cm_state {
+	CM_ST_OPEN = 1 << 0,       /* the slot is in use */
+	CM_ST_CONNECTING = 1 << 1, /* SYN_SENT or SYN_RECEIVED */
+	CM_ST_CONNECTED = 1 << 2,
+	CM_ST_LISTENING = 1 << 3,
+	CM_ST_RX_EOF = 1 << 4,  /* the peer's FIN is at rx_tail, or shutdown for reading: after rx_tail there is nothing */
+	CM_ST_TX_SHUT = 1 << 5, /* no more writing: EPIPE */
+	CM_ST_DEAD = 1 << 6,    /* the connection is gone (reset, timed out, closed): so_error says why */
+	CM_ST_HUP = 1 << 7,     /* both directions are closed */
+};
+
+/*
+ * One socket as its client sees it: 256 bytes, the daemon's lines first.
+ * Several words of the daemon's that must be read together (place of a ring, names) are guarded by
+ * `layout_seq`: odd while they change, as a seqlock.
+ */
+struct cm_slot {
+	/* ---- line 0, daemon: what changes with traffic */
+	_Alignas(CACHELINE) uint32_t ev_seq; /* futex: grows with every piece of news */
+	uint32_t state;                      /* enum cm_state */
+	uint64_t rx_tail;                    /* received up to here, in order */
+	uint64_t tx_head;                    /* acknowledged up to here: room is capacity - (tx_tail - tx_head) */
+	uint32_t accept_ready;               /* children waiting */
+	int32_t so_error;                    /* pending error, positive errno ... */
+	uint32_t so_error_seq;               /* ... new whenever this differs from what the client took */
+	uint32_t layout_seq;
+	uint32_t rtt_us, cwnd; /* TCP_INFO's most wanted */
+	uint64_t pad0;
+	/* ---- line 1, daemon: places */
+	_Alignas(CACHELINE) struct ring_place rx;
+	struct ring_place tx;
+	/* ---- line 2, daemon: names and the rest of TCP_INFO */
+	_Alignas(CACHELINE) struct endpoint local;
+	struct endpoint remote;
+	uint32_t rttvar_us, ssthresh, mss, retransmits;
+	uint8_t tcp_state; /* TCP_ESTABLISHED ... as in <netinet/tcp.h> */
+	uint8_t pad1[7];
+	/* ---- line 3, client */
+	_Alignas(CACHELINE) uint64_t rx_head; /* consumed up to here */
+	uint64_t tx_tail;                     /* written up to here */
+	uint32_t want;                        /* a thread sleeps on ev_seq */
+	uint32_t tx_want;                     /* the client met a full transmit ring: tell when there is room */
+	uint16_t set[CM_SLOT_SETS];           /* wait sets this socket belongs to, CM_NO_SET for none */
+	uint32_t rx_epoch_ack, tx_epoch_ack;  /* newest places the client uses; older ones may be freed */
+	uint32_t pad2[6];
+};
+static_assert(sizeof(struct cm_slot) == 256, "four lines");
+
+struct cm_set {
+	_Alignas(CACHELINE) uint32_t arm; /* client: odd = about to sleep; each arming is a new odd number */
+	uint32_t pad[15];
+};
+static_assert(sizeof(struct cm_set) == CACHELINE, "one line");
+
+/* A datagram in a datagram ring: this header, then `len` bytes, the next header at a multiple of 64. */
+struct cm_dgram {
+	uint32_t len;   /* payload bytes, at most 65535 */
+	uint16_t flags; /* enum cm_dgram_flags */
+	uint8_t ttl, tos;
+	struct endpoint peer;  /* receive: from; send: to (port 0 and wildcard: the connected peer) */
+	struct endpoint local; /* receive: destination it came to; send: source wanted, or wildcard */
+	uint32_t ifindex;
+	uint32_t pad[3];
+};
+static_assert(sizeof(struct cm_dgram) == 64, "one line");
+#define CM_DGRAM_ALIGN 64u
+#define CM_DGRAM_MAX   65535u
+
+enum cm_dgram_flags {
+	CM_DGRAM_SKIP = 1 << 0, /* filler up to the ring's end: no datagram; `len` bytes follow */
+};
+/* Bytes that a datagram of `len` takes in its ring. A datagram lies contiguous: where it would cross the ring's end a CM_DGRAM_SKIP fills the rest. */
+static inline uint64_t cm_dgram_room(uint32_t len)
+{
+	return (sizeof(struct cm_dgram) + len + CM_DGRAM_ALIGN - 1) & ~(uint64_t)(CM_DGRAM_ALIGN - 1);
+}
+
+struct cm_header {
+	/* ---- facts, written by the daemon before the client has the memory */
+	uint32_t magic, version;
+	uint64_t size;
+	uint32_t sq_entries, cq_entries, ev_entries, slots, sets, session;
+	uint64_t sq_off, cq_off, ev_off, set_off, slot_off, heap_off;
+	/* ---- daemon-written */
+	_Alignas(CACHELINE) uint64_t sq_cons; /* requests done */
+	uint64_t cq_prod;
+	uint64_t sq_taken; /* hint for pokes, see above */
+	uint64_t ev_prod;
+	uint32_t daemon_sleeps; /* "ring me" */
+	uint32_t cq_seq;        /* futex: grows with every batch of completions */
+	uint32_t incarnation;   /* of the daemon that last looked */
+	uint32_t ev_lost;       /* grows when an event found no room */
+	/* ---- client-written */
+	_Alignas(CACHELINE) uint64_t sq_prod;
+	uint64_t cq_cons;
+	uint64_t ev_cons;
+	uint32_t cq_want; /* a thread sleeps on cq_seq */
+	uint32_t pad;
+};
+
+/* Offsets for a session with `slots` sockets (power of two) in `size` bytes. Returns 0 or -EINVAL. */
+int cm_layout(struct cm_header *h, uint64_t size, uint32_t slots);
+/* Does the header describe itself and a memory of `size` bytes? 0 or -EPROTO. For clients. */
+int cm_check(const struct cm_header *h, uint64_t size);
