@@ -1,0 +1,7 @@
+/* CRC-32C (Castagnoli), with the processor's instruction where it is compiled in. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/* Continues `crc` (start with 0) over `len` bytes. */
+uint32_t crc32c(uint32_t crc, const void *data, size_t len);

@@ -1,0 +1,19 @@
+/* The kinds of records in the arena. What each holds is defined by its layer; sizes are listed once, in daemon/switchboard.c. */
+#pragma once
+
+enum record_kind {
+	KIND_WORLD,   /* index 0 only: secrets, cursors, counters that must survive (state/world.h) */
+	KIND_DEVICE,  /* device/device.h */
+	KIND_CHUNKS,  /* device/device.h: "given to the driver" bits of 1,024 chunks */
+	KIND_ADDR,    /* ip/addr.h */
+	KIND_ROUTE,   /* ip/route.h */
+	KIND_NEIGH,   /* device/neigh.h */
+	KIND_FRAG,    /* ip/reassemble.h: a datagram in reassembly, its chunks */
+	KIND_SESSION, /* socket/session.h: a client session or control connection */
+	KIND_SOCK,    /* inet/sock.h: any socket */
+	KIND_TCP,     /* tcp/tcb.h: the control block of the stream socket with the same index */
+	KIND_TCPX,    /* tcp/tcb.h: its scoreboard and out-of-order intervals, only while there are any */
+	KIND_SYNRCV,  /* tcp/tcb.h: a half-open connection of a listener */
+	KIND_TIMEWAIT, /* tcp/tcb.h: a connection without owner in TIME_WAIT */
+	KIND_COUNT
+};

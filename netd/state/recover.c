@@ -1,0 +1,77 @@
+/*
+ * Finding the truth after a death. For every record that was ever used: scrub images above
+ * `committed` (torn work, which a later cycle's number would make true), then take the newest that is
+ * left. All of it can be interrupted and done again: a scrub only voids what is void already.
+ */
+#include "state/image.h"
+#include "base/log.h"
+#include <string.h>
+
+static void scrub(struct image *im, uint64_t committed)
+{
+	if (im->cycle <= committed)
+		return;
+	KILLPOINT("recover.scrub");
+	store_once(&im->cycle, 0);
+}
+
+/* Settles one record. Returns false if its truth is corrupt. */
+static bool settle(struct state *st, enum record_kind kind, uint32_t index)
+{
+	struct kind *k = &st->kind[kind];
+	struct image *a = image_at(st, k, index, 0), *b = image_at(st, k, index, 1), *truth;
+
+	scrub(a, st->h->committed);
+	scrub(b, st->h->committed);
+	k->newest[index] = b->cycle > a->cycle;
+	truth = k->newest[index] ? b : a;
+	if (!truth->cycle) {
+		/* Never committed; what a scrubbed first image said of its generation means nothing. */
+		a->gen_live = b->gen_live = 0;
+		return true;
+	}
+	if (image_crc(truth, kind, index, k->size) != truth->crc)
+		return false;
+	if (truth->gen_live & 1) {
+		bit_put(k->live, index, true);
+		bit_put(k->used, index, true);
+		k->count++;
+	}
+	return true;
+}
+
+/* A record whose truth cannot be known: dead from this cycle's commit on, its index with a new generation. */
+static void give_up(struct state *st, enum record_kind kind, uint32_t index)
+{
+	struct kind *k = &st->kind[kind];
+
+	bit_put(k->live, index, true);
+	bit_put(k->used, index, true);
+	k->count++;
+	state_free(st, kind, index);
+}
+
+int state_recover(struct state *st, void (*corrupt)(void *arg, enum record_kind kind, uint32_t index),
+    void *arg)
+{
+	int bad = 0;
+
+	KILLPOINT("recover.begin");
+	st->cycle = st->h->committed + 1;
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		struct kind *k = &st->kind[kind];
+		uint32_t high = load_once(&st->h->table[kind].high);
+
+		for (uint32_t i = 0; i < high && i < k->capacity; i++) {
+			if (settle(st, (enum record_kind)kind, i))
+				continue;
+			log_error("arena: record %d/%u is corrupt and is given up", kind, i);
+			give_up(st, (enum record_kind)kind, i);
+			if (corrupt)
+				corrupt(arg, (enum record_kind)kind, i);
+			bad++;
+		}
+	}
+	KILLPOINT("recover.settled");
+	return bad;
+}

@@ -1,0 +1,50 @@
+/*
+ * One worker's whole world. No process-wide mutable globals: what a worker owns hangs off here. Each
+ * layer keeps its private (derived) things in its own struct, opaque to the others.
+ */
+#pragma once
+#include "state/memory.h"
+#include "state/state.h"
+#include "state/timer.h"
+#include "state/world.h"
+
+struct switchboard; /* state/switchboard.h: the constant tables, the only way upward */
+
+struct counters { /* netctl stats; lost in a restart, hints only */
+	uint64_t cycles, commits, records_committed;
+	uint64_t frames_in, frames_out, bad_desc, bad_frame, bad_client, no_chunk;
+	uint64_t arp_in, ip_in, ip_bad, ip_out, ip_no_route, ip_frag_in, ip_reassembled, ip_frag_out, ip_forward_refused;
+	uint64_t icmp_in, icmp_out, udp_in, udp_out, udp_no_port, udp_full, udp_bad;
+	uint64_t tcp_in, tcp_out, tcp_bad, tcp_retrans, tcp_fast_retrans, tcp_rto, tcp_rst_in, tcp_rst_out, tcp_ooo, tcp_ooo_full, tcp_paws,
+	    tcp_challenge, tcp_listen_full, tcp_accepted, tcp_connected, tcp_tso;
+	uint64_t requests, takeovers;
+};
+
+struct stack {
+	struct state *state;
+	struct memories *mem;
+	struct timers *timers;
+	const struct switchboard *board;
+	uint64_t now;    /* CLOCK_MONOTONIC ns, once per cycle; or the simulation's clock */
+	uint64_t resumed_ns; /* no RTT sample from a segment sent before this: the end of the last pause */
+	struct counters count;
+	/* Random bytes: getrandom(), or the simulation's seed. */
+	void (*random)(void *arg, void *buf, size_t len);
+	void *random_arg;
+	/* Each layer's private things. */
+	struct device_layer *device;
+	struct ip_layer *ip;
+	struct inet_layer *inet;
+	struct tcp_layer *tcp;
+	struct socket_layer *socket;
+};
+
+static inline struct world_rec *world_get(struct stack *s)
+{
+	return state_get(s->state, KIND_WORLD, 0);
+}
+
+static inline const struct world_rec *world_peek(const struct stack *s)
+{
+	return state_peek(s->state, KIND_WORLD, 0);
+}
