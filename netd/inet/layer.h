@@ -1,0 +1,137 @@
+/*
+ * What the files of the INET layer share: tables by port and by connection, all derived. Private to
+ * inet/.
+ *
+ * Theory of operation. Every owner of a local port stands in the bucket of (protocol, port): sockets
+ * without a peer in the list `idle`, which is what a lookup of listeners and unconnected datagram
+ * sockets walks; sockets of the connected table in `busy`, which only a bind walks, and may be a
+ * million for a server's port; half-open and TIME_WAIT connections through their entries. Entries of
+ * the connected table hold their 4-tuple themselves, because the records of other kinds belong to
+ * layers above.
+ */
+#pragma once
+#include "inet/sock.h"
+
+#define PORT_MIN 32768u /* ephemeral ports, as the kernel's ip_local_port_range */
+#define PORT_MAX 60999u
+
+struct conn_entry {
+	struct endpoint local, remote;
+	struct conn_ref ref;
+	uint32_t next;               /* in its hash chain, or in the free list */
+	uint32_t bucket;             /* kinds other than KIND_SOCK: of the local port ... */
+	uint32_t peer_prev, peer_next; /* ... and their list in it */
+	uint8_t protocol;
+};
+
+struct conn_table {
+	struct conn_entry *entry; /* 1-based: 0 is none */
+	uint32_t room, used, free;
+	uint32_t *head;
+	uint32_t buckets, count;
+};
+
+struct port_bucket {
+	uint32_t next; /* in its hash chain, or in the free list */
+	uint16_t port;
+	uint8_t protocol;
+	uint32_t idle, busy; /* sockets, index + 1; 0 is none */
+	uint32_t others;     /* entries of the connected table that are no sockets */
+};
+
+struct port_table {
+	struct port_bucket *bucket; /* 1-based */
+	uint32_t room, used, free;
+	uint32_t *head;
+	uint32_t buckets, count;
+};
+
+/* A socket's place in the tables. */
+struct sock_node {
+	uint32_t bucket; /* 0: owns no port */
+	uint32_t prev, next; /* in the bucket's list, index + 1 */
+	bool busy;       /* which list */
+	bool changed;    /* stands in inet_layer.changed */
+	bool stalled;    /* stands in inet_layer.stalled */
+};
+
+struct index_list {
+	uint32_t *v;
+	uint32_t n, room, at;
+};
+
+struct inet_layer {
+	struct conn_table conn;
+	struct port_table port;
+	struct sock_node *node; /* by socket index, grows */
+	uint32_t nodes;
+	struct index_list changed;
+	struct index_list stalled; /* datagram sockets whose device was full */
+	uint32_t port_next, port_end; /* reserved part of world_rec.port_cursor */
+};
+
+static inline struct inet_layer *inet_of(const struct stack *s)
+{
+	return s->inet;
+}
+
+/* sock.c */
+/* The node, made if there is none yet; NULL without memory. */
+struct sock_node *sock_node(struct stack *s, uint32_t sk);
+static inline const struct sock_node *sock_node_peek(const struct stack *s, uint32_t sk)
+{
+	static const struct sock_node none;
+
+	return sk < s->inet->nodes ? &s->inet->node[sk] : &none;
+}
+int index_list_add(struct index_list *l, uint32_t v);
+
+/* bucket.c: owners of ports */
+uint32_t bucket_find(const struct stack *s, uint8_t protocol, uint16_t port);
+/* Finds or makes it; 0 without memory. */
+uint32_t bucket_get(struct stack *s, uint8_t protocol, uint16_t port);
+/* Gives it back when nobody owns the port any more. */
+void bucket_put(struct stack *s, uint32_t b);
+static inline struct port_bucket *bucket_at(const struct stack *s, uint32_t b)
+{
+	return &s->inet->port.bucket[b];
+}
+/* Enters the socket as an owner of k->local.port. 0 or -ENOMEM. */
+int owner_add(struct stack *s, uint32_t sk, bool busy);
+void owner_remove(struct stack *s, uint32_t sk);
+void owner_move(struct stack *s, uint32_t sk, bool busy);
+void bucket_exit(struct port_table *t);
+
+/* conn.c */
+void conn_exit(struct conn_table *t);
+/* The entry of the 4-tuple, 0 if there is none. */
+uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
+    const struct endpoint *remote);
+
+/* lookup.c: may this socket get what comes to `local` from `remote` on `dev`? Higher is better, 0: no. */
+unsigned sock_score(const struct sock_rec *k, const struct endpoint *local, const struct endpoint *remote,
+    uint32_t dev);
+
+struct ip_meta;
+struct packet;
+
+/* udp_send.c */
+/* Sends what lies between k->tx_head and k->tx_tail. 0, or -EPROTO if the ring's content is a lie. */
+int udp_transmit(struct stack *s, uint32_t sk);
+/* The same at a timer or a completion: there is no request to answer. */
+void udp_transmit_stalled(struct stack *s, uint32_t sk);
+/* Looks at the socket's transmit ring soon. */
+void udp_stall(struct stack *s, uint32_t sk);
+
+/* udp_receive.c */
+void udp_input(struct stack *s, struct packet *p, const struct ip_meta *m);
+
+/* udp.c */
+/* After a restart: what waits in the transmit ring goes on. */
+void udp_reindex(struct stack *s, uint32_t sk);
+/* Memory for received datagrams, once the socket can receive. 0 or -ENOBUFS. */
+int udp_receive_ring(struct stack *s, uint32_t sk);
+/* Binds the socket to an ephemeral port if it has none. */
+int udp_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local);
+/* May this socket send to the address? 0, -EACCES, -ENETUNREACH, -EAFNOSUPPORT. */
+int udp_may_send(const struct stack *s, const struct sock_rec *k, const struct ipaddr *to);

@@ -1,0 +1,12 @@
+/* UDP, RFC 768: sockets on datagram rings. */
+#pragma once
+#include "inet/sock.h"
+#include "ip/ip.h"
+
+#define UDP_PAYLOAD_MAX (65535u - 20 - 8)
+
+extern const struct sock_ops udp_ops;
+extern const struct inet_proto udp_proto;
+
+/* Devices have room again: goes on with what waits in transmit rings. Also done by a short timer. */
+void udp_resume(struct stack *s);

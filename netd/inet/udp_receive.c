@@ -1,0 +1,191 @@
+/*
+ * udp_rcv: from the wire into receive rings.
+ *
+ * The payload is copied once, beyond the published end of the ring, and the checksum is of the copy:
+ * neither a driver nor anybody else can change it between check and use. Only then the end moves, in
+ * the record, published after the commit; a datagram whose cycle was lost is still in the device's
+ * ring. A client that meddles with its own ring while it is filled damages what it will read itself.
+ */
+#include "inet/udp.h"
+#include "inet/layer.h"
+#include "base/util.h"
+#include "wire/checksum.h"
+#include "wire/icmp.h"
+#include "wire/udp.h"
+#include <netinet/in.h>
+
+#define IFINDEX(dev) ((dev) + 1) /* as the kernel counts: lo is 1 */
+
+struct arrival {
+	const struct packet *p;
+	const struct ip_meta *m;
+	struct endpoint from, to;
+	uint32_t off, len; /* payload, behind the front */
+	bool verify;       /* the checksum covers UDP_LEN + len bytes of `head` and payload */
+	uint32_t seed;     /* pseudo header and UDP header */
+};
+
+/* ---- one socket's ring */
+
+/* Bytes to skip so that a datagram of `room` lies contiguous. */
+static uint64_t filler(const struct sock_rec *k, uint64_t room)
+{
+	uint64_t in = (k->rx_tail - k->rx.base) & (k->rx.cap - 1);
+
+	return in + room > k->rx.cap ? k->rx.cap - in : 0;
+}
+
+static void write_skip(struct stack *s, const struct sock_rec *k, uint64_t bytes)
+{
+	struct cm_dgram h = {.len = (uint32_t)(bytes - sizeof(h)), .flags = CM_DGRAM_SKIP};
+
+	if (bytes)
+		ring_write(s->mem, &k->rx, k->rx_tail, &h, sizeof(h));
+}
+
+static void drop(struct stack *s, uint32_t sk)
+{
+	sock_get(s, sk)->drops++;
+	s->count.udp_full++;
+}
+
+static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t room = cm_dgram_room(a->len), skip, at;
+	struct cm_dgram h = {.len = a->len, .ttl = a->m->ttl, .tos = a->m->tos, .peer = a->from, .local = a->to,
+	    .ifindex = IFINDEX(a->m->dev)};
+	struct sock_rec *w;
+	uint32_t run = 0;
+	uint8_t *dst;
+
+	if (k->flags & (SOCK_F_ORPHAN | SOCK_F_SHUT_RD))
+		return;
+	if (!k->rx.cap && udp_receive_ring(s, sk)) {
+		drop(s, sk);
+		return;
+	}
+	k = sock_peek(s, sk);
+	skip = filler(k, room);
+	at = k->rx_tail + skip;
+	if (skip + room > k->rx.cap - (k->rx_tail - k->rx_head)) {
+		drop(s, sk);
+		return;
+	}
+	dst = ring_span(s->mem, &k->rx, at + sizeof(h), a->len, &run);
+	if (!dst || run < a->len || !packet_read(a->p, a->off, dst, a->len)) {
+		drop(s, sk);
+		return;
+	}
+	if (a->verify && csum(dst, a->len, a->seed) != 0xffff) {
+		s->count.udp_bad++;
+		return;
+	}
+	write_skip(s, k, skip);
+	ring_write(s->mem, &k->rx, at, &h, sizeof(h));
+	w = sock_get(s, sk);
+	w->rx_tail = at + room;
+	sock_changed(s, sk);
+}
+
+/* ---- whose is it? */
+
+static bool deliver_list(struct stack *s, uint32_t first, const struct arrival *a)
+{
+	bool any = false;
+
+	for (uint32_t i = first, next; i; i = next) {
+		const struct sock_rec *k = sock_peek(s, i - 1);
+
+		next = s->inet->node[i - 1].next;
+		if (!k || !sock_score(k, &a->to, &a->from, a->m->dev))
+			continue;
+		enqueue(s, i - 1, a);
+		any = true;
+	}
+	return any;
+}
+
+/* Broadcasts go to every socket that could have got it. */
+static void deliver_all(struct stack *s, const struct arrival *a)
+{
+	uint32_t b = bucket_find(s, IPPROTO_UDP, a->to.port);
+
+	if (b)
+		deliver_list(s, bucket_at(s, b)->idle, a);
+	b = bucket_find(s, IPPROTO_UDP, a->to.port);
+	if (b)
+		deliver_list(s, bucket_at(s, b)->busy, a);
+}
+
+static uint32_t owner(const struct stack *s, const struct arrival *a)
+{
+	uint32_t sk = sock_lookup_connected(s, IPPROTO_UDP, &a->to, &a->from);
+
+	if (sk != NO_INDEX && sock_score(sock_peek(s, sk), &a->to, &a->from, a->m->dev))
+		return sk;
+	return sock_lookup_bound(s, IPPROTO_UDP, &a->to, &a->from, a->m->dev);
+}
+
+static void nobody(struct stack *s, struct packet *p, const struct arrival *a)
+{
+	if (a->verify && packet_sum(p, a->off, a->len, a->seed) != 0xffff) {
+		s->count.udp_bad++;
+		return;
+	}
+	s->count.udp_no_port++;
+	icmp_unreachable(s, p, a->m, ICMP_C_PORT);
+}
+
+static void deliver(struct stack *s, struct packet *p, const struct arrival *a)
+{
+	uint32_t sk;
+
+	if (a->m->to_broadcast || a->m->to_multicast) {
+		deliver_all(s, a);
+		return;
+	}
+	sk = owner(s, a);
+	if (sk == NO_INDEX)
+		nobody(s, p, a);
+	else
+		enqueue(s, sk, a);
+}
+
+/* ---- input */
+
+/* A super-frame (USO) is as many datagrams, each with gso_size bytes of payload but the last. */
+static void deliver_segments(struct stack *s, struct packet *p, struct arrival *a)
+{
+	uint32_t end = a->off + a->len;
+
+	a->verify = false; /* the device has checked each of them */
+	for (; a->off < end; a->off += a->len) {
+		a->len = min_of((uint32_t)p->gso_size, end - a->off);
+		deliver(s, p, a);
+	}
+}
+
+void udp_input(struct stack *s, struct packet *p, const struct ip_meta *m)
+{
+	uint8_t head[UDP_LEN];
+	struct udp_header h;
+	struct arrival a = {.p = p, .m = m, .off = UDP_LEN};
+
+	s->count.udp_in++;
+	if (!packet_read(p, 0, head, sizeof(head)) || udp_parse(&h, head, sizeof(head)) || h.len > p->len) {
+		s->count.udp_bad++;
+		return;
+	}
+	if (!(p->gso_type == GSO_UDP && p->gso_size))
+		packet_trim(p, h.len);
+	a.from = (struct endpoint){.addr = m->src, .port = h.src};
+	a.to = (struct endpoint){.addr = m->dst, .port = h.dst};
+	a.len = p->len - UDP_LEN;
+	a.verify = h.checksum && !(p->flags & (DESC_CSUM_VALID | DESC_CSUM_NEEDED));
+	a.seed = csum(head, sizeof(head), ip_pseudo_sum(&m->src, &m->dst, IPPROTO_UDP, p->len));
+	if (p->gso_type == GSO_UDP && p->gso_size)
+		deliver_segments(s, p, &a);
+	else
+		deliver(s, p, &a);
+}
