@@ -1,0 +1,272 @@
+/*
+ * Control requests: peeked, worked, committed, answered, and only then consumed.
+ *
+ * Theory of operation. A request lies in the socket's own queue until its answer is out, so a dead
+ * daemon's successor finds it again. What changes something notes its id and result in the session's
+ * record, in the same commit: found again, it is answered and not done again. Questions are answered
+ * from the records after the commit. No answer is ever sent blocking: who does not read waits in
+ * nobody's way, until the epoll descriptor says that there is room.
+ *
+ * A client can attach descriptors to a request; nothing here ever receives them (no control buffer),
+ * and the kernel closes them when the request is consumed.
+ */
+#include "socket/layer.h"
+#include "base/util.h"
+#include "proto/channel.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define REQUEST_MAX 16384 /* bytes */
+#define CTL_BUDGET  64	  /* requests a cycle */
+
+typedef Netd__Control__Request request;
+
+/* Does it change something that is remembered? */
+static bool is_change(const request *r)
+{
+	switch (r->body_case) {
+	case NETD__CONTROL__REQUEST__BODY_ATTACH:
+	case NETD__CONTROL__REQUEST__BODY_NEW_SET:
+	case NETD__CONTROL__REQUEST__BODY_ADDR_ADD:
+	case NETD__CONTROL__REQUEST__BODY_ADDR_DEL:
+	case NETD__CONTROL__REQUEST__BODY_ROUTE_ADD:
+	case NETD__CONTROL__REQUEST__BODY_ROUTE_DEL:
+	case NETD__CONTROL__REQUEST__BODY_NEIGH_ADD:
+	case NETD__CONTROL__REQUEST__BODY_NEIGH_DEL:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int change(struct stack *s, struct session *ss, const request *r, const char **why)
+{
+	struct session_rec *rec = session_get(s, ss);
+	int ret;
+
+	if (!rec)
+		return -ENOMEM;
+	if (rec->answered && r->id == rec->ctl_id) {
+		*why = "as answered before";
+		return rec->ctl_error;
+	}
+	*why = "request ids must grow";
+	if (rec->answered && r->id < rec->ctl_id)
+		return -EINVAL;
+	if (r->body_case == NETD__CONTROL__REQUEST__BODY_ATTACH) {
+		ret = session_attach(s, ss, r->attach, why);
+	} else if (r->body_case == NETD__CONTROL__REQUEST__BODY_NEW_SET) {
+		ret = session_new_set(s, ss, r->new_set->set, why);
+	} else if (!policy_admin(s, rec->uid)) {
+		*why = "only an administrator may change the network";
+		ret = -EPERM;
+	} else {
+		ret = admin_change(s, r, why);
+	}
+	rec->answered = 1;
+	rec->ctl_id = r->id;
+	rec->ctl_error = ret;
+	KILLPOINT("socket.control.worked");
+	return ret;
+}
+
+static int question(struct stack *s, struct session *ss, const request *r, const char **why)
+{
+	const char *name;
+
+	if (r->body_case == NETD__CONTROL__REQUEST__BODY__NOT_SET) {
+		*why = "unknown request";
+		return -EOPNOTSUPP;
+	}
+	if (r->body_case != NETD__CONTROL__REQUEST__BODY_KILL_POINT || !*r->kill_point->name)
+		return 0;
+	*why = "only an administrator may kill";
+	if (!policy_admin(s, session_peek(s, ss)->uid))
+		return -EPERM;
+	*why = "no such kill point, or a build without them";
+	for (unsigned i = 0; (name = killpoint_name(i)); i++)
+		if (!strcmp(name, r->kill_point->name))
+			return 0;
+	return -ENOENT;
+}
+
+/* Looks for a request and works it. False if there is none. */
+static bool take_request(struct stack *s, struct session *ss)
+{
+	struct socket_layer *l = s->socket;
+	ssize_t n = recv(ss->control, l->buf, REQUEST_MAX, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	const struct session_rec *rec = session_peek(s, ss);
+	request *r;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		/* Nothing is asked again: whatever was answered has been consumed. */
+		session_release_answer(s, ss);
+		return false;
+	}
+	if (n <= 0) {
+		session_die(s, ss, NULL);
+		return false;
+	}
+	r = n > REQUEST_MAX ? NULL : netd__control__request__unpack(NULL, (size_t)n, l->buf);
+	if (!r) {
+		session_die(s, ss, "malformed control request");
+		return false;
+	}
+	if (!(rec->answered && rec->ctl_id == r->id && is_change(r)))
+		session_release_answer(s, ss);
+	ss->request = r;
+	ss->ctl_text = "";
+	ss->ctl_error =
+	    is_change(r) ? change(s, ss, r, &ss->ctl_text) : question(s, ss, r, &ss->ctl_text);
+	return true;
+}
+
+unsigned control_work(struct stack *s)
+{
+	struct socket_layer *l = s->socket;
+	struct session *ss, *next;
+	unsigned n = 0;
+
+	for (ss = TAILQ_FIRST(&l->ctl); ss && n < CTL_BUDGET; ss = next) {
+		next = TAILQ_NEXT(ss, ctl);
+		LIST_TAKE(l, ss, ctl);
+		n++;
+		if (!ss->request && take_request(s, ss))
+			LIST_PUT(l, ss, answers);
+	}
+	return n;
+}
+
+/* ---- answers */
+
+static int address_parse(const char *text, struct ipaddr *out)
+{
+	struct in_addr v4;
+
+	if (inet_pton(AF_INET, text, &v4) == 1)
+		*out = ipaddr_v4(ntohl(v4.s_addr));
+	else if (inet_pton(AF_INET6, text, out->b) != 1)
+		return -EINVAL;
+	return 0;
+}
+
+static void add_pass_through(const Netd__Component__Config *c, Netd__Control__Attached *a,
+    Netd__Control__PassThrough *row, Netd__Control__PassThrough **rows, struct ipaddr *addr,
+    size_t max)
+{
+	for (size_t i = 0; i < c->n_pass_through && a->n_pass_through < max; i++) {
+		size_t n = a->n_pass_through;
+
+		if (address_parse(c->pass_through[i]->address, &addr[n]) < 0)
+			continue;
+		row[n] = (Netd__Control__PassThrough)NETD__CONTROL__PASS_THROUGH__INIT;
+		row[n].addr = (ProtobufCBinaryData){sizeof(addr[n].b), addr[n].b};
+		row[n].port = c->pass_through[i]->port;
+		rows[n] = &row[n];
+		a->n_pass_through++;
+	}
+	a->pass_through = rows;
+}
+
+#define PASS_MAX 64
+
+static int send_attached(struct stack *s, struct session *ss, Netd__Control__Response *a)
+{
+	const struct socket_env *env = &s->socket->env;
+	const Netd__Component__Config *c = env->config ? env->config(env->arg) : NULL;
+	Netd__Control__PassThrough row[PASS_MAX], *rows[PASS_MAX];
+	struct ipaddr addr[PASS_MAX];
+	Netd__Control__Attached at = NETD__CONTROL__ATTACHED__INIT;
+	int fds[4] = {ss->memfd, ss->client_bell, ss->client_set, env->clock_fd};
+
+	if (ss->client_bell < 0 || ss->client_set < 0) {
+		/* Its ends were given up because the answer was consumed once: asking twice is no use. */
+		a->error = -EALREADY;
+		a->text = (char *)(uintptr_t) "answered before";
+		return channel_send(ss->control, &a->base, NULL, 0);
+	}
+	at.version = CM_VERSION;
+	at.session = ss->index;
+	at.memory_size = ss->lay.size;
+	if (c) {
+		add_pass_through(c, &at, row, rows, addr, PASS_MAX);
+		at.n_name_servers = c->n_name_server;
+		at.name_servers = c->name_server;
+	}
+	a->body_case = NETD__CONTROL__RESPONSE__BODY_ATTACHED;
+	a->attached = &at;
+	return channel_send(ss->control, &a->base, fds, env->clock_fd >= 0 ? 4 : 3);
+}
+
+static int send_set(struct session *ss, const request *r, Netd__Control__Response *a)
+{
+	Netd__Control__SetReady ready = NETD__CONTROL__SET_READY__INIT;
+
+	if (ss->client_set < 0 || ss->client_set_nr != r->new_set->set) {
+		a->error = -EALREADY;
+		a->text = (char *)(uintptr_t) "answered before";
+		return channel_send(ss->control, &a->base, NULL, 0);
+	}
+	ready.set = r->new_set->set;
+	a->body_case = NETD__CONTROL__RESPONSE__BODY_SET_READY;
+	a->set_ready = &ready;
+	return channel_send(ss->control, &a->base, &ss->client_set, 1);
+}
+
+static int send_answer(struct stack *s, struct session *ss)
+{
+	const request *r = ss->request;
+	Netd__Control__Response a = NETD__CONTROL__RESPONSE__INIT;
+
+	a.id = r->id;
+	a.error = ss->ctl_error;
+	if (a.error)
+		a.text = (char *)(uintptr_t)ss->ctl_text;
+	if (a.error)
+		return channel_send(ss->control, &a.base, NULL, 0);
+	if (r->body_case == NETD__CONTROL__REQUEST__BODY_ATTACH)
+		return send_attached(s, ss, &a);
+	if (r->body_case == NETD__CONTROL__REQUEST__BODY_NEW_SET)
+		return send_set(ss, r, &a);
+	if (is_change(r))
+		return channel_send(ss->control, &a.base, NULL, 0);
+	return tables_answer(s, ss->control, r, &a);
+}
+
+/* The answer is out: the request goes, and with it the ends that only the answer needed. */
+static void finish(struct stack *s, struct session *ss)
+{
+	request *r = ss->request;
+	uint8_t byte;
+
+	KILLPOINT("socket.control.answered");
+	ss->request = NULL;
+	if (recv(ss->control, &byte, 1, MSG_DONTWAIT) < 0)
+		LIST_PUT(s->socket, ss, ctl); /* its end, which the next look finds */
+	KILLPOINT("socket.control.consumed");
+	session_release_answer(s, ss);
+	if (r->body_case == NETD__CONTROL__REQUEST__BODY_KILL_POINT && !ss->ctl_error &&
+	    *r->kill_point->name && r->kill_point->countdown)
+		killpoint_arm(r->kill_point->name, r->kill_point->countdown);
+	netd__control__request__free_unpacked(r, NULL);
+	LIST_PUT(s->socket, ss, ctl);
+}
+
+void control_speak(struct stack *s)
+{
+	struct socket_layer *l = s->socket;
+	struct session *ss, *next;
+
+	for (ss = TAILQ_FIRST(&l->answers); ss; ss = next) {
+		int ret = send_answer(s, ss);
+
+		next = TAILQ_NEXT(ss, answers);
+		LIST_TAKE(l, ss, answers);
+		if (ret == -EAGAIN || ret == -ENOBUFS || ret == -ETOOMANYREFS)
+			ss->blocked = true;
+		else
+			finish(s, ss); /* also if nobody can be told: then the end comes next */
+	}
+}

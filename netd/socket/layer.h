@@ -1,0 +1,225 @@
+/*
+ * What the files of the SOCKET layer share: the derived, private side of sessions. All of it is
+ * rebuilt after a restart from records and deposits.
+ *
+ * Lists. Nothing here scans all sessions or all sockets in a cycle: a session stands in `active`
+ * while its submission ring is polled, in `ctl` while its control connection may hold a request, in
+ * `answers` while an answer is due, in `dying` while it is being closed, in `done` when the speak
+ * step has to see it, in `ended` when nothing needs it any more.
+ */
+#pragma once
+#include "inet/sock.h"
+#include "proto/client.h"
+#include "proto/control.pb-c.h"
+#include "socket/session.h"
+#include "socket/socket.h"
+#include <sys/queue.h>
+
+#define NEWS_MAX 4096 /* closed slots a cycle that await their publication */
+
+/* Our half of a slot. */
+struct slot_note {
+	uint32_t sk;     /* the socket in it, NO_INDEX */
+	uint64_t ev_pos; /* its newest entry in the event ring stands before this position; 0: none */
+};
+
+struct user {
+	LIST_ENTRY(user) link;
+	uint32_t uid;
+	uint32_t sessions, sockets;
+	uint64_t memory; /* ring bytes in client memories */
+};
+LIST_HEAD(user_list, user);
+#define USER_BUCKETS 64
+
+struct session {
+	uint32_t index, gen;
+	struct user *user;
+	/* Descriptors, -1 for none: the four of DEPOSIT_SESSION, and the client's ends until it has them. */
+	int control, memfd, bell, set_bell[CM_SETS];
+	int client_bell;         /* writing end of `bell` */
+	int client_set;          /* reading end of set `client_set_nr` */
+	uint32_t client_set_nr;
+	/* Client memory; `lay` is computed from the record, never read from the memory. */
+	uint8_t *mem;
+	struct cm_header lay;
+	struct slot_note *note;
+	uint32_t notes; /* room of `note`, grows with the highest slot used */
+	uint64_t ev_prod;
+	uint32_t set_rung[CM_SETS]; /* the arm value that was answered last */
+	uint32_t empty_looks;
+	uint32_t close_next;    /* DYING: slots below are closed */
+	uint32_t drained;       /* DYING: requests taken since the end; a ring's worth at most */
+	uint64_t charged;       /* part of user->memory */
+	const char *lie;        /* set by a request that costs the session its life */
+	/* Control request in work */
+	Netd__Control__Request *request;
+	int32_t ctl_error;
+	const char *ctl_text;
+	bool blocked; /* the answer did not go out: wait until the peer reads */
+	bool in_active, in_ctl, in_answers, in_dying, in_done, in_ended;
+	bool hangup;      /* speak: shut the connection down, give the bells back */
+	bool attached_now; /* speak: its control deposit is superfluous */
+	bool cq_news;     /* speak: completions were published */
+	TAILQ_ENTRY(session) active, ctl, answers, dying, done, ended;
+};
+TAILQ_HEAD(session_list, session);
+
+struct news { /* a closed slot to be published */
+	struct session *ss;
+	uint32_t slot, state;
+};
+
+struct told { /* a slot published in this speak */
+	struct session *ss;
+	uint32_t slot, sk;
+	bool news; /* it has to hear of it */
+	bool room; /* its transmit ring has more room: news if it asked */
+};
+#define TOLD_MAX 256
+
+struct sock_note { /* who pays for a socket, whose memory it lies in */
+	uint32_t uid;
+	uint32_t session;
+	bool counted;
+};
+
+struct socket_layer {
+	struct socket_env env;
+	int epoll;
+	struct session **session; /* by record index */
+	uint32_t sessions_max;
+	uint32_t attached;        /* sessions with client memory that live */
+	struct sock_note *sock;   /* by socket index */
+	uint32_t socks_max;
+	struct session_list active, ctl, answers, dying, done, ended;
+	struct user_list user[USER_BUCKETS];
+	struct news news[NEWS_MAX];
+	uint32_t n_news;
+	struct told told[TOLD_MAX];
+	uint32_t n_told;
+	uint64_t log_window_ns; /* rate limit of complaints about clients */
+	uint32_t log_count;
+	uint8_t buf[65536]; /* scratch: bells, control messages */
+};
+
+/* ---- session.c: the table and the lists */
+struct session *session_new(struct stack *s, uint32_t index, uint32_t gen);
+/* Closes its descriptors, unmaps its memory, takes it out of every list. The record is not touched. */
+void session_drop(struct stack *s, struct session *ss);
+struct session *session_at(const struct stack *s, uint32_t index);
+static inline const struct session_rec *session_peek(const struct stack *s, const struct session *ss)
+{
+	return state_peek(s->state, KIND_SESSION, ss->index);
+}
+static inline struct session_rec *session_get(struct stack *s, const struct session *ss)
+{
+	return state_get(s->state, KIND_SESSION, ss->index);
+}
+/* The socket in a slot, NO_INDEX. */
+static inline uint32_t session_sock(const struct session *ss, uint32_t slot)
+{
+	return slot < ss->notes ? ss->note[slot].sk : NO_INDEX;
+}
+/* Puts a socket (NO_INDEX: nothing) into a slot. 0 or -ENOMEM. */
+int session_set_sock(struct session *ss, uint32_t slot, uint32_t sk);
+/* Maps its memory unless `premapped` has it; needs the record. 0 or a negative errno. */
+int session_map(struct stack *s, struct session *ss, void *premapped);
+/* Watches the control connection, and the bell if there is one. */
+int session_watch(struct stack *s, struct session *ss);
+void session_activate(struct stack *s, struct session *ss);
+/* "Ring me" is set; if nothing came meanwhile the session leaves the active set. */
+bool session_rest(struct stack *s, struct session *ss);
+void session_close_fd(int *fd);
+/* The same for a watched one: escrow holds a duplicate, so closing alone would not end the watch. */
+void session_unwatch(struct socket_layer *l, int *fd);
+static inline struct cm_header *session_header(const struct session *ss)
+{
+	return (struct cm_header *)(void *)ss->mem;
+}
+static inline struct cm_slot *session_slot(const struct session *ss, uint32_t slot)
+{
+	return (struct cm_slot *)(void *)(ss->mem + ss->lay.slot_off) + slot;
+}
+/* Entries that wait in the submission ring; -1 if sq_prod is a lie. */
+int64_t session_waiting(const struct stack *s, const struct session *ss);
+
+#define LIST_PUT(l, ss, which)                                                                     \
+	do {                                                                                       \
+		if (!(ss)->in_##which) {                                                           \
+			(ss)->in_##which = true;                                                   \
+			TAILQ_INSERT_TAIL(&(l)->which, (ss), which);                               \
+		}                                                                                  \
+	} while (0)
+#define LIST_TAKE(l, ss, which)                                                                    \
+	do {                                                                                       \
+		if ((ss)->in_##which) {                                                            \
+			(ss)->in_##which = false;                                                  \
+			TAILQ_REMOVE(&(l)->which, (ss), which);                                    \
+		}                                                                                  \
+	} while (0)
+
+/* ---- policy.c: who may do what, and how much of it */
+struct user *user_get(struct socket_layer *l, uint32_t uid);
+void user_put(struct socket_layer *l, struct user *u); /* forgets it if nothing is left of it */
+bool policy_admin(const struct stack *s, uint32_t uid);
+/* 0, -EACCES. */
+int policy_port(const struct stack *s, uint32_t uid, uint16_t port);
+/* May this user open a socket of this type? 0, -EPERM. */
+int policy_type(const struct stack *s, uint32_t uid, int type);
+/* 0, -EPERM. */
+int policy_option(const struct stack *s, uint32_t uid, int level, int name, int value);
+/* One more connection or session; one more socket; `bytes` more of ring memory. 0, -EMFILE, -ENOBUFS, -ENOMEM. */
+int policy_session(const struct stack *s, const struct user *u);
+int policy_socket(const struct stack *s, const struct user *u);
+int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes);
+uint32_t limit_slots(const struct stack *s);
+uint64_t limit_memory(const struct stack *s);
+uint32_t limit_sndbuf(const struct stack *s);
+/* Notes who pays for a socket; and no more. */
+void socket_charge(struct stack *s, uint32_t sk, const struct session *ss, uint32_t uid);
+void socket_discharge(struct stack *s, uint32_t sk);
+/* Brings user->memory up to date with what the session's rings take now. */
+void session_charge(struct stack *s, struct session *ss);
+
+/* ---- attach.c */
+int session_attach(struct stack *s, struct session *ss, const Netd__Control__Attach *a, const char **why);
+int session_new_set(struct stack *s, struct session *ss, uint32_t set, const char **why);
+/* The client has its ends of the bells: our copies and their deposit go. */
+void session_release_answer(struct stack *s, struct session *ss);
+/* Deposits whatever belongs to it. */
+int session_deposit(struct stack *s, struct session *ss);
+
+/* ---- request.c */
+/* Takes up to `budget` entries; the number worked. `drain`: the client is gone, no completions. */
+unsigned session_take(struct stack *s, struct session *ss, unsigned budget, bool drain);
+/* Reads the client's positions of a socket once and gives them to the protocol. 0, or -EPROTO for a lie. */
+int session_poke(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk);
+#define TELL_NOBODY UINT32_MAX
+/* Takes the socket out of its slot and closes it for its client, who is told the slot's new state. */
+void session_close_sock(struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t tell);
+
+/* ---- death.c */
+/* The control connection is at its end, or (`lie`) the client is thrown out. */
+void session_die(struct stack *s, struct session *ss, const char *lie);
+unsigned death_work(struct stack *s);
+/* Speak: a DEAD session whose memory nobody needs any more goes to `ended`. */
+void death_check(struct stack *s, struct session *ss);
+/* Closes the socket of a session that is lost: its rings' bytes cannot be had any more. */
+void death_orphan(struct stack *s, uint32_t sk, bool memory_lost);
+
+/* ---- publish.c */
+void publish_changed(struct stack *s);
+void publish_everything(struct stack *s);
+/* Wakes whoever sleeps on a futex word that processes share. */
+void publish_wake(uint32_t *word);
+
+/* ---- control.c, admin.c, tables.c */
+unsigned control_work(struct stack *s);
+void control_speak(struct stack *s);
+/* Carries out a request that changes something. 0 or a negative errno, *why for people. */
+int admin_change(struct stack *s, const Netd__Control__Request *r, const char **why);
+/* Fills the answer's body and sends it; the return of channel_send(). */
+int tables_answer(struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a);
+int stats_answer(struct stack *s, int conn, Netd__Control__Response *a);
+int socklist_answer(struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a);

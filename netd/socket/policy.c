@@ -1,0 +1,183 @@
+/*
+ * Who may do what, and how much of it. Decided by the peer credentials that the kernel noted at
+ * connect, and by the configuration's limits; netd's own accounting, because the kernel charges
+ * shared memory to whoever touches it first.
+ */
+#include "socket/layer.h"
+#include "base/util.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define DEFAULT_SLOTS	    16384u
+#define DEFAULT_MEMORY	    (4096ull << 20)
+#define DEFAULT_USER_SOCKS  65536u
+#define DEFAULT_USER_MEMORY (8192ull << 20)
+#define DEFAULT_SNDBUF	    (4096u << 10)
+#define FIRST_FREE_PORT	    1024
+#define OVERFLOW_UID	    65534u
+#define SPARE_SESSIONS	    16 /* kept for administrators */
+
+static const Netd__Component__Config *config_of(const struct stack *s)
+{
+	const struct socket_env *env = &s->socket->env;
+
+	return env->config ? env->config(env->arg) : NULL;
+}
+
+/* A configured limit, 0 if there is none. */
+#define CONFIG_LIMIT(s, field)                                                                     \
+	({                                                                                         \
+		const Netd__Component__Config *cfg_ = config_of(s);                                \
+		cfg_ && cfg_->limits ? cfg_->limits->field : 0;                                    \
+	})
+
+uint32_t limit_slots(const struct stack *s)
+{
+	uint32_t v = CONFIG_LIMIT(s, session_sockets);
+
+	return round_up_pow2(min_of(v ? max_of(v, 16u) : DEFAULT_SLOTS, 1u << 20));
+}
+
+uint64_t limit_memory(const struct stack *s)
+{
+	uint64_t v = CONFIG_LIMIT(s, session_memory);
+
+	return v ? align_up(v, 4096) : DEFAULT_MEMORY;
+}
+
+uint32_t limit_sndbuf(const struct stack *s)
+{
+	uint32_t v = CONFIG_LIMIT(s, sndbuf_max);
+
+	return v ? v : DEFAULT_SNDBUF;
+}
+
+bool policy_admin(const struct stack *s, uint32_t uid)
+{
+	const Netd__Component__Config *c = config_of(s);
+
+	/* Strangers from another user namespace all look like the overflow id. */
+	if (uid == 0 || (uid == geteuid() && uid != OVERFLOW_UID))
+		return true;
+	for (size_t i = 0; c && i < c->n_admin_uid; i++)
+		if (c->admin_uid[i] == uid)
+			return true;
+	return false;
+}
+
+int policy_port(const struct stack *s, uint32_t uid, uint16_t port)
+{
+	return !port || port >= FIRST_FREE_PORT || policy_admin(s, uid) ? 0 : -EACCES;
+}
+
+int policy_type(const struct stack *s, uint32_t uid, int type)
+{
+	return (type == SOCK_RAW || type == SOCK_PACKET) && !policy_admin(s, uid) ? -EPERM : 0;
+}
+
+/* Options for which the kernel wants CAP_NET_ADMIN. */
+int policy_option(const struct stack *s, uint32_t uid, int level, int name, int value)
+{
+	bool asks = false;
+
+	if (level == SOL_SOCKET)
+		asks = name == SO_MARK || name == SO_RCVBUFFORCE || name == SO_SNDBUFFORCE ||
+		       (name == SO_PRIORITY && (value < 0 || value > 6)) ||
+		       (name == SO_DEBUG && value);
+	else if (level == IPPROTO_IP)
+		asks = name == IP_TRANSPARENT && value;
+	return asks && !policy_admin(s, uid) ? -EPERM : 0;
+}
+
+int policy_session(const struct stack *s, const struct user *u)
+{
+	uint32_t max = s->socket->sessions_max, count = state_count(s->state, KIND_SESSION);
+
+	if (policy_admin(s, u->uid))
+		return 0;
+	if (u->sessions > max / 2 || count + SPARE_SESSIONS > max)
+		return -EMFILE;
+	return 0;
+}
+
+int policy_socket(const struct stack *s, const struct user *u)
+{
+	uint32_t v = CONFIG_LIMIT(s, user_sockets);
+
+	return u->sockets < (v ? v : DEFAULT_USER_SOCKS) ? 0 : -ENOBUFS;
+}
+
+int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes)
+{
+	uint64_t v = CONFIG_LIMIT(s, user_memory);
+
+	v = v ? v : DEFAULT_USER_MEMORY;
+	return u->memory <= v && bytes <= v - u->memory ? 0 : -ENOMEM;
+}
+
+struct user *user_get(struct socket_layer *l, uint32_t uid)
+{
+	struct user_list *list = &l->user[uid % USER_BUCKETS];
+	struct user *u;
+
+	LIST_FOREACH(u, list, link)
+	if (u->uid == uid)
+		return u;
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return NULL;
+	u->uid = uid;
+	LIST_INSERT_HEAD(list, u, link);
+	return u;
+}
+
+void user_put(struct socket_layer *l, struct user *u)
+{
+	(void)l;
+	if (u->sessions || u->sockets)
+		return;
+	LIST_REMOVE(u, link);
+	free(u);
+}
+
+void socket_charge(struct stack *s, uint32_t sk, const struct session *ss, uint32_t uid)
+{
+	struct sock_note *n = &s->socket->sock[sk];
+	struct user *u;
+
+	if (n->counted)
+		socket_discharge(s, sk);
+	u = user_get(s->socket, uid);
+	if (!u)
+		return;
+	*n = (struct sock_note){.uid = uid, .session = ss ? ss->index : NO_INDEX, .counted = true};
+	u->sockets++;
+}
+
+void socket_discharge(struct stack *s, uint32_t sk)
+{
+	struct sock_note *n = &s->socket->sock[sk];
+	struct user *u;
+
+	if (!n->counted)
+		return;
+	n->counted = false;
+	u = user_get(s->socket, n->uid);
+	if (!u)
+		return;
+	u->sockets--;
+	user_put(s->socket, u);
+}
+
+void session_charge(struct stack *s, struct session *ss)
+{
+	uint64_t used = memory_used(s->mem, ss->index + 1);
+
+	if (!ss->user)
+		return;
+	ss->user->memory += used - ss->charged;
+	ss->charged = used;
+}

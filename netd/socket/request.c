@@ -1,0 +1,464 @@
+/*
+ * Requests: entries of the submission ring, one function each.
+ *
+ * Theory of operation. An entry is copied to private memory, checked, worked, and answered beyond the
+ * published end of the completion ring. How far both rings are is in the session's record, so entries
+ * and what they changed become true in the same commit: each is done exactly once, whenever the
+ * daemon dies. Only as many are taken as the completion ring has room for.
+ *
+ * `sq_taken` is published before the positions of any socket are read, with a full fence between: a
+ * client that still sees its poke untaken may count on its newest positions being seen.
+ *
+ * What a client gets wrong by mistake is answered with an errno. What no library would do (positions
+ * or slot numbers that cannot be, unknown requests) costs the session: ss->lie.
+ */
+#include "socket/layer.h"
+#include "base/util.h"
+#include "state/switchboard.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* Returns what the completion says. `sk` is the slot's socket where the table asks for one. */
+typedef int (*request_fn)(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c);
+
+int session_poke(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
+{
+	struct cm_slot *m = session_slot(ss, slot);
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t rx_head, tx_tail;
+
+	if (!k)
+		return -EPROTO;
+	rx_head = load_acquire(&m->rx_head);
+	tx_tail = load_acquire(&m->tx_tail);
+	if (k->rx_old.cap)
+		sock_epoch_ack(s, sk, load_once(&m->rx_epoch_ack));
+	return sock_ops_of(s, k)->poke(s, sk, rx_head, tx_tail);
+}
+
+static void tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state)
+{
+	struct socket_layer *l = s->socket;
+
+	if (state == TELL_NOBODY || l->n_news == NEWS_MAX)
+		return;
+	l->news[l->n_news++] = (struct news){ss, slot, state};
+}
+
+void session_close_sock(
+    struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t state)
+{
+	uint32_t sk = session_sock(ss, slot);
+	struct sock_rec *k = sock_get(s, sk);
+
+	session_set_sock(ss, slot, NO_INDEX);
+	tell(s, ss, slot, state);
+	if (!k)
+		return;
+	k->flags |= SOCK_F_ORPHAN;
+	k->session = NO_INDEX;
+	sock_ops_of(s, k)->close(s, sk, killed);
+}
+
+/* Gives a socket to a slot and its costs to the session's user. */
+static int settle_in(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
+{
+	struct session_rec *r = session_get(s, ss);
+	int ret = r ? session_set_sock(ss, slot, sk) : -ENOMEM;
+
+	if (ret)
+		return ret;
+	r->slot_high = max_of(r->slot_high, slot + 1);
+	socket_charge(s, sk, ss, r->uid);
+	sock_changed(s, sk);
+	return 0;
+}
+
+static int may_have_socket(struct stack *s, struct session *ss, uint32_t slot)
+{
+	int ret;
+
+	if (slot >= ss->lay.slots) {
+		ss->lie = "slot number";
+		return -EBADF;
+	}
+	if (session_sock(ss, slot) != NO_INDEX)
+		return -EEXIST;
+	ret = policy_socket(s, ss->user);
+	return ret ? ret : policy_memory(s, ss->user, 0);
+}
+
+/* ---- socket */
+
+/* The row of the switchboard's inetsw; errors as inet_create() gives them. */
+static int find_type(
+    const struct stack *s, int family, int type, int protocol, const struct inetsw_row **out)
+{
+	bool known = false;
+
+	if (family != AF_INET && family != AF_INET6)
+		return -EAFNOSUPPORT;
+	if (type <= 0 || type > SOCK_PACKET || protocol < 0 || protocol >= 256)
+		return -EINVAL;
+	for (unsigned i = 0; i < s->board->n_inetsw; i++) {
+		const struct inetsw_row *row = &s->board->inetsw[i];
+
+		if (row->type != type)
+			continue;
+		known = true;
+		if (!protocol || row->protocol == protocol) {
+			*out = row;
+			return 0;
+		}
+	}
+	return known ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
+}
+
+static int req_socket(
+    struct stack *s, struct session *ss, uint32_t none, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct session_rec *r = session_peek(s, ss);
+	const struct inetsw_row *row;
+	struct sock_rec *k;
+	uint32_t sk;
+	int ret = find_type(s, e->arg[0], e->arg[1], e->arg[2], &row);
+
+	(void)none;
+	(void)c;
+	if (!ret)
+		ret = policy_type(s, r->uid, e->arg[1]);
+	if (!ret)
+		ret = may_have_socket(s, ss, e->slot);
+	if (ret)
+		return ret;
+	k = sock_alloc(s, &sk);
+	if (!k)
+		return -ENFILE;
+	k->family = (uint16_t)e->arg[0];
+	k->type = row->type;
+	k->protocol = row->protocol;
+	k->uid = r->uid;
+	k->session = ss->index;
+	k->session_gen = ss->gen;
+	k->slot = e->slot;
+	ret = row->ops->create(s, sk);
+	if (!ret)
+		ret = settle_in(s, ss, e->slot, sk);
+	if (ret) {
+		k->session = NO_INDEX;
+		sock_free(s, sk);
+	}
+	return ret;
+}
+
+/* ---- names */
+
+/* The caller's address family against the socket's; `strict` as bind() is, connect() less so. */
+static int check_family(
+    const struct sock_rec *k, const struct endpoint *ep, int family, bool strict)
+{
+	if (k->family == AF_INET6 && (k->flags & SOCK_F_V6ONLY) && ipaddr_is_v4(&ep->addr) &&
+	    !ipaddr_is_any(&ep->addr))
+		return strict ? -EINVAL : -ENETUNREACH;
+	if (family == k->family)
+		return k->family == AF_INET && !ipaddr_is_v4(&ep->addr) ? -EAFNOSUPPORT : 0;
+	if (strict && family == AF_UNSPEC && k->family == AF_INET && ipaddr_is_any(&ep->addr))
+		return 0;
+	if (!strict && family == AF_INET && k->family == AF_INET6 && k->type == SOCK_DGRAM)
+		return 0;
+	return -EAFNOSUPPORT;
+}
+
+static int req_bind(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	int ret = check_family(k, &e->ep, e->arg[0], true);
+
+	(void)c;
+	if (!ret)
+		ret = policy_port(s, session_peek(s, ss)->uid, e->ep.port);
+	return ret ? ret : sock_ops_of(s, k)->bind(s, sk, &e->ep);
+}
+
+static int req_listen(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_ops *ops = sock_ops_of(s, sock_peek(s, sk));
+
+	(void)ss;
+	(void)c;
+	return ops->listen ? ops->listen(s, sk, (uint32_t)e->arg[0]) : -EOPNOTSUPP;
+}
+
+static int req_connect(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	const struct sock_ops *ops = sock_ops_of(s, k);
+	int ret;
+
+	(void)ss;
+	(void)c;
+	if (e->arg[0] == AF_UNSPEC)
+		return ops->disconnect ? ops->disconnect(s, sk) : -EOPNOTSUPP;
+	ret = check_family(k, &e->ep, e->arg[0], false);
+	return ret ? ret : ops->connect(s, sk, &e->ep);
+}
+
+static int req_accept(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_ops *ops = sock_ops_of(s, sock_peek(s, sk));
+	uint32_t child, slot = (uint32_t)e->arg[0];
+	int ret;
+
+	if (!ops->accept)
+		return -EOPNOTSUPP;
+	ret = may_have_socket(s, ss, slot);
+	if (!ret)
+		ret = ops->accept(s, sk, &child);
+	if (ret)
+		return ret;
+	KILLPOINT("socket.accept.child");
+	ret = sock_adopt(s, child, ss->index, ss->gen, slot);
+	if (!ret) {
+		sock_get(s, child)->uid = session_peek(s, ss)->uid;
+		ret = settle_in(s, ss, slot, child);
+	}
+	sock_changed(s, sk);
+	if (ret) {
+		/* As in the kernel: a child that cannot be given out is gone. */
+		death_orphan(s, child, false);
+		return ret;
+	}
+	c->ep = sock_peek(s, child)->remote;
+	return 0;
+}
+
+/* ---- the rest */
+
+static int req_nop(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	(void)s;
+	(void)ss;
+	(void)sk;
+	(void)e;
+	(void)c;
+	return 0;
+}
+
+static int req_shutdown(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	(void)ss;
+	(void)c;
+	if (e->arg[0] != SHUT_RD && e->arg[0] != SHUT_WR && e->arg[0] != SHUT_RDWR)
+		return -EINVAL;
+	return sock_ops_of(s, sock_peek(s, sk))->shutdown(s, sk, e->arg[0]);
+}
+
+static int req_close(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	(void)c;
+	if (k->rx_old.cap) /* whatever it acknowledged: it reads no more */
+		sock_epoch_ack(s, sk, k->rx.epoch);
+	session_close_sock(s, ss, e->slot, false, 0);
+	return 0;
+}
+
+static int req_setsockopt(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	uint32_t len = (uint32_t)e->arg[2];
+	int value = 0, ret;
+
+	(void)c;
+	if (len > sizeof(e->data))
+		return -EINVAL;
+	memcpy(&value, e->data, min_of((size_t)len, sizeof(value)));
+	ret = policy_option(s, session_peek(s, ss)->uid, e->arg[0], e->arg[1], value);
+	if (ret)
+		return ret;
+	return sock_ops_of(s, sock_peek(s, sk))
+	    ->setsockopt(s, sk, e->arg[0], e->arg[1], e->data, len);
+}
+
+static int req_getsockopt(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	uint32_t len = min_of((uint32_t)e->arg[2], (uint32_t)sizeof(c->data));
+	int ret;
+
+	(void)ss;
+	if (e->arg[2] < 0)
+		return -EINVAL;
+	ret = sock_ops_of(s, sock_peek(s, sk))
+		  ->getsockopt(s, sk, e->arg[0], e->arg[1], c->data, &len);
+	c->arg = ret ? 0 : len;
+	return ret;
+}
+
+static int req_grow(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint32_t most = max_of(round_up_pow2(limit_sndbuf(s)), 4096u);
+	uint32_t cap = e->arg[0] > 4096 ? round_up_pow2((uint32_t)e->arg[0]) : 4096u;
+	struct sock_view v = {0};
+	int ret;
+
+	(void)c;
+	cap = min_of(cap, most);
+	if (k->tx.cap >= cap)
+		return 0;
+	ret = policy_memory(s, ss->user, cap);
+	if (ret)
+		return ret;
+	sock_ops_of(s, k)->publish(s, sk, &v);
+	ret = sock_tx_ring(s, sk, cap, v.tx_head);
+	if (!ret)
+		sock_changed(s, sk);
+	return ret;
+}
+
+/* ---- the table */
+
+enum request_needs {
+	NEEDS_NOTHING,
+	NEEDS_SOCKET, /* a socket in the slot, whose positions are read first: requests keep their order with the bytes */
+};
+
+static const struct request_row {
+	request_fn fn; /* NULL: the look at the positions is all */
+	enum request_needs needs;
+} requests[CM_OPS] = {
+    [CM_NOP] = {req_nop, NEEDS_NOTHING},
+    [CM_SOCKET] = {req_socket, NEEDS_NOTHING},
+    [CM_BIND] = {req_bind, NEEDS_SOCKET},
+    [CM_LISTEN] = {req_listen, NEEDS_SOCKET},
+    [CM_CONNECT] = {req_connect, NEEDS_SOCKET},
+    [CM_ACCEPT] = {req_accept, NEEDS_SOCKET},
+    [CM_SHUTDOWN] = {req_shutdown, NEEDS_SOCKET},
+    [CM_CLOSE] = {req_close, NEEDS_SOCKET},
+    [CM_SETSOCKOPT] = {req_setsockopt, NEEDS_SOCKET},
+    [CM_GETSOCKOPT] = {req_getsockopt, NEEDS_SOCKET},
+    [CM_GROW] = {req_grow, NEEDS_SOCKET},
+    [CM_POKE] = {NULL, NEEDS_SOCKET},
+};
+
+static int no_socket(struct stack *s, struct session *ss, const struct cm_sqe *e)
+{
+	/* A slot whose socket was lost, or that was closed twice: closing leaves it free. */
+	if (e->op == CM_CLOSE)
+		tell(s, ss, e->slot, 0);
+	return -EBADF;
+}
+
+static int work(
+    struct stack *s, struct session *ss, const struct cm_sqe *e, struct cm_cqe *c, bool drain)
+{
+	const struct request_row *row = &requests[e->op];
+	uint32_t sk = NO_INDEX;
+
+	if (row->needs == NEEDS_SOCKET) {
+		if (e->slot >= ss->lay.slots) {
+			ss->lie = "slot number";
+			return -EBADF;
+		}
+		sk = session_sock(ss, e->slot);
+		if (sk == NO_INDEX || !sock_peek(s, sk))
+			return no_socket(s, ss, e);
+		if (session_poke(s, ss, e->slot, sk) == -EPROTO) {
+			ss->lie = "ring positions";
+			return -EPROTO;
+		}
+	}
+	if (!row->fn || (drain && e->op == CM_ACCEPT))
+		return 0;
+	return row->fn(s, ss, sk, e, c);
+}
+
+/* Entries that may be taken now; sets ss->lie for positions that cannot be. */
+static unsigned allowed(struct stack *s, struct session *ss, unsigned budget, bool drain)
+{
+	const struct session_rec *r = session_peek(s, ss);
+	int64_t n = session_waiting(s, ss);
+	uint64_t used;
+
+	if (n < 0) {
+		ss->lie = "submission position";
+		return 0;
+	}
+	n = min_of(n, (int64_t)budget);
+	if (drain || !n)
+		return (unsigned)n;
+	used = r->cq_prod - load_acquire(&session_header(ss)->cq_cons);
+	if (used > CM_CQ_ENTRIES) {
+		ss->lie = "completion position";
+		return 0;
+	}
+	n = min_of(n, (int64_t)(CM_CQ_ENTRIES - used));
+	return (unsigned)min_of(n, (int64_t)(NEWS_MAX - s->socket->n_news));
+}
+
+static void one(struct stack *s, struct session *ss, struct session_rec *r, bool drain)
+{
+	struct cm_sqe *ring = (struct cm_sqe *)(void *)(ss->mem + ss->lay.sq_off);
+	struct cm_cqe *out = (struct cm_cqe *)(void *)(ss->mem + ss->lay.cq_off);
+	struct cm_cqe c = {0};
+	struct cm_sqe e;
+
+	memcpy(&e, &ring[r->sq_cons & (CM_SQ_ENTRIES - 1)], sizeof(e));
+	/* Read once: what is checked below is what is used. */
+	__asm__ __volatile__("" ::: "memory");
+	r->sq_cons++;
+	s->count.requests++;
+	if (e.op >= CM_OPS) {
+		ss->lie = "unknown request";
+		return;
+	}
+	e.ep.pad = 0;
+	c.token = e.token;
+	c.res = work(s, ss, &e, &c, drain);
+	KILLPOINT("socket.request.worked");
+	if (e.op == CM_POKE || drain || ss->lie)
+		return;
+	memcpy(&out[r->cq_prod & (CM_CQ_ENTRIES - 1)], &c, sizeof(c));
+	r->cq_prod++;
+}
+
+unsigned session_take(struct stack *s, struct session *ss, unsigned budget, bool drain)
+{
+	unsigned n = allowed(s, ss, budget, drain), done = 0;
+	struct session_rec *r;
+
+	if (n) {
+		r = session_get(s, ss);
+		if (!r)
+			return 0;
+		store_release(&session_header(ss)->sq_taken, r->sq_cons + n);
+		fence_full();
+		for (; done < n && !ss->lie; done++)
+			one(s, ss, r, drain);
+		LIST_PUT(s->socket, ss, done);
+	}
+	if (ss->lie) {
+		const char *lie = ss->lie;
+
+		ss->lie = NULL;
+		if (drain)
+			ss->drained = CM_SQ_ENTRIES;
+		else
+			session_die(s, ss, lie);
+		return done + !drain;
+	}
+	return done;
+}

@@ -1,0 +1,84 @@
+/* The counters of struct stack by name. Hints: they start at zero with each netd-inet. */
+#include "socket/layer.h"
+#include "base/util.h"
+#include "proto/channel.h"
+#include <stddef.h>
+
+static const struct stat_row {
+	const char *name;
+	size_t at;
+} rows[] = {
+#define ROW(layer, field)                                                                          \
+	{                                                                                          \
+		layer "." #field, offsetof(struct counters, field)                                 \
+	}
+#define NAMED(name, field)                                                                         \
+	{                                                                                          \
+		name, offsetof(struct counters, field)                                             \
+	}
+    ROW("netd", cycles),
+    ROW("netd", commits),
+    ROW("netd", records_committed),
+    ROW("netd", takeovers),
+    ROW("netd", requests),
+    ROW("netd", bad_client),
+    NAMED("device.frames_in", frames_in),
+    NAMED("device.frames_out", frames_out),
+    NAMED("device.bad_desc", bad_desc),
+    NAMED("device.bad_frame", bad_frame),
+    NAMED("device.no_chunk", no_chunk),
+    NAMED("arp.in", arp_in),
+    NAMED("ip.in", ip_in),
+    NAMED("ip.bad", ip_bad),
+    NAMED("ip.out", ip_out),
+    NAMED("ip.no_route", ip_no_route),
+    NAMED("ip.frag_in", ip_frag_in),
+    NAMED("ip.reassembled", ip_reassembled),
+    NAMED("ip.frag_out", ip_frag_out),
+    NAMED("ip.forward_refused", ip_forward_refused),
+    NAMED("icmp.in", icmp_in),
+    NAMED("icmp.out", icmp_out),
+    NAMED("udp.in", udp_in),
+    NAMED("udp.out", udp_out),
+    NAMED("udp.no_port", udp_no_port),
+    NAMED("udp.full", udp_full),
+    NAMED("udp.bad", udp_bad),
+    NAMED("tcp.segs_in", tcp_in),
+    NAMED("tcp.segs_out", tcp_out),
+    NAMED("tcp.bad", tcp_bad),
+    NAMED("tcp.retrans", tcp_retrans),
+    NAMED("tcp.fast_retrans", tcp_fast_retrans),
+    NAMED("tcp.rto", tcp_rto),
+    NAMED("tcp.rst_in", tcp_rst_in),
+    NAMED("tcp.rst_out", tcp_rst_out),
+    NAMED("tcp.ooo", tcp_ooo),
+    NAMED("tcp.ooo_full", tcp_ooo_full),
+    NAMED("tcp.paws", tcp_paws),
+    NAMED("tcp.challenge", tcp_challenge),
+    NAMED("tcp.listen_full", tcp_listen_full),
+    NAMED("tcp.accepted", tcp_accepted),
+    NAMED("tcp.connected", tcp_connected),
+    NAMED("tcp.tso", tcp_tso),
+#undef ROW
+#undef NAMED
+};
+
+int stats_answer(struct stack *s, int conn, Netd__Control__Response *a)
+{
+	Netd__Control__StatTable t = NETD__CONTROL__STAT_TABLE__INIT;
+	Netd__Control__Stat row[ARRAY_SIZE(rows)], *out[ARRAY_SIZE(rows)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const uint64_t *v = (const void *)((const uint8_t *)&s->count + rows[i].at);
+
+		row[i] = (Netd__Control__Stat)NETD__CONTROL__STAT__INIT;
+		row[i].name = (char *)(uintptr_t)rows[i].name;
+		row[i].value = *v;
+		out[i] = &row[i];
+	}
+	t.n_stat = ARRAY_SIZE(rows);
+	t.stat = out;
+	a->body_case = NETD__CONTROL__RESPONSE__BODY_STATS;
+	a->stats = &t;
+	return channel_send(conn, &a->base, NULL, 0);
+}
