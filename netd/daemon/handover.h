@@ -1,0 +1,77 @@
+/*
+ * What netd-inet is given by its supervisor: shared memories, configuration, deposits. Gathered while
+ * standing by, so that a takeover finds everything mapped.
+ */
+#pragma once
+#include "proto/channel.h"
+#include "proto/clock.h"
+#include "proto/component.pb-c.h"
+#include <pthread.h>
+#include <stdbool.h>
+
+struct handed { /* one deposit */
+	uint32_t kind, index, generation;
+	int nfds;
+	int fds[4];
+	void *map; /* client memory mapped in advance, or NULL */
+	uint64_t map_size;
+};
+
+struct handed_device {
+	char name[32];
+	char driver[16];
+	void *region;
+	uint64_t region_size;
+	int bell;        /* reading end of ours */
+	int driver_bell; /* writing end of the driver's */
+	bool attached;
+};
+
+#define HANDOVER_DEVICES 16
+
+struct handover {
+	int channel;
+	uint32_t slot; /* of our beat */
+	uint64_t arena_size, memory_size;
+	int arena_fd, memory_fd, clock_fd, listen_fd;
+	void *arena, *memory;
+	struct clock_page *clock;
+	Netd__Component__Config *config; /* newest, or NULL */
+	Netd__Component__Status *status; /* newest, or NULL */
+	struct handed_device device[HANDOVER_DEVICES];
+	unsigned devices;
+	struct handed *handed; /* hash by key, open addressing */
+	uint32_t handed_n, handed_room, take_at;
+	bool synced;   /* handed_end was seen */
+	bool granted;  /* take_over_granted was seen */
+	bool stop;     /* the supervisor asks us to leave */
+	bool redeposit;
+	bool config_new, status_new;
+	bool gone;     /* the channel is at its end: the supervisor died */
+	uint64_t died_ns;
+	struct channel_msg msg; /* the one being read */
+};
+
+/* Waits for Start on the channel and maps what comes with it. 0 or a negative errno. */
+int handover_start(struct handover *h, int channel);
+/*
+ * Takes every message that waits on the channel; sets the flags above. Returns 0, or -EPIPE when
+ * the supervisor is gone (the daemon goes on without).
+ */
+int handover_receive(struct handover *h);
+/* Waits (poll) until there is a message, at most `timeout_ms` (-1: for ever), then handover_receive(). */
+int handover_wait(struct handover *h, int timeout_ms);
+/* The next deposit, taken out of the table; false when there is none. */
+bool handover_take(struct handover *h, struct handed *out);
+
+/*
+ * While the main thread waits for the mutex, a second one keeps receiving. handover_attend() starts
+ * it, handover_leave() ends and joins it: an active daemon has one thread.
+ */
+struct attendant {
+	struct handover *h;
+	pthread_t thread;
+	int wake[2];
+};
+int handover_attend(struct attendant *a, struct handover *h);
+void handover_leave(struct attendant *a);

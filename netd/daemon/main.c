@@ -1,0 +1,157 @@
+/*
+ * netd-inet, the protocol daemon. Started by the supervisor with its channel as descriptor 3; not
+ * meant to be started by hand.
+ *
+ * Isolation, in stages: it starts with what it inherited, maps the memories that come with the first
+ * message, then drops all privileges and every system call it does not need, and only then waits for
+ * the role. It has no file system and no network of its own.
+ */
+#include "daemon/daemon.h"
+#include "daemon/world.h"
+#include "base/log.h"
+#include "base/sandbox.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+static void system_random(void *arg, void *buf, size_t len)
+{
+	uint8_t *p = buf;
+
+	(void)arg;
+	while (len) {
+		ssize_t n = getrandom(p, len, 0);
+
+		if (n > 0) {
+			p += n;
+			len -= (size_t)n;
+		}
+	}
+}
+
+static const Netd__Component__Status *newest_status(void *arg)
+{
+	return ((struct daemon *)arg)->hand.status;
+}
+
+static const Netd__Component__Config *newest_config(void *arg)
+{
+	return ((struct daemon *)arg)->hand.config;
+}
+
+/* One process at a time formats the arena: the lock goes with the process. */
+static int open_world(struct daemon *d)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1};
+	int ret;
+
+	if (fcntl(d->hand.arena_fd, F_SETLKW, &lock) < 0)
+		return -errno;
+	ret = world_open(&d->stack, d->hand.arena, d->hand.arena_size, d->hand.memory, d->hand.memory_size);
+	lock.l_type = F_UNLCK;
+	fcntl(d->hand.arena_fd, F_SETLK, &lock);
+	return ret;
+}
+
+/* What clients get of the clock page: a descriptor of its own that cannot write. Needs /proc, so before the sandbox. */
+static int read_only_copy(int fd)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Waits for the role. Returns 1 if a predecessor died, 0 if there was none, or a negative errno. */
+static int wait_for_role(struct daemon *d)
+{
+	struct attendant a;
+	int ret = state_lock(d->stack.state, false);
+
+	if (ret != -EBUSY)
+		return ret;
+	ret = handover_attend(&a, &d->hand);
+	if (ret < 0)
+		return ret;
+	ret = state_lock(d->stack.state, true);
+	d->hand.clock->down_ns = clock_now();
+	handover_leave(&a);
+	return ret;
+}
+
+static int run(struct daemon *d)
+{
+	int died, ret;
+
+	d->stack.random = system_random;
+	d->stack.now = clock_now();
+	d->env = (struct socket_env){.arg = d, .deposit = link_deposit, .withdraw = link_withdraw,
+	    .status = newest_status, .config = newest_config, .clock_fd = read_only_copy(d->hand.clock_fd),
+	    .clock = d->hand.clock};
+	if ((ret = open_world(d)) < 0) {
+		log_error("the arena cannot be used: %s", strerror(-ret));
+		return ret;
+	}
+	if ((ret = sandbox_inet()) < 0) {
+		log_error("sandbox: %s", strerror(-ret));
+		return ret;
+	}
+	link_hello(d);
+	if ((died = wait_for_role(d)) < 0)
+		return died;
+	if ((ret = takeover(d, died == 1)) < 0) {
+		log_error("takeover: %s", strerror(-ret));
+		return ret;
+	}
+	d->hand.clock->ready_ns = clock_now();
+	d->hand.clock->beat[d->hand.slot].started_ns = d->hand.clock->ready_ns;
+	link_active(d);
+	return cycle_run(d);
+}
+
+static void release(struct daemon *d)
+{
+	struct handed h;
+
+	if (d->stack.socket)
+		socket_layer_exit(&d->stack);
+	world_close(&d->stack);
+	while (handover_take(&d->hand, &h))
+		for (int i = 0; i < h.nfds; i++)
+			close(h.fds[i]);
+	free(d->hand.handed);
+	if (d->hand.config)
+		netd__component__config__free_unpacked(d->hand.config, NULL);
+	if (d->hand.status)
+		netd__component__status__free_unpacked(d->hand.status, NULL);
+}
+
+int main(void)
+{
+	struct daemon *d = calloc(1, sizeof(*d));
+	const char *level = getenv("NETD_LOG_LEVEL");
+	int ret;
+
+	log_init("netd-inet", level ? (enum log_level)atoi(level) : LOG_LEVEL_INFO);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which stops us in order */
+	if (!d)
+		return 1;
+	if (fcntl(CHANNEL_FD, F_GETFD) < 0) {
+		log_error("started without a supervisor: run netd instead");
+		return 2;
+	}
+	ret = handover_start(&d->hand, CHANNEL_FD);
+	if (ret < 0)
+		log_error("no start message: %s", strerror(-ret));
+	else
+		ret = run(d);
+	release(d);
+	free(d);
+	return ret < 0 ? 1 : 0;
+}

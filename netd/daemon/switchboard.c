@@ -1,0 +1,69 @@
+/*
+ * The constant tables: which record, family, type, protocol and ethertype belongs to whom. The whole
+ * upward wiring of the stack stands on this page.
+ */
+#include "state/switchboard.h"
+#include "base/util.h"
+#include "device/device.h"
+#include "device/neigh.h"
+#include "inet/sock.h"
+#include "inet/udp.h"
+#include "ip/addr.h"
+#include "ip/arp.h"
+#include "ip/icmp.h"
+#include "ip/input.h"
+#include "ip/reassemble.h"
+#include "ip/route.h"
+#include "socket/session.h"
+#include "state/world.h"
+#include "tcp/tcb.h"
+#include "tcp/tcp.h"
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#define SOCKETS  (256u * 1024)
+#define SESSIONS 4096u
+
+static const struct record_type records[KIND_COUNT] = {
+	[KIND_WORLD] = {.name = "world", .size = sizeof(struct world_rec), .capacity = 1},
+	[KIND_DEVICE] = {.name = "device", .size = sizeof(struct device_rec), .capacity = 32},
+	[KIND_CHUNKS] = {.name = "chunks", .size = sizeof(struct chunks_rec), .capacity = 4096},
+	[KIND_ADDR] = {.name = "addr", .size = sizeof(struct addr_rec), .capacity = 1024},
+	[KIND_ROUTE] = {.name = "route", .size = sizeof(struct route_rec), .capacity = 16384},
+	[KIND_NEIGH] = {.name = "neigh", .size = sizeof(struct neigh_rec), .capacity = 8192,
+	    .expired = neigh_expired},
+	[KIND_FRAG] = {.name = "frag", .size = sizeof(struct frag_rec), .capacity = 256,
+	    .expired = frag_expired},
+	[KIND_SESSION] = {.name = "session", .size = sizeof(struct session_rec), .capacity = SESSIONS},
+	[KIND_SOCK] = {.name = "sock", .size = sizeof(struct sock_rec), .capacity = SOCKETS},
+	[KIND_TCP] = {.name = "tcp", .size = sizeof(struct tcp_rec), .capacity = SOCKETS,
+	    .expired = tcp_expired, .lost = tcp_lost},
+	[KIND_TCPX] = {.name = "tcpx", .size = sizeof(struct tcpx_rec), .capacity = SOCKETS},
+	[KIND_SYNRCV] = {.name = "synrcv", .size = sizeof(struct synrcv_rec), .capacity = 65536,
+	    .expired = tcp_synrcv_expired},
+	[KIND_TIMEWAIT] = {.name = "timewait", .size = sizeof(struct timewait_rec), .capacity = SOCKETS,
+	    .expired = tcp_timewait_expired},
+};
+
+static const struct ethertype_row ethertypes[] = {
+	{0x0800, ip_input},
+	{0x0806, arp_input},
+};
+
+static const struct inet_proto *const protos[] = {&tcp_proto, &udp_proto, &icmp_proto};
+
+static const struct inetsw_row inetsw[] = {
+	{SOCK_STREAM, IPPROTO_TCP, &tcp_ops},
+	{SOCK_DGRAM, IPPROTO_UDP, &udp_ops},
+};
+
+const struct switchboard switchboard = {
+	.records = records,
+	.ethertypes = ethertypes,
+	.n_ethertypes = ARRAY_SIZE(ethertypes),
+	.protos = protos,
+	.n_protos = ARRAY_SIZE(protos),
+	.inetsw = inetsw,
+	.n_inetsw = ARRAY_SIZE(inetsw),
+	.neigh_solicit = arp_solicit,
+};

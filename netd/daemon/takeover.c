@@ -1,0 +1,86 @@
+/*
+ * Becoming the active netd-inet.
+ *
+ * The role is the robust mutex in the arena; whoever holds it is active, and its predecessor is dead.
+ * In order: ask the supervisor to drain the predecessor's channel, so that every deposit it made is
+ * here; find the truth of the arena; give each layer its descriptors and memories; rebuild what is
+ * derived; shift the timers by the pause; commit (a new incarnation); speak everything again.
+ * A death at any of these points makes the next standby do the same.
+ */
+#include "daemon/daemon.h"
+#include "daemon/world.h"
+#include "base/killpoint.h"
+#include "base/log.h"
+#include <errno.h>
+#include <string.h>
+
+#define GRANT_WAIT_MS 5000
+
+static int drain_predecessor(struct daemon *d)
+{
+	uint64_t give_up = clock_now() + GRANT_WAIT_MS * 1000000ull;
+
+	d->hand.granted = false;
+	link_take_over(d);
+	while ((!d->hand.granted || !d->hand.synced || !d->hand.config) && !d->hand.gone) {
+		if (d->hand.stop)
+			return -ECANCELED;
+		if (clock_now() > give_up)
+			return -ETIMEDOUT;
+		handover_wait(&d->hand, 100);
+	}
+	return 0;
+}
+
+static void give_deposits(struct daemon *d)
+{
+	struct handed h;
+
+	while (handover_take(&d->hand, &h)) {
+		KILLPOINT("takeover.deposit");
+		socket_handed(&d->stack, h.kind, h.index, h.generation, h.fds, h.nfds, h.map);
+	}
+}
+
+int takeover(struct daemon *d, bool predecessor_died)
+{
+	struct stack *s = &d->stack;
+	struct world_rec *w;
+	bool fresh;
+	int ret = drain_predecessor(d);
+
+	if (ret < 0)
+		return ret;
+	KILLPOINT("takeover.granted");
+	s->now = clock_now();
+	if ((ret = world_recover(s)) < 0)
+		return ret;
+	if ((ret = socket_layer_init(s, &d->env)) < 0)
+		return ret;
+	fresh = !world_peek(s) || !world_peek(s)->started_ns;
+	if ((ret = configure_devices(d)) < 0)
+		return ret;
+	KILLPOINT("takeover.devices");
+	give_deposits(d);
+	if ((ret = world_reindex(s)) < 0)
+		return ret;
+	KILLPOINT("takeover.reindexed");
+	w = world_get(s);
+	if (!w)
+		return -ENOMEM;
+	w->incarnation++;
+	if (fresh) {
+		w->started_ns = s->now;
+		configure_addresses(d);
+	} else {
+		world_resume(s);
+	}
+	world_commit(s);
+	KILLPOINT("takeover.committed");
+	store_release(&d->hand.clock->incarnation, world_peek(s)->incarnation);
+	s->count.takeovers += predecessor_died;
+	world_speak(s, true);
+	KILLPOINT("takeover.devices_spoken");
+	socket_speak(s, true);
+	return 0;
+}
