@@ -1,0 +1,439 @@
+/* The life of one component: start, death, restart. See supervisor.h. */
+#include "supervisor/supervisor.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define START_NS     (10 * NSEC_PER_SEC)
+#define CHANNEL_ROOM (4 << 20)
+#define RETRY_MS     100u /* after a start that failed on our side */
+
+struct component *driver_of(const struct supervisor *s, const struct device *d)
+{
+	struct component *c = s->components;
+
+	while (c && c->device != d)
+		c = c->next;
+	return c;
+}
+
+void component_name(const struct component *c, char *buf, size_t size)
+{
+	if (c->device)
+		snprintf(buf, size, "driver %s", c->device->name);
+	else if (c->number)
+		snprintf(buf, size, "standby-%u", c->number);
+	else
+		snprintf(buf, size, "netd-inet");
+}
+
+const char *component_state_name(const struct component *c)
+{
+	static const char *const names[] = {"starting", "standby", "running", "stopping", "stopped"};
+
+	return names[c->state];
+}
+
+/* How it is called in the descriptor store. */
+static void store_key(const struct component *c, char *buf, size_t size)
+{
+	if (c->device)
+		snprintf(buf, size, "driver.%s", c->device->name);
+	else
+		snprintf(buf, size, "inet.%u", c->slot);
+}
+
+static bool alive(const struct component *c)
+{
+	return c->state != COMPONENT_DEAD && c->state != COMPONENT_STOPPING;
+}
+
+static unsigned free_slot(const struct supervisor *s)
+{
+	uint32_t taken = 0;
+
+	for (const struct component *c = s->components; c; c = c->next)
+		if (is_inet(c))
+			taken |= 1u << c->slot;
+	return (unsigned)__builtin_ctz(~taken);
+}
+
+/* 0 for the first, n for standby-n. */
+static unsigned free_number(const struct supervisor *s)
+{
+	uint32_t taken = 0;
+
+	for (const struct component *c = s->components; c; c = c->next)
+		if (is_inet(c) && alive(c))
+			taken |= 1u << c->number;
+	return taken ? (unsigned)__builtin_ctz(~(taken | 1u)) : 0;
+}
+
+static void on_channel(void *arg, int events)
+{
+	struct component *c = arg;
+
+	if (events & UV_WRITABLE)
+		component_flush(c);
+	if (events & UV_READABLE)
+		dispatch(c, false);
+}
+
+static void component_forget(struct component *c)
+{
+	struct component **at = &c->sup->components;
+
+	while (*at && *at != c)
+		at = &(*at)->next;
+	if (*at)
+		*at = c->next;
+	if (c->sup->active == c)
+		c->sup->active = NULL;
+	watch_stop(c->pid_watch);
+	watch_stop(c->channel_watch);
+	outq_clear(&c->out);
+	if (c->channel >= 0)
+		close(c->channel);
+	if (c->pidfd >= 0)
+		close(c->pidfd);
+	free(c);
+}
+
+void death_name(char *buf, size_t size, int status, bool known)
+{
+	if (!known)
+		snprintf(buf, size, "died (its parent was an earlier supervisor)");
+	else if (WIFSIGNALED(status))
+		snprintf(buf, size, "killed by SIG%s", sigabbrev_np(WTERMSIG(status))
+		    ? sigabbrev_np(WTERMSIG(status)) : "RT");
+	else
+		snprintf(buf, size, "exit status %d", WEXITSTATUS(status));
+}
+
+bool death_self_inflicted(int status, bool known, bool killed_by_us)
+{
+	if (killed_by_us)
+		return true;
+	if (!known)
+		return false;
+	return !WIFSIGNALED(status) || (WTERMSIG(status) != SIGKILL && WTERMSIG(status) != SIGTERM);
+}
+
+static void after_inet(struct supervisor *s, unsigned wait_ms);
+
+static void on_inet_timer(uv_timer_t *t)
+{
+	maintain_inets(t->data);
+}
+
+static void on_driver_timer(uv_timer_t *t)
+{
+	struct device *d = t->data;
+
+	restart_driver(d->history.timer.loop->data, d, 0);
+}
+
+static void after_inet(struct supervisor *s, unsigned wait_ms)
+{
+	if (wait_ms)
+		uv_timer_start(&s->inet.timer, on_inet_timer, wait_ms, 0);
+	else
+		maintain_inets(s);
+}
+
+void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms)
+{
+	int ret;
+
+	if (wait_ms) {
+		uv_timer_start(&d->history.timer, on_driver_timer, wait_ms, 0);
+		return;
+	}
+	if (s->stopping || d->removed || driver_of(s, d))
+		return;
+	ret = component_spawn(s, d);
+	if (ret < 0) {
+		log_error("driver %s cannot be started: %s", d->name, strerror(-ret));
+		uv_timer_start(&d->history.timer, on_driver_timer,
+		    max_of(backoff_death(&d->history.backoff, now_ns(), true), RETRY_MS), 0);
+	}
+}
+
+/* What its death means for its role; the component itself is still there. Returns how long to wait. */
+static unsigned record_death(struct component *c, struct history *h, const char *death, bool self, uint64_t now)
+{
+	unsigned wait_ms = backoff_death(&h->backoff, now, self);
+	char name[48];
+
+	component_name(c, name, sizeof(name));
+	h->restarts++;
+	snprintf(h->last_death, sizeof(h->last_death), "%s", death);
+	if (c->state != COMPONENT_DEAD && (c == c->sup->active || c->device))
+		h->died_ns = c->killed_for[0] && c->hang.answered_ns ? c->hang.answered_ns : now;
+	if (wait_ms)
+		log_error("%s (pid %d) %s: death %u of a series that it caused itself, restart in %u ms",
+		    name, c->pid, death, h->backoff.deaths, wait_ms);
+	else
+		log_warn("%s (pid %d) %s: restart at once", name, c->pid, death);
+	return wait_ms;
+}
+
+static bool reap(const struct component *c, int *status, bool *known)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	*known = waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | WNOHANG) == 0;
+	if (*known && !info.si_pid)
+		return false;
+	*status = info.si_code == CLD_EXITED ? (info.si_status & 0xff) << 8 : info.si_status & 0x7f;
+	return true;
+}
+
+static void store_forget(const struct component *c)
+{
+	char key[32];
+
+	store_key(c, key, sizeof(key));
+	store_remove("channel.%s", key);
+	store_remove("pidfd.%s", key);
+}
+
+/* An asked-for death: nobody's fault, nothing to restart. */
+static void after_stop(struct supervisor *s, struct device *d)
+{
+	if (s->stopping)
+		supervisor_stop_step(s);
+	else if (d && d->removed)
+		device_destroy(s, d);
+}
+
+static void on_death(void *arg, int events)
+{
+	struct component *c = arg;
+	struct supervisor *s = c->sup;
+	struct device *d = c->device;
+	struct history *h = d ? &d->history : c->number ? &s->standby : &s->inet;
+	uint64_t now = now_ns();
+	bool known, asked = c->state == COMPONENT_STOPPING || s->stopping;
+	char death[64];
+	unsigned wait_ms = 0;
+	int status;
+
+	(void)events;
+	if (!reap(c, &status, &known))
+		return;
+	dispatch(c, true);
+	death_name(death, sizeof(death), status, known);
+	if (c->killed_for[0])
+		snprintf(death, sizeof(death), "%s", c->killed_for);
+	if (!asked)
+		wait_ms = record_death(c, h, death,
+		    death_self_inflicted(status, known, c->killed_for[0]), now);
+	store_forget(c);
+	if (s->active == c)
+		s->active = NULL;
+	c->state = COMPONENT_DEAD;
+	if (!asked)
+		crash_write(c, death, now);
+	component_forget(c);
+	s->changed = true;
+	if (asked)
+		after_stop(s, d);
+	else if (!d)
+		after_inet(s, wait_ms);
+	else if (!d->removed) {
+		restart_driver(s, d, wait_ms);
+		send_driver_restarted(s, d);
+	}
+}
+
+void component_kill(struct component *c, const char *why)
+{
+	char name[48];
+
+	component_name(c, name, sizeof(name));
+	log_error("%s (pid %d) is killed: %s", name, c->pid, why);
+	snprintf(c->killed_for, sizeof(c->killed_for), "%s", why);
+	if (!strncmp(why, "hung", 4))
+		(c->device ? &c->device->history : c->number ? &c->sup->standby : &c->sup->inet)->hangs++;
+	c->sup->changed = true;
+	if (syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0) < 0)
+		log_error("%s (pid %d) cannot be killed: %s", name, c->pid, strerror(errno));
+}
+
+static int watch_component(struct component *c)
+{
+	struct supervisor *s = c->sup;
+	char key[32];
+
+	c->pid_watch = watch_start(&s->loop, c->pidfd, UV_READABLE, on_death, c);
+	c->channel_watch = watch_start(&s->loop, c->channel, UV_READABLE, on_channel, c);
+	if (!c->pid_watch || !c->channel_watch)
+		return -ENOMEM;
+	store_key(c, key, sizeof(key));
+	store_put(c->channel, "channel.%s", key);
+	store_put(c->pidfd, "pidfd.%s", key);
+	return 0;
+}
+
+static struct component *component_new(struct supervisor *s, struct device *d)
+{
+	struct component *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->sup = s;
+	c->device = d;
+	c->slot = d ? SLOTS_INET + d->slot : free_slot(s);
+	c->number = d ? 0 : free_number(s);
+	c->channel = c->pidfd = -1;
+	c->started_ns = now_ns();
+	c->hang.grace_ns = c->started_ns + START_NS;
+	c->next = s->components;
+	s->components = c;
+	s->changed = true;
+	return c;
+}
+
+static int make_channel(int sv[2])
+{
+	int room = CHANNEL_ROOM;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++)
+		if (setsockopt(sv[i], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
+			setsockopt(sv[i], SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+	return 0;
+}
+
+static int start_process(struct component *c)
+{
+	const struct config_device *conf = c->device ? config_find_device(c->sup->config, c->device->name) : NULL;
+	const char *inet = getenv("NETD_INET");
+	char program[64];
+	int sv[2], ret = make_channel(sv);
+
+	if (ret < 0)
+		return ret;
+	c->channel = sv[0];
+	/* $NETD_INET: another build of it, such as netd-inet-killpoints. */
+	snprintf(program, sizeof(program), "%s%s", conf ? "netd-" : inet ? inet : "netd-inet",
+	    conf ? conf->driver : "");
+	ret = spawn(program, sv[1], &c->pid, &c->pidfd);
+	close(sv[1]);
+	if (ret < 0)
+		log_error("%s cannot be started: %s", program, strerror(-ret));
+	return ret;
+}
+
+int component_spawn(struct supervisor *s, struct device *d)
+{
+	struct component *c = component_new(s, d);
+	int ret;
+
+	if (!c)
+		return -ENOMEM;
+	__atomic_store_n(&s->clock->beat[c->slot].beat, 0, __ATOMIC_RELAXED);
+	ret = start_process(c);
+	if (!ret)
+		ret = watch_component(c);
+	if (ret < 0) {
+		component_forget(c);
+		return ret;
+	}
+	send_start(c);
+	if (is_inet(c))
+		send_config(c);
+	send_deposits(c);
+	log_debug("pid %d started in slot %u", c->pid, c->slot);
+	return 0;
+}
+
+static pid_t pid_of(int pidfd)
+{
+	char path[64], line[128];
+	int pid = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Pid: %d", &pid) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return pid;
+}
+
+int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd)
+{
+	struct component *c = component_new(s, d);
+
+	if (!c) {
+		close(channel);
+		close(pidfd);
+		return -ENOMEM;
+	}
+	c->slot = slot;
+	c->channel = channel;
+	c->pidfd = pidfd;
+	c->pid = pid_of(pidfd);
+	c->hello = true;
+	c->hang.grace_ns = 0;
+	c->hang.number = __atomic_load_n(&s->clock->beat[slot].beat, __ATOMIC_ACQUIRE);
+	c->state = d ? COMPONENT_RUNNING : COMPONENT_STANDBY;
+	if (!d && c->pid == pidfile_read(s, "inet")) {
+		s->active = c;
+		s->ready = true;
+		c->number = 0;
+		c->state = COMPONENT_RUNNING;
+	} else if (!d && !c->number) {
+		c->number = 1 + slot; /* the number of the active one stays free */
+	}
+	if (watch_component(c) < 0) {
+		component_forget(c);
+		return -ENOMEM;
+	}
+	if (!d)
+		send_config(c);
+	/* Only the active one and drivers have anything to deposit; a standby ignores this. */
+	send_redeposit(c);
+	log_info("pid %d lives on from an earlier supervisor", c->pid);
+	return 0;
+}
+
+void maintain_inets(struct supervisor *s)
+{
+	unsigned have = 0, want = 1 + *s->config->standbys;
+	struct component *spare = NULL;
+	int ret;
+
+	if (s->stopping || uv_is_active((uv_handle_t *)&s->inet.timer))
+		return;
+	for (struct component *c = s->components; c; c = c->next) {
+		if (!is_inet(c) || !alive(c))
+			continue;
+		have++;
+		if (c != s->active)
+			spare = c;
+	}
+	/* Standbys come after the one that they stand by for, so that it wins the race for the mutex. */
+	if (!s->active || s->active->state != COMPONENT_RUNNING)
+		want = 1;
+	else if (have > want && spare) {
+		send_stop(spare);
+		s->changed = true;
+	}
+	for (; have < want; have++) {
+		ret = component_spawn(s, NULL);
+		if (ret < 0) {
+			after_inet(s, max_of(backoff_death(&s->inet.backoff, now_ns(), true), RETRY_MS));
+			return;
+		}
+	}
+}

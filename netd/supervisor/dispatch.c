@@ -1,0 +1,219 @@
+/*
+ * Messages from components, and the takeover.
+ *
+ * A channel is read until it is empty, because a takeover waits behind what is in it; only a component
+ * that never stops talking is interrupted after a fair share. Who may say what: hello, deposit,
+ * withdraw and log everybody; take_over, active and accuse_driver netd-inet only.
+ */
+#include "supervisor/supervisor.h"
+#include "proto/barrier.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FAIR_SHARE 256
+/* A successor maps and recovers everything before it answers pings again. */
+#define RECOVERY_NS (10 * NSEC_PER_SEC)
+
+static struct escrow_key key_in(const struct component *c, const Netd__Component__Key *k)
+{
+	return (struct escrow_key){.owner = escrow_owner(c), .kind = k->kind, .index = k->index,
+	    .generation = k->generation};
+}
+
+static void on_deposit(struct component *c, const Netd__Component__Key *k, struct fdset *fds)
+{
+	struct escrow_key key;
+
+	if (!k || !fds || !fds->n) {
+		log_warn("a deposit without key or descriptors from pid %d", c->pid);
+		return;
+	}
+	key = key_in(c, k);
+	if (escrow_put(c->sup->escrow, &key, fdset_ref(fds)) < 0)
+		log_error("no memory to keep a deposit of pid %d", c->pid);
+	for (struct component *o = c->sup->components; is_inet(c) && o; o = o->next)
+		if (o != c && is_inet(o))
+			send_handed(o, &key, fds);
+}
+
+static void on_withdraw(struct component *c, const Netd__Component__Key *k)
+{
+	struct escrow_key key = key_in(c, k);
+
+	escrow_remove(c->sup->escrow, &key);
+	for (struct component *o = c->sup->components; is_inet(c) && o; o = o->next)
+		if (o != c && is_inet(o))
+			send_withdrawn(o, &key);
+}
+
+/*
+ * `c` holds the mutex: whoever was active is dead. Whatever any other netd-inet said before is worked
+ * off first; the grant is the last message of the three (deposits, withdrawals, grant).
+ */
+static void on_take_over(struct component *c)
+{
+	struct supervisor *s = c->sup;
+	struct component *prev;
+
+	if (s->stopping)
+		return;
+	for (struct component *o = s->components; o; o = o->next)
+		if (o != c && is_inet(o))
+			dispatch(o, true);
+	prev = s->active;
+	if (prev && prev != c) {
+		prev->state = COMPONENT_DEAD;
+		if (!s->inet.died_ns && prev->killed_for[0])
+			s->inet.died_ns = prev->hang.answered_ns; /* its clients waited since then */
+	}
+	send_granted(c, s->inet.died_ns);
+	s->active = c;
+	c->number = 0;
+	c->take_over_ns = now_ns();
+	c->hang.grace_ns = c->take_over_ns + RECOVERY_NS;
+	s->changed = true;
+}
+
+static void note_pause(struct history *h, uint64_t from, uint64_t to)
+{
+	h->pause_last_us = to > from ? (to - from) / NSEC_PER_USEC : 0;
+	h->pause_max_us = max_of(h->pause_max_us, h->pause_last_us);
+}
+
+static void on_active(struct component *c)
+{
+	struct supervisor *s = c->sup;
+	uint64_t down = load_acquire(&s->clock->down_ns), ready = load_acquire(&s->clock->ready_ns);
+
+	s->active = c;
+	c->number = 0;
+	c->state = COMPONENT_RUNNING;
+	c->hang.grace_ns = 0;
+	if (s->ready) {
+		/* The clock page tells the pause best; if it is of an older takeover, our own clock does. */
+		if (ready < down || ready < c->take_over_ns || !down) {
+			down = c->take_over_ns;
+			ready = now_ns();
+		}
+		if (s->inet.died_ns)
+			down = min_of(down, s->inet.died_ns);
+		note_pause(&s->inet, down, ready);
+		log_info("netd-inet (pid %d) is active after a pause of %llu us", c->pid,
+		    (unsigned long long)s->inet.pause_last_us);
+	} else {
+		log_info("netd-inet (pid %d) is active", c->pid);
+	}
+	s->inet.died_ns = 0;
+	s->ready = true;
+	s->changed = true;
+	maintain_inets(s);
+}
+
+static void on_hello(struct component *c)
+{
+	c->hello = true;
+	c->hang.grace_ns = 0;
+	c->hang.answered_ns = now_ns();
+	if (c->state == COMPONENT_STARTING && is_inet(c) && c->number)
+		c->state = COMPONENT_STANDBY;
+	if (c->state == COMPONENT_STARTING && !is_inet(c)) {
+		c->state = COMPONENT_RUNNING;
+		if (c->device->history.died_ns)
+			note_pause(&c->device->history, c->device->history.died_ns, now_ns());
+		c->device->history.died_ns = 0;
+	}
+	c->sup->changed = true;
+}
+
+static void on_accuse(struct component *c, const Netd__Component__AccuseDriver *a)
+{
+	struct device *d = device_by_name(c->sup, a->device);
+	struct component *driver = d ? driver_of(c->sup, d) : NULL;
+
+	log_error("netd-inet accuses driver %s: %s", a->device, a->reason);
+	if (driver)
+		component_kill(driver, "accused of breaking the ring contract");
+}
+
+static void on_log(struct component *c, const Netd__Component__Log *l)
+{
+	char name[48];
+
+	component_name(c, name, sizeof(name));
+	crash_note(c, l->text);
+	log_at(l->level < LOG_LEVEL_ERROR ? LOG_LEVEL_ERROR : (enum log_level)l->level, "%s: %s", name, l->text);
+}
+
+static void handle(struct component *c, const from_component *m, struct fdset *fds)
+{
+	switch (m->body_case) {
+	case NETD__COMPONENT__FROM_COMPONENT__BODY_HELLO:
+		on_hello(c);
+		return;
+	case NETD__COMPONENT__FROM_COMPONENT__BODY_DEPOSIT:
+		on_deposit(c, m->deposit->key, fds);
+		return;
+	case NETD__COMPONENT__FROM_COMPONENT__BODY_WITHDRAW:
+		on_withdraw(c, m->withdraw);
+		return;
+	case NETD__COMPONENT__FROM_COMPONENT__BODY_LOG:
+		on_log(c, m->log);
+		return;
+	default:
+		break;
+	}
+	if (is_inet(c) && m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_TAKE_OVER)
+		on_take_over(c);
+	else if (is_inet(c) && m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_ACTIVE)
+		on_active(c);
+	else if (is_inet(c) && m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_ACCUSE_DRIVER)
+		on_accuse(c, m->accuse_driver);
+	else
+		log_warn("pid %d sent message %d, which is not its to send", c->pid, (int)m->body_case);
+}
+
+/* The descriptors leave the shared buffer before the message is worked: that may dispatch others. */
+static struct fdset *take_fds(struct channel_msg *m)
+{
+	struct fdset *fds = m->nfds ? fdset_take(m->fds, m->nfds) : NULL;
+
+	m->nfds = 0;
+	return fds;
+}
+
+void dispatch(struct component *c, bool all)
+{
+	struct channel_msg *msg = &c->sup->msg;
+	int ret = 0;
+
+	if (c->channel < 0 || c->draining)
+		return;
+	c->draining = true;
+	for (unsigned n = 0; all || n < FAIR_SHARE; n++) {
+		from_component *m;
+		struct fdset *fds;
+
+		ret = channel_recv(c->channel, msg, 0);
+		if (ret == -EMSGSIZE) {
+			log_error("a message of pid %d lost its descriptors: too many are open", c->pid);
+			continue;
+		}
+		if (ret <= 0)
+			break;
+		fds = take_fds(msg);
+		m = netd__component__from_component__unpack(NULL, msg->len, msg->data);
+		if (m)
+			handle(c, m, fds);
+		else
+			log_warn("pid %d sent something that is no message", c->pid);
+		netd__component__from_component__free_unpacked(m, NULL);
+		fdset_unref(fds);
+	}
+	c->draining = false;
+	if (ret == 0 || (ret < 0 && ret != -EAGAIN)) {
+		/* Its end is closed. The rest is the pidfd's to tell. */
+		watch_stop(c->channel_watch);
+		c->channel_watch = NULL;
+	}
+}

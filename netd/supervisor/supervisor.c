@@ -1,0 +1,315 @@
+/* The whole: start, reload, stop. See supervisor.h. */
+#include "supervisor/supervisor.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#define STOP_TERM_MS 1000
+
+/* Escrow holds several descriptors a session; components inherit the limit. */
+static void raise_limits(void)
+{
+	struct rlimit r, more = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return;
+	if (r.rlim_max < more.rlim_max && setrlimit(RLIMIT_NOFILE, &more) == 0)
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+/* Before the loop sleeps: tell once, however many things changed. */
+static void on_flush(uv_prepare_t *p)
+{
+	struct supervisor *s = p->data;
+
+	if (!s->changed)
+		return;
+	s->changed = false;
+	if (!s->stopping)
+		pidfiles_update(s);
+	send_status(s);
+}
+
+static void on_signal(uv_signal_t *h, int signum)
+{
+	if (signum == SIGHUP)
+		supervisor_reload(h->data);
+	else
+		supervisor_stop(h->data);
+}
+
+static int start_loop(struct supervisor *s)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	int ret = uv_loop_init(&s->loop);
+
+	if (ret < 0)
+		return ret;
+	s->loop.data = s;
+	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
+		uv_signal_init(&s->loop, &s->signal[i]);
+		s->signal[i].data = s;
+		if ((ret = uv_signal_start(&s->signal[i], on_signal, signals[i])) < 0)
+			return ret;
+	}
+	uv_prepare_init(&s->loop, &s->flush);
+	s->flush.data = s;
+	uv_prepare_start(&s->flush, on_flush);
+	uv_timer_init(&s->loop, &s->stop_timer);
+	s->stop_timer.data = s;
+	uv_timer_init(&s->loop, &s->inet.timer);
+	s->inet.timer.data = s;
+	return systemd_watchdog(s);
+}
+
+static int start_devices(struct supervisor *s)
+{
+	int ret;
+
+	for (unsigned i = 0; i < s->config->devices_count; i++) {
+		if (device_by_name(s, s->config->devices[i].name))
+			continue;
+		ret = device_create(s, &s->config->devices[i]);
+		if (ret < 0) {
+			log_error("device %s: %s", s->config->devices[i].name, strerror(-ret));
+			return ret;
+		}
+	}
+	return 0;
+}
+
+static int start_components(struct supervisor *s)
+{
+	int ret;
+
+	if (!store_adopt(s)) {
+		ret = component_spawn(s, NULL);
+		if (ret < 0)
+			return ret;
+	}
+	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++) {
+		if (!s->device[i] || driver_of(s, s->device[i]))
+			continue;
+		ret = component_spawn(s, s->device[i]);
+		if (ret < 0)
+			return ret;
+	}
+	maintain_inets(s);
+	return 0;
+}
+
+int supervisor_start(struct supervisor *s, struct config *config, const char *path)
+{
+	int ret;
+
+	s->config = config;
+	s->config_path = path;
+	s->arena = s->memory = s->clock_fd = s->listening = -1;
+	s->started_ns = now_ns();
+	signal(SIGPIPE, SIG_IGN);
+	raise_limits();
+	s->escrow = escrow_new();
+	if (!s->escrow)
+		return -ENOMEM;
+	store_take_all(s);
+	if ((ret = start_loop(s)) < 0 || (ret = memory_start(s)) < 0 || (ret = listening_start(s)) < 0 ||
+	    (ret = start_devices(s)) < 0 || (ret = start_components(s)) < 0)
+		return ret;
+	store_close_rest(s);
+	return tick_start(s);
+}
+
+static void close_handle(uv_handle_t *h, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(h))
+		uv_close(h, NULL);
+}
+
+int supervisor_run(struct supervisor *s)
+{
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	pidfiles_remove(s);
+	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++)
+		if (s->device[i])
+			device_destroy(s, s->device[i]);
+	if (s->own_socket)
+		unlink(s->config->socket);
+	store_remove("control");
+	store_remove("arena");
+	store_remove("memory");
+	store_remove("clock");
+	uv_walk(&s->loop, close_handle, NULL);
+	uv_run(&s->loop, UV_RUN_DEFAULT);
+	uv_loop_close(&s->loop);
+	escrow_free(s->escrow);
+	munmap(s->clock, CLOCK_SIZE);
+	config_free(s->config);
+	return 0;
+}
+
+/* ---- reload */
+
+static bool same(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
+/* What a running driver cannot be told. */
+static const char *device_change(const struct config_device *a, const struct config_device *b)
+{
+	if (!same(a->driver, b->driver))
+		return "driver";
+	if (!same(a->ifname, b->ifname))
+		return "ifname";
+	if (memcmp(a->mac_bytes, b->mac_bytes, 6) != 0)
+		return "mac";
+	if (!same(a->host_address, b->host_address))
+		return "host_address";
+	if (!same(a->netns, b->netns))
+		return "netns";
+	if (a->mtu != b->mtu)
+		return "mtu";
+	if (a->chunks != b->chunks)
+		return "chunks";
+	if (a->txqueuelen != b->txqueuelen)
+		return "txqueuelen";
+	return *a->offloads != *b->offloads ? "offloads" : NULL;
+}
+
+/* NULL, or the key that only a restart can change. */
+static const char *refusal(const struct config *old, const struct config *new, char *buf, size_t size)
+{
+	if (!same(old->socket, new->socket))
+		return "socket";
+	if (!same(old->pidfile_dir, new->pidfile_dir))
+		return "pidfile_dir";
+	if (old->arena_mib != new->arena_mib)
+		return "arena_mib";
+	if (old->daemon_memory_mib != new->daemon_memory_mib)
+		return "daemon_memory_mib";
+	for (unsigned i = 0; i < new->devices_count; i++) {
+		const struct config_device *d = config_find_device(old, new->devices[i].name);
+		const char *key = d ? device_change(d, &new->devices[i]) : NULL;
+
+		if (!key)
+			continue;
+		snprintf(buf, size, "devices: %s: %s", d->name, key);
+		return buf;
+	}
+	return NULL;
+}
+
+static void remove_devices(struct supervisor *s)
+{
+	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++) {
+		struct device *d = s->device[i];
+		struct component *driver = d ? driver_of(s, d) : NULL;
+
+		if (!d || d->removed || config_find_device(s->config, d->name))
+			continue;
+		log_info("device %s is removed", d->name);
+		d->removed = true;
+		if (driver)
+			send_stop(driver);
+		else
+			device_destroy(s, d);
+	}
+}
+
+static void apply(struct supervisor *s)
+{
+	log_init("netd", (enum log_level)s->config->log_level);
+	remove_devices(s);
+	for (unsigned i = 0; i < s->config->devices_count; i++) {
+		struct device *d = device_by_name(s, s->config->devices[i].name);
+
+		if (d && d->removed)
+			log_error("device %s is still being removed: reload again", d->name);
+	}
+	start_devices(s);
+	for (struct component *c = s->components; c; c = c->next)
+		if (is_inet(c))
+			send_config(c);
+	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++)
+		if (s->device[i] && !uv_is_active((uv_handle_t *)&s->device[i]->history.timer))
+			restart_driver(s, s->device[i], 0);
+	tick_period(s);
+	maintain_inets(s);
+	s->changed = true;
+}
+
+void supervisor_reload(struct supervisor *s)
+{
+	struct config *new, *old = s->config;
+	char err[512];
+	const char *key;
+
+	if (s->stopping)
+		return;
+	if (config_load(s->config_path, &new, err, sizeof(err)) < 0) {
+		log_error("not reloaded: %s", err);
+		return;
+	}
+	key = refusal(old, new, err, sizeof(err));
+	if (key) {
+		log_error("not reloaded: %s: %s changes only with a restart", s->config_path, key);
+		config_free(new);
+		return;
+	}
+	s->config = new;
+	config_free(old);
+	apply(s);
+	log_info("reloaded %s", s->config_path);
+}
+
+/* ---- stop: netd-inet first, so that it can still say goodbye through the drivers */
+
+static void stop_kind(struct supervisor *s, bool inet)
+{
+	for (struct component *c = s->components; c; c = c->next)
+		if (is_inet(c) == inet && c->state != COMPONENT_STOPPING && c->state != COMPONENT_DEAD)
+			send_stop(c);
+}
+
+void supervisor_stop_step(struct supervisor *s)
+{
+	bool inets = false;
+
+	if (!s->components) {
+		uv_stop(&s->loop);
+		return;
+	}
+	for (struct component *c = s->components; c; c = c->next)
+		inets |= is_inet(c);
+	if (!inets)
+		stop_kind(s, false);
+}
+
+/* The message was not enough. tick.c kills what does not go then either. */
+static void on_stop_timer(uv_timer_t *t)
+{
+	struct supervisor *s = t->data;
+
+	for (struct component *c = s->components; c; c = c->next)
+		if (c->state == COMPONENT_STOPPING)
+			syscall(SYS_pidfd_send_signal, c->pidfd, SIGTERM, NULL, 0);
+}
+
+void supervisor_stop(struct supervisor *s)
+{
+	if (s->stopping)
+		return;
+	log_info("stopping");
+	systemd_notify("STOPPING=1");
+	s->stopping = true;
+	stop_kind(s, true);
+	uv_timer_start(&s->stop_timer, on_stop_timer, STOP_TERM_MS, STOP_TERM_MS);
+	supervisor_stop_step(s);
+}

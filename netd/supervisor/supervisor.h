@@ -1,0 +1,217 @@
+/*
+ * The supervisor: the smallest and longest-lived process. It spawns the components, watches them,
+ * keeps their descriptors, and restarts them. It knows no packet and no protocol.
+ *
+ * Theory of operation
+ *
+ * - A *component* is one process: netd-inet (the active one and its standbys) or a driver. Its death is
+ *   proven by its pidfd. What outlives it (how often it was restarted, its pauses, its back-off) is the
+ *   *history* of its role: one for the active netd-inet, one for the standbys, one for each device.
+ * - Takeover. A standby that got the mutex says take_over. The dead one's channel is drained at
+ *   that moment, whether or not its pidfd has fired; what it deposited is handed on; then the takeover
+ *   is granted. Everything else (pid files, status, a new standby) comes after that.
+ * - Nothing here blocks on a component: see outq.h. A component that does not read is found by hang.c.
+ * - The supervisor's own death is nothing to the components; its successor takes everything back from
+ *   the descriptor store (systemd.c).
+ */
+#pragma once
+#include "base/log.h"
+#include "proto/channel.h"
+#include "proto/clock.h"
+#include "proto/component.pb-c.h"
+#include "supervisor/backoff.h"
+#include "supervisor/config.h"
+#include "supervisor/escrow.h"
+#include "supervisor/hang.h"
+#include "supervisor/outq.h"
+#include "supervisor/watch.h"
+#include <stdbool.h>
+#include <sys/types.h>
+#include <uv.h>
+
+/* Slots in the clock page: netd-inet's processes first, then one a device. */
+#define SLOTS_INET   16u
+#define OWNER_INET   0u
+#define LOG_LINES    16
+#define LOG_LINE_MAX 200
+
+typedef Netd__Component__ToComponent to_component;
+typedef Netd__Component__FromComponent from_component;
+
+struct history {
+	uint32_t restarts, hangs;
+	char last_death[64];
+	uint64_t pause_last_us, pause_max_us;
+	uint64_t died_ns; /* of the one that is being replaced, 0 if nobody is */
+	struct backoff backoff;
+	uv_timer_t timer; /* runs while a restart waits */
+};
+
+struct device {
+	char name[16];
+	unsigned slot; /* index in supervisor.device */
+	int region;
+	uint64_t region_size;
+	int inet_bell[2], driver_bell[2];
+	bool removed; /* by a reload: goes when its driver has gone */
+	struct history history;
+};
+
+enum component_state {
+	COMPONENT_STARTING,
+	COMPONENT_STANDBY,
+	COMPONENT_RUNNING,
+	COMPONENT_STOPPING, /* was asked to leave */
+	COMPONENT_DEAD,     /* somebody proved its death before its pidfd did */
+};
+
+struct component {
+	struct supervisor *sup;
+	struct component *next;
+	enum component_state state;
+	struct device *device; /* of a driver; NULL: netd-inet */
+	unsigned number;       /* netd-inet: 0, or n of "standby-n" */
+	unsigned slot;         /* in the clock page */
+	pid_t pid;
+	int pidfd, channel;
+	struct watch *pid_watch, *channel_watch;
+	struct outq out;
+	bool hello, draining;
+	uint64_t started_ns, take_over_ns, stop_ns; /* stop_ns: asked to leave */
+	struct hang hang;
+	char killed_for[64]; /* why the supervisor killed it, or empty */
+	char line[LOG_LINES][LOG_LINE_MAX];
+	unsigned lines;
+};
+
+struct supervisor {
+	uv_loop_t loop;
+	struct config *config;
+	const char *config_path;
+	int arena, memory, clock_fd, listening;
+	bool own_socket; /* its file is ours to remove */
+	uint64_t arena_size, memory_size;
+	struct clock_page *clock;
+	struct escrow *escrow;
+	struct component *components;
+	struct component *active; /* the netd-inet that has the role */
+	struct device *device[CONFIG_DEVICES_MAX];
+	struct history inet, standby;
+	struct channel_msg msg; /* the one being read */
+	uv_signal_t signal[3];
+	uv_timer_t tick, watchdog, stop_timer;
+	uv_prepare_t flush;
+	uint64_t started_ns, last_tick_ns;
+	bool changed; /* status and pid files are to be told */
+	bool ready;   /* a netd-inet was active once */
+	bool told;    /* systemd knows that */
+	bool stopping;
+	struct stored *stored; /* from the descriptor store, until taken */
+	unsigned n_stored;
+	pid_t written[1 + CONFIG_DEVICES_MAX]; /* pid files as they stand */
+};
+
+static inline uint64_t now_ns(void)
+{
+	return uv_hrtime(); /* CLOCK_MONOTONIC */
+}
+
+static inline bool is_inet(const struct component *c)
+{
+	return !c->device;
+}
+
+static inline uint32_t escrow_owner(const struct component *c)
+{
+	return c->device ? 1 + c->device->slot : OWNER_INET;
+}
+
+/* ---- supervisor.c: life of the whole */
+int supervisor_start(struct supervisor *s, struct config *config, const char *path);
+int supervisor_run(struct supervisor *s);
+void supervisor_reload(struct supervisor *s);
+void supervisor_stop(struct supervisor *s);
+/* A component has gone while stopping: goes on to the next step. */
+void supervisor_stop_step(struct supervisor *s);
+
+/* ---- memory.c */
+int memory_start(struct supervisor *s);
+int listening_start(struct supervisor *s);
+/* A device's region and bells, from the store or new. 0 or a negative errno. */
+int device_create(struct supervisor *s, const struct config_device *d);
+void device_destroy(struct supervisor *s, struct device *d);
+struct device *device_by_name(const struct supervisor *s, const char *name);
+
+/* ---- spawn.c */
+/* Starts `program` ("netd-inet", "netd-tap") with `channel` as descriptor 3. 0 or a negative errno. */
+int spawn(const char *program, int channel, pid_t *pid, int *pidfd);
+
+/* ---- component.c */
+/* Starts a netd-inet or (`d`) a driver and tells it everything. 0 or a negative errno. */
+int component_spawn(struct supervisor *s, struct device *d);
+/* Takes a living one over from a supervisor that died. */
+int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd);
+struct component *driver_of(const struct supervisor *s, const struct device *d);
+void component_name(const struct component *c, char *buf, size_t size);
+const char *component_state_name(const struct component *c);
+/* SIGKILL, for this reason; the death is then self-inflicted. */
+void component_kill(struct component *c, const char *why);
+/* As many netd-inet as there should be, unless back-off says to wait. */
+void maintain_inets(struct supervisor *s);
+void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms);
+/* Names the death of a process: "killed by SIGKILL", "exit status 1". `adopted`: status unknown. */
+void death_name(char *buf, size_t size, int status, bool known);
+/* Did it cause its death itself? Not if it was killed from outside. */
+bool death_self_inflicted(int status, bool known, bool killed_by_us);
+
+/* ---- send.c: messages to components */
+void component_send(struct component *c, to_component *m, struct fdset *fds);
+void component_flush(struct component *c);
+void send_start(struct component *c);
+void send_config(struct component *c);
+void send_handed(struct component *c, const struct escrow_key *key, struct fdset *fds);
+void send_deposits(struct component *c);
+void send_withdrawn(struct component *c, const struct escrow_key *key);
+void send_granted(struct component *c, uint64_t died_ns);
+void send_ping(struct component *c, uint64_t number);
+void send_redeposit(struct component *c);
+void send_stop(struct component *c);
+void send_driver_restarted(struct supervisor *s, const struct device *d);
+
+/* ---- status.c */
+/* To every netd-inet and to systemd. */
+void send_status(struct supervisor *s);
+
+/* ---- dispatch.c: messages from components */
+/* Works off what waits on the channel; `all` also beyond the fair share. */
+void dispatch(struct component *c, bool all);
+
+/* ---- watchdog of components: tick.c */
+int tick_start(struct supervisor *s);
+void tick_period(struct supervisor *s);
+
+/* ---- crash.c */
+void crash_note(struct component *c, const char *line);
+void crash_write(const struct component *c, const char *death, uint64_t died_ns);
+
+/* ---- pidfiles.c */
+void pidfiles_update(struct supervisor *s);
+void pidfiles_remove(struct supervisor *s);
+void pidfile_remove_device(struct supervisor *s, const struct device *d);
+/* The process that the file names, or 0. */
+pid_t pidfile_read(const struct supervisor *s, const char *name);
+int make_directories(const char *path, bool parent_only);
+
+/* ---- systemd.c */
+void store_take_all(struct supervisor *s);
+/* The stored descriptor of this name, now the caller's; -1 if there is none. */
+int store_take(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Nobody wanted these. */
+void store_close_rest(struct supervisor *s);
+void store_put(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void store_remove(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Finds the components that live on. Returns how many netd-inet. */
+unsigned store_adopt(struct supervisor *s);
+void systemd_ready(struct supervisor *s, const char *status);
+void systemd_notify(const char *state);
+int systemd_watchdog(struct supervisor *s);

@@ -1,0 +1,99 @@
+/*
+ * Pings, and the judgement over those that do not answer. Four times in hang_ms every component whose
+ * last ping was answered gets the next one; so at most one is out, and a stopped component's channel
+ * does not fill with them.
+ */
+#include "supervisor/supervisor.h"
+#include "proto/barrier.h"
+#include <errno.h>
+
+#define TICKS_PER_LIMIT 4
+#define TICK_MIN_MS     5
+#define STOP_NS         (2 * NSEC_PER_SEC)
+
+static uint64_t period_ms(const struct supervisor *s)
+{
+	return max_of(s->config->hang_ms / TICKS_PER_LIMIT, (uint32_t)TICK_MIN_MS);
+}
+
+static void ping(struct component *c, uint64_t now)
+{
+	struct hang *h = &c->hang;
+
+	h->number++;
+	h->asked_ns = now;
+	h->late_ns = 0;
+	h->sampled = false;
+	send_ping(c, h->number);
+}
+
+static void judge(struct component *c, uint64_t now)
+{
+	struct hang *h = &c->hang;
+	struct hang_sample sample;
+	uint64_t limit = c->sup->config->hang_ms * NSEC_PER_MSEC;
+
+	hang_read(c->pid, &sample);
+	if (!h->sampled) {
+		h->first = sample;
+		h->sampled = true;
+		return;
+	}
+	if (hang_verdict(h, now, limit, &sample))
+		component_kill(c, "hung");
+}
+
+static void check(struct component *c, uint64_t now, uint64_t late)
+{
+	struct hang *h = &c->hang;
+
+	if (c->state == COMPONENT_DEAD || c->killed_for[0])
+		return;
+	if (c->state == COMPONENT_STOPPING) {
+		if (now - c->stop_ns > STOP_NS)
+			component_kill(c, "did not stop when asked");
+		return;
+	}
+	if (!c->hello) {
+		if (now > h->grace_ns)
+			component_kill(c, "hung at its start");
+		return;
+	}
+	h->late_ns += late;
+	if (h->asked_ns && load_acquire(&c->sup->clock->beat[c->slot].beat) != h->number) {
+		judge(c, now);
+		return;
+	}
+	h->answered_ns = now;
+	ping(c, now);
+}
+
+static void on_tick(uv_timer_t *t)
+{
+	struct supervisor *s = t->data;
+	uint64_t now = now_ns(), due = s->last_tick_ns + period_ms(s) * NSEC_PER_MSEC;
+	uint64_t late = s->last_tick_ns && now > due ? now - due : 0;
+
+	s->last_tick_ns = now;
+	for (struct component *c = s->components; c; c = c->next) {
+		if (c->out.starved)
+			component_flush(c);
+		check(c, now, late);
+	}
+}
+
+int tick_start(struct supervisor *s)
+{
+	int ret = uv_timer_init(&s->loop, &s->tick);
+
+	s->tick.data = s;
+	if (!ret)
+		ret = uv_timer_start(&s->tick, on_tick, period_ms(s), period_ms(s));
+	return ret;
+}
+
+void tick_period(struct supervisor *s)
+{
+	s->last_tick_ns = 0;
+	uv_timer_start(&s->tick, on_tick, period_ms(s), period_ms(s));
+}
