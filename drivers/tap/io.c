@@ -1,0 +1,198 @@
+/*
+ * Frames between the TAP and the rings: one readv or writev a frame, no copy of our own.
+ *
+ * Reception. One call of readv scatters the frame over the chunks of the next fill entries; those that it
+ * did not reach stay the next ones. What finds no room (fewer entries than the largest frame takes, or
+ * a frame larger than agreed) goes into a spill buffer, and the frame is dropped if it reached that
+ * far: better than to wait for chunks that may never come.
+ */
+#include "drivers/tap/tap.h"
+#include "drivers/tap/vnet.h"
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Bytes that one batch may carry: a batch of super-frames must not starve the other direction. */
+#define BATCH_BYTES (512u << 10)
+
+static void window_compact(struct tap *t)
+{
+	memmove(&t->iov[1], &t->iov[t->first], t->have * sizeof(t->iov[0]));
+	memmove(&t->chunk[1], &t->chunk[t->first], t->have * sizeof(t->chunk[0]));
+	t->first = 1;
+}
+
+/* Looks further ahead until the window holds `need` entries or there are no more good ones. */
+static void window_fill(struct driver *d, struct tap *t, unsigned need)
+{
+	struct queue *q = &d->queue;
+	unsigned more;
+
+	if (t->have >= need)
+		return;
+	if (t->first + need >= TAP_WINDOW)
+		window_compact(t);
+	more = queue_fill_avail(q, q->rx + t->have);
+	while (more-- && t->first + t->have < TAP_WINDOW) {
+		unsigned at = t->first + t->have;
+
+		if (!queue_fill_at(q, q->rx + t->have, &t->chunk[at]))
+			break;
+		t->iov[at].iov_base = region_chunk(q->region, &q->geo, t->chunk[at]);
+		t->iov[at].iov_len = q->geo.chunk_size;
+		t->have++;
+	}
+}
+
+static void window_drop(struct tap *t, unsigned n)
+{
+	t->first += n;
+	t->have -= n;
+	if (!t->have)
+		t->first = 1;
+}
+
+/* Describes a frame of `len` bytes that lies in the window's first chunks. Returns their number. */
+static unsigned tap_describe(const struct driver *d, struct tap *t, uint32_t len)
+{
+	uint32_t size = d->queue.geo.chunk_size;
+	unsigned n = 0;
+
+	do {
+		uint32_t here = len < size ? len : size;
+
+		t->desc[n] = (struct dev_desc){.chunk = t->chunk[t->first + n], .len = here};
+		len -= here;
+		n++;
+	} while (len);
+	return n;
+}
+
+/* One frame. Its length, 0 if there is none, or a negative errno. */
+static ssize_t tap_read(struct driver *d, struct tap *t)
+{
+	unsigned need = (t->frame_max + d->queue.geo.chunk_size - 1) / d->queue.geo.chunk_size;
+	struct iovec rest;
+	unsigned use;
+	ssize_t n;
+
+	window_fill(d, t, need);
+	use = t->have < need ? t->have : need;
+	t->iov[t->first - 1] = (struct iovec){.iov_base = &t->hdr, .iov_len = sizeof(t->hdr)};
+	rest = t->iov[t->first + use];
+	t->iov[t->first + use] = (struct iovec){.iov_base = t->spill, .iov_len = sizeof(t->spill)};
+	do
+		n = readv(t->fd, &t->iov[t->first - 1], (int)use + 2);
+	while (n < 0 && errno == EINTR);
+	t->iov[t->first + use] = rest;
+	if (n < 0)
+		return errno == EAGAIN ? 0 : -errno;
+	n -= (ssize_t)sizeof(t->hdr);
+	if (n <= 0)
+		return -EIO;
+	if ((uint64_t)n > (uint64_t)use * d->queue.geo.chunk_size || n > REGION_FRAME_MAX) {
+		d->count.rx_dropped++;
+		return n;
+	}
+	use = tap_describe(d, t, (uint32_t)n);
+	if (!vnet_to_desc(&t->hdr, t->iov[t->first].iov_base, t->desc[0].len, &t->desc[0])) {
+		d->count.rx_dropped++;
+		return n;
+	}
+	queue_receive(&d->queue, t->desc, use);
+	window_drop(t, use);
+	d->count.rx_frames++;
+	return n;
+}
+
+int tap_receive(struct driver *d, unsigned budget)
+{
+	struct tap *t = d->device;
+	uint32_t bytes = 0;
+	unsigned done = 0;
+
+	while (done < budget && bytes < BATCH_BYTES) {
+		ssize_t n;
+
+		window_fill(d, t, 1);
+		t->starved = !t->have;
+		if (t->starved) {
+			if (!queue_fill_avail(&d->queue, d->queue.rx))
+				break;
+			queue_receive_nothing(&d->queue);
+			done++;
+			continue;
+		}
+		n = tap_read(d, t);
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			break;
+		bytes += (uint32_t)n;
+		done++;
+	}
+	return (int)done;
+}
+
+/* Gives one frame to the kernel. 0, -EAGAIN, or a negative errno: this frame cannot be sent. */
+static int tap_write(struct driver *d, struct tap *t, unsigned n)
+{
+	struct virtio_net_hdr hdr;
+	struct iovec iov[QUEUE_CHAIN_MAX + 1] = {{.iov_base = &hdr, .iov_len = sizeof(hdr)}};
+	uint32_t total = 0;
+	ssize_t sent;
+
+	for (unsigned i = 0; i < n; i++) {
+		iov[i + 1].iov_base = queue_data(&d->queue, &t->desc[i]);
+		iov[i + 1].iov_len = t->desc[i].len;
+		total += t->desc[i].len;
+	}
+	if (!vnet_from_desc(&t->desc[0], total, &hdr))
+		return -EINVAL;
+	do
+		sent = writev(t->fd, iov, (int)n + 1);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : (int)total;
+}
+
+int tap_transmit(struct driver *d, unsigned budget)
+{
+	struct tap *t = d->device;
+	uint32_t bytes = 0;
+	unsigned done = 0;
+
+	t->write_blocked = false;
+	while (done < budget && bytes < BATCH_BYTES) {
+		bool bad;
+		unsigned n = queue_transmit_peek(&d->queue, t->desc, &bad);
+		int ret;
+
+		if (!n)
+			break;
+		ret = bad ? -EINVAL : tap_write(d, t, n);
+		if (ret == -EAGAIN) {
+			t->write_blocked = true;
+			break;
+		}
+		if (ret == -EBADFD)
+			return ret;
+		if (ret >= 0) {
+			d->count.tx_frames++;
+			bytes += (uint32_t)ret;
+		} else if (ret == -EINVAL) {
+			d->count.tx_dropped++; /* netd-inet's mistake */
+		} else {
+			d->count.tx_errors++; /* interface down, no memory */
+		}
+		queue_complete(&d->queue, t->desc, n);
+		done++;
+	}
+	return (int)done;
+}
+
+int tap_wants(struct driver *d)
+{
+	struct tap *t = d->device;
+
+	return (t->starved ? 0 : UV_READABLE) | (t->write_blocked ? UV_WRITABLE : 0);
+}
