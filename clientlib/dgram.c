@@ -1,0 +1,277 @@
+/*
+ * Datagrams: whole messages in a ring, each behind a header, contiguous.
+ *
+ * A datagram that would cross the ring's end is preceded by a filler (CM_DGRAM_SKIP) up to the end. To
+ * send one, the ring must be at least twice as large as what it takes, so that filler and datagram
+ * always fit into an empty ring. What the daemon wrote into headers is copied first, then checked.
+ */
+#include "clientlib/session.h"
+#include <netinet/in.h>
+#include <string.h>
+
+#define V4_PAYLOAD_MAX 65507u
+#define V6_PAYLOAD_MAX 65527u
+
+/*
+ * The header and payload of the next datagram; passes over fillers. rx_lock held. The bytes it takes in
+ * the ring, 0 if there is none, or -errno.
+ */
+int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
+{
+	uint64_t avail, at, take;
+	int ret;
+
+	while ((ret = rx_avail(s, &avail)) == 0 && avail) {
+		const uint8_t *p;
+
+		at = (s->rx.pos - s->rx.place.base) & (s->rx.place.cap - 1);
+		p = s->ss->mem + s->rx.place.off + at;
+		if (avail < sizeof(*d) || (at & (CM_DGRAM_ALIGN - 1)))
+			goto lie;
+		memcpy(d, p, sizeof(*d));
+		__asm__ __volatile__("" ::: "memory");
+		if (d->flags & CM_DGRAM_SKIP) {
+			take = s->rx.place.cap - at;
+			if (d->len != take - sizeof(*d) || take > avail)
+				goto lie;
+			rx_consume(s, take, avail);
+			continue;
+		}
+		take = cm_dgram_room(d->len);
+		if (d->len > CM_DGRAM_MAX || take > avail || take > s->rx.place.cap - at)
+			goto lie;
+		*data = p + sizeof(*d);
+		return (int)take;
+	}
+	return ret;
+lie:
+	session_break(s->ss);
+	return -ENETDOWN;
+}
+
+static size_t scatter(const struct msghdr *m, const uint8_t *data, size_t len)
+{
+	size_t done = 0;
+
+	for (size_t i = 0; i < m->msg_iovlen && done < len; i++) {
+		size_t part = m->msg_iov[i].iov_len < len - done ? m->msg_iov[i].iov_len : len - done;
+
+		memcpy(m->msg_iov[i].iov_base, data + done, part);
+		done += part;
+	}
+	return done;
+}
+
+static ssize_t deliver(struct nsock *s, struct msghdr *m, int flags, const struct cm_dgram *d, const uint8_t *data)
+{
+	size_t n = scatter(m, data, d->len);
+	struct sockaddr_storage tmp;
+	socklen_t need;
+
+	m->msg_flags = n < d->len ? MSG_TRUNC : 0;
+	if (m->msg_name) {
+		need = ns_to_sockaddr(s->family, &d->peer, (struct sockaddr *)&tmp);
+		memcpy(m->msg_name, &tmp, m->msg_namelen < need ? m->msg_namelen : need);
+		m->msg_namelen = need;
+	} else {
+		m->msg_namelen = 0;
+	}
+	cmsg_put(s, m, d);
+	return flags & MSG_TRUNC ? (ssize_t)d->len : (ssize_t)n;
+}
+
+/* One look: -EAGAIN if there is nothing. */
+static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
+{
+	const uint8_t *data;
+	struct cm_dgram d;
+	ssize_t ret;
+	int take;
+
+	pthread_mutex_lock(&s->rx_lock);
+	take = s->rx.lent ? -EBUSY : dgram_head(s, &d, &data);
+	ret = take;
+	if (take == 0)
+		ret = -EAGAIN;
+	if (take > 0) {
+		ret = deliver(s, m, flags, &d, data);
+		if (!(flags & MSG_PEEK))
+			rx_consume(s, (uint64_t)take, (uint64_t)take);
+	}
+	pthread_mutex_unlock(&s->rx_lock);
+	return ret;
+}
+
+ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
+{
+	uint64_t deadline = deadline_of(s->rcvtimeo);
+
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (flags & MSG_ERRQUEUE)
+		return -EAGAIN;
+	for (;;) {
+		struct sleep_seen seen = sock_seen(s);
+		ssize_t ret = sock_check(s);
+		uint32_t st;
+
+		if (ret == 0)
+			ret = sock_take_error(s);
+		if (ret < 0)
+			return ret;
+		st = sock_state(s);
+		ret = recv_one(s, m, flags);
+		if (ret != -EAGAIN)
+			return ret;
+		if (st & CM_ST_RX_EOF)
+			return 0;
+		if (nonblock || (flags & MSG_DONTWAIT))
+			return -EAGAIN;
+		ret = sock_sleep(s, seen, deadline);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+/* ---- send */
+
+bool dgram_connected(struct nsock *s)
+{
+	return s->connected || (sock_state(s) & CM_ST_CONNECTED);
+}
+
+/*
+ * Contiguous room for a header and `len` bytes; `*at` is where the header goes, `*skip` the filler before
+ * it. tx_lock held. 0, -EAGAIN (full; room will be news), -EMSGSIZE, -ENOBUFS.
+ */
+int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
+{
+	uint64_t take = cm_dgram_room((uint32_t)len), room;
+
+	for (int round = 0;; round++) {
+		uint64_t pos;
+		int ret = tx_room(s, &room);
+
+		if (ret < 0)
+			return ret;
+		if (s->tx.place.cap >= 2 * take) {
+			pos = (s->tx.pos - s->tx.place.base) & (s->tx.place.cap - 1);
+			*skip = pos + take > s->tx.place.cap ? s->tx.place.cap - pos : 0;
+			if (*skip + take <= room) {
+				*at = s->ss->mem + s->tx.place.off + ((pos + *skip) & (s->tx.place.cap - 1));
+				return 0;
+			}
+		} else if (!tx_may_grow(s)) {
+			return s->tx.place.cap >= s->tx_max ? -EMSGSIZE : -ENOBUFS;
+		}
+		if (round < 2 && tx_may_grow(s)) {
+			ret = tx_grow(s, 2 * take);
+			if (ret < 0 && ret != -ENOMEM && ret != -EAGAIN)
+				return ret;
+			continue;
+		}
+		if (load_once(&s->sl->tx_want))
+			return -EAGAIN;
+		store_once(&s->sl->tx_want, 1);
+		fence_full();
+	}
+}
+
+/* The datagram whose header is `d` and whose payload lies behind `at` goes out. tx_lock held. */
+void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dgram *d)
+{
+	if (skip) {
+		uint64_t pos = (s->tx.pos - s->tx.place.base) & (s->tx.place.cap - 1);
+		struct cm_dgram filler = {.len = (uint32_t)(skip - sizeof(filler)), .flags = CM_DGRAM_SKIP};
+
+		memcpy(s->ss->mem + s->tx.place.off + pos, &filler, sizeof(filler));
+	}
+	memcpy(at, d, sizeof(*d));
+	if (load_once(&s->sl->tx_want))
+		store_once(&s->sl->tx_want, 0);
+	tx_publish(s, skip + cm_dgram_room(d->len));
+}
+
+static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgram *d)
+{
+	uint64_t skip = 0;
+	uint8_t *at;
+	int ret;
+
+	pthread_mutex_lock(&s->tx_lock);
+	ret = s->tx.lent ? -EBUSY : dgram_reserve(s, d->len, &at, &skip);
+	if (ret == 0) {
+		uint8_t *p = at + sizeof(*d);
+
+		for (size_t i = 0; i < m->msg_iovlen; i++) {
+			if (m->msg_iov[i].iov_len)
+				memcpy(p, m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
+			p += m->msg_iov[i].iov_len;
+		}
+		dgram_write(s, at, skip, d);
+	}
+	pthread_mutex_unlock(&s->tx_lock);
+	return ret;
+}
+
+/* The header of an outgoing datagram, from the message; checks what can be checked here. */
+static int dgram_address(struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+{
+	size_t len = 0;
+	int ret;
+
+	*d = (struct cm_dgram){.len = 0};
+	for (size_t i = 0; i < m->msg_iovlen; i++) {
+		len += m->msg_iov[i].iov_len;
+		if (m->msg_iov[i].iov_len > CM_DGRAM_MAX || len > V6_PAYLOAD_MAX)
+			return -EMSGSIZE;
+	}
+	d->len = (uint32_t)len;
+	if (m->msg_name && m->msg_namelen) {
+		ret = ns_from_sockaddr(s->family, m->msg_name, m->msg_namelen, &d->peer);
+		if (ret < 0)
+			return ret;
+		if (!d->peer.port && s->type == SOCK_DGRAM && s->protocol == IPPROTO_UDP)
+			return -EINVAL;
+		if (ipaddr_is_any(&d->peer.addr)) /* as the kernel: this host */
+			d->peer.addr = ipaddr_v4(INADDR_LOOPBACK);
+	} else if (!dgram_connected(s)) {
+		return -EDESTADDRREQ;
+	}
+	if (len > V4_PAYLOAD_MAX && ipaddr_is_v4(&d->peer.addr))
+		return -EMSGSIZE;
+	return cmsg_get(m, d);
+}
+
+ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
+{
+	uint64_t deadline = deadline_of(s->sndtimeo);
+	struct cm_dgram d;
+	int ret;
+
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	ret = sock_settle(s);
+	if (ret == 0)
+		ret = dgram_address(s, m, &d);
+	if (ret < 0)
+		return ret;
+	for (;;) {
+		struct sleep_seen seen = sock_seen(s);
+
+		ret = sock_check(s);
+		if (ret == 0)
+			ret = sock_take_error(s);
+		if (ret == 0 && (sock_state(s) & CM_ST_TX_SHUT))
+			ret = -EPIPE;
+		if (ret == 0)
+			ret = send_one(s, m, &d);
+		if (ret == 0)
+			return d.len;
+		if (ret != -EAGAIN || nonblock || (flags & MSG_DONTWAIT))
+			return ret;
+		ret = sock_sleep(s, seen, deadline);
+		if (ret < 0)
+			return ret;
+	}
+}

@@ -1,0 +1,150 @@
+/*
+ * Readiness: the bits of poll(2) as the kernel's tcp_poll() and udp_poll() would say them, from the
+ * slot, without a system call.
+ *
+ * A stream is writable when a third of its ring is free, or when the ring may still grow. If it is not,
+ * the daemon is told that room will be news, and the ring is looked at once more.
+ */
+#include "clientlib/session.h"
+
+#define IN_BITS  (POLLIN | POLLRDNORM)
+#define OUT_BITS (POLLOUT | POLLWRNORM)
+
+/* Enough room to call it writable? Negative if the session broke. */
+static int roomy(struct nsock *s)
+{
+	uint64_t room;
+	int ret;
+
+	if (!s->tx.looked && !load_acquire(&s->ready))
+		return 1;
+	pthread_mutex_lock(&s->tx_lock);
+	for (int look = 0;; look++) {
+		ret = tx_room(s, &room);
+		if (ret < 0)
+			break;
+		ret = !s->tx.place.cap || room >= s->tx.place.cap / 3 || tx_may_grow(s);
+		if (ret || look)
+			break;
+		store_once(&s->sl->tx_want, 1);
+		fence_full();
+	}
+	pthread_mutex_unlock(&s->tx_lock);
+	return ret;
+}
+
+static int readable(struct nsock *s)
+{
+	const uint8_t *data;
+	struct cm_dgram d;
+	uint64_t n;
+	int ret;
+
+	pthread_mutex_lock(&s->rx_lock);
+	if (s->type == SOCK_STREAM) {
+		ret = rx_avail(s, &n);
+		if (ret == 0)
+			ret = n >= s->rcvlowat || (n && n == s->rx.place.cap);
+	} else {
+		ret = dgram_head(s, &d, &data);
+	}
+	pthread_mutex_unlock(&s->rx_lock);
+	return ret;
+}
+
+static unsigned poll_stream(struct nsock *s, uint32_t st)
+{
+	unsigned ev = 0;
+	int in = 0, out = 0;
+
+	if (st & CM_ST_LISTENING)
+		return load_acquire(&s->sl->accept_ready) ? IN_BITS : 0;
+	if (st & CM_ST_DEAD)
+		return IN_BITS | OUT_BITS | POLLRDHUP | POLLHUP;
+	if (!(st & CM_ST_CONNECTED))
+		return st & CM_ST_CONNECTING || s->connecting ? 0 : OUT_BITS | POLLHUP;
+	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT) || (st & CM_ST_HUP))
+		ev |= POLLHUP;
+	if (st & CM_ST_RX_EOF)
+		ev |= IN_BITS | POLLRDHUP;
+	else
+		in = readable(s);
+	if (!(st & CM_ST_TX_SHUT))
+		out = roomy(s);
+	if (in < 0 || out < 0)
+		return POLLERR | POLLHUP | IN_BITS | OUT_BITS;
+	if (in)
+		ev |= IN_BITS;
+	if (out || (st & CM_ST_TX_SHUT))
+		ev |= OUT_BITS;
+	return ev;
+}
+
+static unsigned poll_dgram(struct nsock *s, uint32_t st)
+{
+	unsigned ev = 0;
+	int in = readable(s), out = roomy(s);
+
+	if (in < 0 || out < 0)
+		return POLLERR | POLLHUP | IN_BITS | OUT_BITS;
+	if (st & CM_ST_RX_EOF)
+		ev |= IN_BITS | POLLRDHUP;
+	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT))
+		ev |= POLLHUP;
+	return ev | (in ? IN_BITS : 0) | (out ? OUT_BITS : 0);
+}
+
+unsigned ns_poll(struct nsock *s)
+{
+	int ret = sock_check(s);
+	unsigned ev;
+	uint32_t st;
+
+	if (ret == -EBADF || ret == -EOPNOTSUPP)
+		return POLLNVAL;
+	if (ret < 0)
+		return POLLERR | POLLHUP | POLLRDHUP | IN_BITS | OUT_BITS;
+	st = sock_state(s);
+	ev = s->type == SOCK_STREAM ? poll_stream(s, st) : poll_dgram(s, st);
+	if (sock_has_error(s))
+		ev |= POLLERR | (s->type == SOCK_STREAM && !(st & (CM_ST_CONNECTED | CM_ST_LISTENING)) ? IN_BITS | OUT_BITS : 0);
+	return ev;
+}
+
+int ns_wait(struct nsock *s, unsigned events, int timeout_ms)
+{
+	uint64_t deadline = timeout_ms > 0 ? now_ns() + (uint64_t)timeout_ms * 1000000ull : 0;
+
+	events |= POLLERR | POLLHUP | POLLNVAL;
+	for (;;) {
+		struct sleep_seen seen = sock_seen(s);
+		unsigned ev = ns_poll(s) & events;
+		int ret;
+
+		if (ev || timeout_ms == 0)
+			return (int)ev;
+		ret = sock_sleep(s, seen, deadline);
+		if (ret < 0)
+			return ret == -EAGAIN ? 0 : ret;
+	}
+}
+
+/* ---- the two calls that move bytes, for any type */
+
+ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
+{
+	int ret = sock_check(s);
+
+	if (ret < 0)
+		return ret;
+	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock) : dgram_send(s, m, flags, nonblock);
+}
+
+ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
+{
+	int ret = sock_check(s);
+
+	if (ret < 0)
+		return ret;
+	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock) : dgram_recv(s, m, flags, nonblock);
+}

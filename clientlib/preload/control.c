@@ -1,0 +1,104 @@
+/*
+ * fcntl and ioctl.
+ *
+ * What belongs to the number (close-on-exec) is the kernel's, on the placeholder. What belongs to the open
+ * file description is the socket's: the placeholders all share one anchor, so F_SETFL and FIONBIO must
+ * never reach it.
+ */
+#include "clientlib/preload/epset.h"
+#include <stdarg.h>
+
+static int fcntl_netd(struct nsock *s, int fd, int cmd, long arg)
+{
+	switch (cmd) {
+	case F_GETFL:
+		return O_RDWR | (ns_nonblock(s) ? O_NONBLOCK : 0);
+	case F_SETFL:
+		ns_set_nonblock(s, arg & O_NONBLOCK);
+		return 0;
+	case F_DUPFD:
+	case F_DUPFD_CLOEXEC:
+		return arg < 0 ? -EINVAL : fdtable_open(s, cmd == F_DUPFD_CLOEXEC, (int)arg);
+	case F_GETFD:
+	case F_SETFD:
+		return sys_fcntl(fd, cmd, arg);
+	case F_SETOWN:
+	case F_SETSIG:
+	case F_SETOWN_EX:
+		return 0; /* no signals come: O_ASYNC is not supported */
+	case F_GETOWN:
+	case F_GETSIG:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static int fcntl_any(__typeof__(fcntl) *next, int fd, int cmd, void *arg)
+{
+	struct nsock *s = fdtable_get(fd);
+	int ret;
+
+	if (s && ns_owner())
+		return (int)done_put(s, fcntl_netd(s, fd, cmd, (long)arg));
+	if (s) {
+		ns_put(s);
+		if (cmd == F_SETFL)
+			return 0; /* a vfork() child: the flags are not its own */
+	}
+	ret = next(fd, cmd, arg);
+	if (ret >= 0 && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && epset_has(fd) && ns_owner())
+		epset_dup(fd, ret);
+	return ret;
+}
+
+HOOK int fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return fcntl_any(real.fcntl, fd, cmd, arg);
+}
+
+HOOK int fcntl64(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return fcntl_any(real.fcntl64 ? real.fcntl64 : real.fcntl, fd, cmd, arg);
+}
+
+/* Requests about interfaces and about the number itself go to the placeholder; so does what nobody knows. */
+static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
+{
+	int ret;
+
+	switch (req) {
+	case FIONBIO:
+		ns_set_nonblock(s, *(const int *)arg != 0);
+		return 0;
+	case FIOASYNC:
+		return 0;
+	default:
+		ret = ns_ioctl(s, req, arg);
+		return ret == -ENOTTY ? (int)sys_call(SYS_ioctl, fd, (long)req, (long)arg, 0, 0, 0) : ret;
+	}
+}
+
+HOOK int ioctl(int fd, unsigned long req, ...)
+{
+	struct nsock *s = fdtable_get(fd);
+	va_list ap;
+	void *arg;
+
+	va_start(ap, req);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	return s ? (int)done_put(s, ioctl_netd(s, fd, req, arg)) : real.ioctl(fd, req, arg);
+}

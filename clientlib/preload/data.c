@@ -1,0 +1,263 @@
+/*
+ * Moving bytes: read, write, send, recv and their kin.
+ *
+ * All of them are ns_sendmsg() or ns_recvmsg() on a message header made here.
+ */
+#include "clientlib/preload/hook.h"
+#include <limits.h>
+#include <time.h>
+
+#define BATCH_MAX 1024u /* messages of one sendmmsg() or recvmmsg(), as in the kernel */
+#define BYTES_MAX 0x7ffff000u /* of one call, as in the kernel */
+
+ssize_t sent(struct nsock *s, ssize_t ret, int flags)
+{
+	if (ret == -EPIPE && !(flags & MSG_NOSIGNAL) && ns_type(s) == SOCK_STREAM)
+		(void)sys_call(SYS_tgkill, sys_getpid(), sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGPIPE, 0, 0, 0);
+	return ret;
+}
+
+static ssize_t recv_message(struct nsock *s, struct msghdr *m, int flags)
+{
+	return ns_recvmsg(s, m, flags, ns_nonblock(s));
+}
+
+static ssize_t send_message(struct nsock *s, const struct msghdr *m, int flags)
+{
+	return sent(s, ns_sendmsg(s, m, flags, ns_nonblock(s)), flags);
+}
+
+ssize_t data_read(struct nsock *s, void *buf, size_t n)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	return n ? recv_message(s, &m, 0) : 0;
+}
+
+ssize_t data_write(struct nsock *s, const void *buf, size_t n)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	return send_message(s, &m, 0);
+}
+
+HOOK ssize_t read(int fd, void *buf, size_t n)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	return s ? done_put(s, data_read(s, buf, n)) : real.read(fd, buf, n);
+}
+
+HOOK ssize_t __read_chk(int fd, void *buf, size_t n, size_t room)
+{
+	if (n > room)
+		__chk_fail();
+	return read(fd, buf, n);
+}
+
+HOOK ssize_t write(int fd, const void *buf, size_t n)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	return s ? done_put(s, data_write(s, buf, n)) : real.write(fd, buf, n);
+}
+
+/* The bytes of a vector, or -EINVAL. */
+static ssize_t vector_size(const struct iovec *iov, int n)
+{
+	size_t sum = 0;
+
+	if (n < 0 || n > IOV_MAX)
+		return -EINVAL;
+	for (int i = 0; i < n; i++) {
+		if (iov[i].iov_len > SSIZE_MAX - sum)
+			return -EINVAL;
+		sum += iov[i].iov_len;
+	}
+	return (ssize_t)sum;
+}
+
+HOOK ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+	struct nsock *s = fdtable_get(fd);
+	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+	ssize_t size;
+
+	if (!s)
+		return real.readv(fd, iov, n);
+	size = vector_size(iov, n);
+	return done_put(s, size > 0 ? recv_message(s, &m, 0) : size);
+}
+
+HOOK ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	struct nsock *s = fdtable_get(fd);
+	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+	ssize_t size;
+
+	if (!s)
+		return real.writev(fd, iov, n);
+	size = vector_size(iov, n);
+	return done_put(s, size < 0 ? size : send_message(s, &m, 0));
+}
+
+/* ---- send */
+
+static ssize_t send_to(struct nsock *s, const void *buf, size_t n, int flags, const struct sockaddr *sa,
+    socklen_t len)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
+	struct msghdr m = {.msg_name = (void *)(uintptr_t)sa, .msg_namelen = sa ? len : 0, .msg_iov = &iov,
+	    .msg_iovlen = 1};
+
+	return send_message(s, &m, flags);
+}
+
+HOOK ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	return s ? done_put(s, send_to(s, buf, n, flags, NULL, 0)) : real.send(fd, buf, n, flags);
+}
+
+/* Is this datagram for an address that stays with the kernel, and did the socket move there? */
+static bool moved_to_kernel(struct nsock *s, const void *sa, socklen_t len)
+{
+	return sa && len && ns_type(s) == SOCK_DGRAM && ns_pass_through(sa, len) && passthrough_switch(s) == 0;
+}
+
+HOOK ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG sa, socklen_t len)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	if (s && moved_to_kernel(s, sa.__sockaddr__, len)) {
+		ns_put(s);
+		s = NULL;
+	}
+	if (!s)
+		return real.sendto(fd, buf, n, flags, sa, len);
+	return done_put(s, send_to(s, buf, n, flags, sa.__sockaddr__, len));
+}
+
+HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	if (s && moved_to_kernel(s, m->msg_name, m->msg_namelen)) {
+		ns_put(s);
+		s = NULL;
+	}
+	if (!s)
+		return real.sendmsg(fd, m, flags);
+	return done_put(s, send_message(s, m, flags));
+}
+
+HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
+{
+	struct nsock *s = fdtable_get(fd);
+	ssize_t ret = 0;
+	unsigned i;
+
+	if (s && n && moved_to_kernel(s, v[0].msg_hdr.msg_name, v[0].msg_hdr.msg_namelen)) {
+		ns_put(s);
+		s = NULL;
+	}
+	if (!s)
+		return real.sendmmsg(fd, v, n, flags);
+	for (i = 0; i < n && i < BATCH_MAX; i++) {
+		ret = send_message(s, &v[i].msg_hdr, flags);
+		if (ret < 0)
+			break;
+		v[i].msg_len = (unsigned)ret;
+	}
+	return (int)done_put(s, i ? (ssize_t)i : ret);
+}
+
+/* ---- receive */
+
+static ssize_t recv_from(struct nsock *s, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
+	struct msghdr m = {.msg_name = sa, .msg_namelen = sa && len ? *len : 0, .msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t ret = recv_message(s, &m, flags);
+
+	if (ret >= 0 && sa && len)
+		*len = m.msg_namelen;
+	return ret;
+}
+
+HOOK ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	return s ? done_put(s, recv_from(s, buf, n, flags, NULL, NULL)) : real.recv(fd, buf, n, flags);
+}
+
+HOOK ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
+{
+	if (n > room)
+		__chk_fail();
+	return recv(fd, buf, n, flags);
+}
+
+HOOK ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADDR_ARG sa,
+    socklen_t *restrict len)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	if (!s)
+		return real.recvfrom(fd, buf, n, flags, sa, len);
+	return done_put(s, recv_from(s, buf, n, flags, sa.__sockaddr__, len));
+}
+
+HOOK ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG sa,
+    socklen_t *len)
+{
+	if (n > room)
+		__chk_fail();
+	return recvfrom(fd, buf, n, flags, sa, len);
+}
+
+HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
+{
+	struct nsock *s = fdtable_get(fd);
+
+	return s ? done_put(s, recv_message(s, m, flags)) : real.recvmsg(fd, m, flags);
+}
+
+static bool later(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec >= b->tv_nsec;
+}
+
+/* As the kernel's: the timeout is looked at only after a datagram has come. */
+HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct timespec *timeout)
+{
+	struct nsock *s = fdtable_get(fd);
+	struct timespec now, end = {0, 0};
+	ssize_t ret = 0;
+	unsigned i;
+
+	if (!s)
+		return real.recvmmsg(fd, v, n, flags, timeout);
+	if (timeout) {
+		clock_gettime(CLOCK_MONOTONIC, &end);
+		end.tv_sec += timeout->tv_sec + (end.tv_nsec + timeout->tv_nsec) / 1000000000;
+		end.tv_nsec = (end.tv_nsec + timeout->tv_nsec) % 1000000000;
+	}
+	for (i = 0; i < n && i < BATCH_MAX; i++) {
+		ret = recv_message(s, &v[i].msg_hdr, flags & ~MSG_WAITFORONE);
+		if (ret < 0)
+			break;
+		v[i].msg_len = (unsigned)ret;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+		if (timeout && (clock_gettime(CLOCK_MONOTONIC, &now), later(&now, &end))) {
+			i++;
+			break;
+		}
+	}
+	return (int)done_put(s, i ? (ssize_t)i : ret);
+}

@@ -1,0 +1,145 @@
+/*
+ * Calls that mix sockets with files: sendfile, splice, and those that need a position.
+ *
+ * sendfile() reads the file straight into the transmit ring, as much at a time as the ring has room for,
+ * so the file's position never runs ahead of what was sent. splice() with a socket of netd is refused the way
+ * the kernel refuses descriptors that cannot do it; programs then copy by hand.
+ */
+#include "clientlib/preload/hook.h"
+#include <sys/stat.h>
+
+#define PIECE    (256u << 10) /* bytes read from the file at once */
+#define DATAGRAM (32u << 10)  /* the same, on a datagram socket */
+#define SEND_MAX 0x7ffff000u
+
+/* One piece. Bytes sent, 0 at the file's end, or negative errno. */
+static ssize_t send_piece(struct nsock *s, int in, off_t *off, size_t want, bool nonblock)
+{
+	void *at;
+	size_t room;
+	ssize_t n, ret, piece = ns_type(s) == SOCK_STREAM ? PIECE : DATAGRAM;
+
+	ret = ns_send_reserve(s, want < (size_t)piece ? want : (size_t)piece, &at, &room, NULL, nonblock);
+	if (ret < 0)
+		return ret;
+	room = room < want ? room : want;
+	n = off ? sys_call(SYS_pread64, in, (long)at, (long)room, *off, 0, 0) : sys_read(in, at, room);
+	ret = ns_send_commit(s, n > 0 ? n : ns_type(s) == SOCK_STREAM ? 0 : -1);
+	if (n > 0 && ret < 0)
+		return ret;
+	if (n > 0 && off)
+		*off += n;
+	return n;
+}
+
+static ssize_t send_file(struct nsock *s, int in, off_t *off, size_t count)
+{
+	struct stat st;
+	bool nonblock = ns_nonblock(s);
+	size_t total = 0;
+	ssize_t n = 0;
+
+	if (fdtable_has(in))
+		return -EINVAL;
+	if (fstat(in, &st) < 0)
+		return -EBADF;
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return -EINVAL;
+	if (off && *off < 0)
+		return -EINVAL;
+	count = count < SEND_MAX ? count : SEND_MAX;
+	while (total < count) {
+		n = send_piece(s, in, off, count - total, nonblock);
+		if (n <= 0)
+			break;
+		total += (size_t)n;
+	}
+	return total ? (ssize_t)total : sent(s, n, 0);
+}
+
+HOOK ssize_t sendfile64(int out, int in, off64_t *off, size_t count)
+{
+	struct nsock *s = fdtable_get(out);
+
+	if (s)
+		return done_put(s, send_file(s, in, (off_t *)off, count));
+	return fdtable_has(in) ? done(-EINVAL) : real.sendfile64(out, in, off, count);
+}
+
+HOOK ssize_t sendfile(int out, int in, off_t *off, size_t count)
+{
+	return sendfile64(out, in, (off64_t *)off, count);
+}
+
+HOOK ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
+{
+	if (fdtable_has(in) || fdtable_has(out))
+		return done(-EINVAL);
+	return real.splice(in, in_off, out, out_off, len, flags);
+}
+
+/* ---- a socket has no position */
+
+HOOK off_t lseek(int fd, off_t off, int whence)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.lseek(fd, off, whence);
+}
+
+HOOK off64_t lseek64(int fd, off64_t off, int whence)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.lseek64(fd, off, whence);
+}
+
+HOOK ssize_t pread(int fd, void *buf, size_t n, off_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.pread(fd, buf, n, off);
+}
+
+HOOK ssize_t pread64(int fd, void *buf, size_t n, off64_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.pread64(fd, buf, n, off);
+}
+
+HOOK ssize_t __pread_chk(int fd, void *buf, size_t n, off_t off, size_t room)
+{
+	if (n > room)
+		__chk_fail();
+	return pread(fd, buf, n, off);
+}
+
+HOOK ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t off, size_t room)
+{
+	if (n > room)
+		__chk_fail();
+	return pread64(fd, buf, n, off);
+}
+
+HOOK ssize_t pwrite(int fd, const void *buf, size_t n, off_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.pwrite(fd, buf, n, off);
+}
+
+HOOK ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.pwrite64(fd, buf, n, off);
+}
+
+HOOK ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.preadv(fd, iov, n, off);
+}
+
+HOOK ssize_t preadv64(int fd, const struct iovec *iov, int n, off64_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.preadv64(fd, iov, n, off);
+}
+
+HOOK ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.pwritev(fd, iov, n, off);
+}
+
+HOOK ssize_t pwritev64(int fd, const struct iovec *iov, int n, off64_t off)
+{
+	return fdtable_has(fd) ? done(-ESPIPE) : real.pwritev64(fd, iov, n, off);
+}

@@ -1,0 +1,277 @@
+/* See pollset.h. */
+#include "clientlib/preload/pollset.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ON_STACK 64
+#define SLICE_NS 5000000L /* between looks if there is no wait set */
+
+struct watched {
+	struct nsock *sock;
+	bool added; /* to the wait set, by this entry */
+};
+
+struct pollset {
+	struct pollfd *fds;
+	nfds_t n;
+	const sigset_t *mask;
+	struct pollfd *kernel; /* n + 1 entries */
+	struct watched *watched; /* n entries */
+	struct epset **ep;       /* n entries */
+	bool have_kernel, have_ep;
+	struct nset *set;
+};
+
+/* ---- this thread's wait set */
+
+static __thread struct nset *thread_set;
+static __thread int thread_pid; /* of the process that made it */
+static pthread_key_t thread_key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void thread_end(void *set)
+{
+	if (set && thread_pid == sys_getpid())
+		ns_set_free(set);
+	thread_set = NULL;
+}
+
+static void make_key(void)
+{
+	(void)pthread_key_create(&thread_key, thread_end);
+}
+
+static struct nset *my_set(bool again)
+{
+	pthread_once(&once, make_key);
+	if (thread_set && thread_pid != sys_getpid())
+		thread_set = NULL; /* the parent's */
+	if (thread_set && again) {
+		ns_set_free(thread_set);
+		thread_set = NULL;
+	}
+	if (!thread_set) {
+		if (ns_set_new(&thread_set) < 0)
+			thread_set = NULL;
+		thread_pid = sys_getpid();
+		(void)pthread_setspecific(thread_key, thread_set);
+	}
+	return thread_set;
+}
+
+/* ---- what is true now */
+
+bool pollset_concerns(struct pollfd *fds, nfds_t n)
+{
+	for (nfds_t i = 0; i < n; i++)
+		if (fds[i].fd >= 0 && (fdtable_has(fds[i].fd) || epset_has(fds[i].fd)))
+			return true;
+	return false;
+}
+
+static void gather(struct pollset *p)
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		int fd = p->fds[i].fd;
+
+		p->watched[i] = (struct watched){.sock = fd < 0 ? NULL : fdtable_get(fd)};
+		p->ep[i] = p->watched[i].sock || fd < 0 ? NULL : epset_get(fd);
+		p->kernel[i] = (struct pollfd){.fd = p->watched[i].sock ? -1 : fd, .events = p->fds[i].events};
+		p->have_kernel = p->have_kernel || p->kernel[i].fd >= 0;
+		if (p->ep[i]) {
+			p->have_ep = true;
+			epset_watch_begin(p->ep[i]);
+		}
+	}
+}
+
+static void release(struct pollset *p)
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		if (p->watched[i].added)
+			ns_set_del(p->set, p->watched[i].sock);
+		if (p->watched[i].sock)
+			ns_put(p->watched[i].sock);
+		if (p->ep[i]) {
+			epset_watch_end(p->ep[i]);
+			epset_put(p->ep[i]);
+		}
+	}
+}
+
+/* Fills revents of netd's sockets; how many are ready. */
+static int ask_netd(struct pollset *p)
+{
+	int count = 0;
+
+	for (nfds_t i = 0; i < p->n; i++) {
+		if (!p->watched[i].sock)
+			continue;
+		p->fds[i].revents = (short)(readiness(p->watched[i].sock) &
+		    ((unsigned)p->fds[i].events | POLLERR | POLLHUP | POLLNVAL));
+		count += p->fds[i].revents != 0;
+	}
+	return count;
+}
+
+/* An epoll descriptor was readable, maybe only by our bell: asks again after that is put right. */
+static int settle_ep(struct pollset *p, nfds_t i)
+{
+	struct timespec none = {0, 0};
+
+	epset_watch_refresh(p->ep[i]);
+	p->kernel[i].revents = 0;
+	return sys_ppoll(&p->kernel[i], 1, &none) > 0;
+}
+
+/* Takes over what the kernel said; how many of its descriptors are ready. */
+static int take_kernel(struct pollset *p)
+{
+	int count = 0;
+
+	for (nfds_t i = 0; i < p->n; i++) {
+		if (p->watched[i].sock)
+			continue;
+		if (p->ep[i] && p->kernel[i].revents && !settle_ep(p, i))
+			p->kernel[i].revents = 0;
+		p->fds[i].revents = p->kernel[i].revents;
+		count += p->fds[i].revents != 0;
+	}
+	return count;
+}
+
+/* The kernel's descriptors without sleeping; with no signal mask, so that no -EINTR is lost. */
+static int ask_kernel(struct pollset *p)
+{
+	struct timespec none = {0, 0};
+
+	if (p->have_kernel && sys_ppoll(p->kernel, (unsigned)p->n, &none) > 0)
+		return take_kernel(p);
+	for (nfds_t i = 0; i < p->n; i++)
+		if (!p->watched[i].sock)
+			p->fds[i].revents = 0;
+	return 0;
+}
+
+/* ---- sleeping */
+
+/* Puts the sockets into the thread's wait set. */
+static bool enter_set(struct pollset *p, bool again)
+{
+	p->set = my_set(again);
+	for (nfds_t i = 0; p->set && i < p->n; i++) {
+		int ret;
+
+		if (!p->watched[i].sock)
+			continue;
+		ret = ns_set_add(p->set, p->watched[i].sock, NULL);
+		p->watched[i].added = ret == 0;
+		if (ret == -EOPNOTSUPP && !again && !ns_foreign(p->watched[i].sock)) {
+			for (nfds_t k = 0; k < i; k++)
+				p->watched[k].added = false; /* goes with the old set */
+			return enter_set(p, true);
+		}
+	}
+	return p->set;
+}
+
+static void nothing(void *arg, void *udata, struct nsock *s)
+{
+	(void)arg;
+	(void)udata;
+	(void)s;
+}
+
+/* Sleeps once; the result of ppoll() (-1 and errno), the bell not counted. */
+static int sleep_once(struct pollset *p, const struct deadline *until, bool slice)
+{
+	struct timespec ts, *left = deadline_left(until, &ts);
+	bool short_one = false;
+	int ret;
+
+	p->kernel[p->n] = (struct pollfd){.fd = p->set ? ns_set_fd(p->set) : -1, .events = POLLIN};
+	if (slice && (!left || left->tv_sec || left->tv_nsec > SLICE_NS)) {
+		ts = (struct timespec){.tv_nsec = SLICE_NS};
+		left = &ts;
+		short_one = true;
+	}
+	ret = real.ppoll(p->kernel, p->n + 1, left, p->mask);
+	if (ret < 0)
+		return ret;
+	if (ret > 0 && p->kernel[p->n].revents)
+		return 1;
+	return ret == 0 && short_one ? 1 : ret;
+}
+
+/* Nothing was ready: sleeps until something is. */
+static int wait_long(struct pollset *p, const struct deadline *until)
+{
+	bool slice = !enter_set(p, false);
+	int ret, count;
+
+	for (;;) {
+		if (p->set) {
+			slice = ns_set_arm(p->set) < 0;
+			ns_set_events(p->set, nothing, NULL);
+		}
+		count = ask_netd(p);
+		ret = count ? 0 : sleep_once(p, until, slice);
+		if (p->set && !slice) {
+			int saved = errno;
+
+			ns_set_disarm(p->set);
+			errno = saved;
+		}
+		if (ret < 0)
+			return ret;
+		if (count)
+			return count + ask_kernel(p);
+		count = ask_netd(p) + take_kernel(p);
+		if (count || ret == 0)
+			return count;
+	}
+}
+
+static int pollset_run(struct pollset *p, const struct timespec *timeout)
+{
+	struct deadline until = deadline_in(timeout);
+	int count, ret, saved;
+
+	gather(p);
+	count = ask_netd(p);
+	if (count || timespec_zero(timeout))
+		count += count || !p->mask ? ask_kernel(p) : 0;
+	if (count || (timespec_zero(timeout) && !p->mask))
+		ret = count;
+	else
+		ret = wait_long(p, &until);
+	saved = errno;
+	release(p);
+	errno = saved;
+	return ret;
+}
+
+int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct pollfd kernel[ON_STACK + 1];
+	struct watched watched[ON_STACK];
+	struct epset *ep[ON_STACK];
+	struct pollset p = {.fds = fds, .n = n, .mask = mask, .kernel = kernel, .watched = watched, .ep = ep};
+	void *heap;
+	int ret;
+
+	if (n <= ON_STACK)
+		return pollset_run(&p, timeout);
+	if (n > 1u << 20)
+		return (int)done(-EINVAL);
+	heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)) + sizeof(*kernel));
+	if (!heap)
+		return (int)done(-ENOMEM);
+	p.ep = heap;
+	p.watched = (struct watched *)(void *)(p.ep + n);
+	p.kernel = (struct pollfd *)(void *)(p.watched + n);
+	ret = pollset_run(&p, timeout);
+	free(heap);
+	return ret;
+}

@@ -1,0 +1,213 @@
+/*
+ * Inside the core: the session, sockets and sets as the core's own files see them.
+ *
+ * Locks, in the order in which they may be taken:
+ *	attach_lock   (attach.c)  making a session
+ *	rx_lock, tx_lock          a socket's consumer and producer side; never both at once
+ *	ev_lock                   event ring, membership of sockets in sets, lists of news
+ *	wait_lock                 a socket's count of sleepers, its pending error
+ *	req_lock                  submission and completion ring, requests under way, free slots
+ *	pool_lock     (pool.c)    unused socket objects
+ * None is held while a thread sleeps, except tx_lock during CM_GROW (which the daemon answers at once).
+ */
+#pragma once
+#include "clientlib/core.h"
+#include "clientlib/sys.h"
+#include "proto/client.h"
+#include <errno.h>
+#include <pthread.h>
+
+#define SS_BROKEN  1 /* lost, or the other side broke the contract */
+#define SS_FOREIGN 2 /* of the process that forked us */
+
+#define PLAIN_SETS 3            /* sets whose descriptor is just their bell, see set.c */
+#define COMMON_SET (CM_SETS - 1) /* the bell that all further sets share */
+
+struct waiter { /* a thread waiting for its completion; on its stack */
+	bool done;
+	struct cm_cqe cqe;
+};
+
+enum request_kind { REQ_FREE, REQ_WAITED, REQ_IGNORED, REQ_SOCKET, REQ_CLOSE };
+
+struct request {
+	uint8_t kind;
+	uint32_t gen;  /* against stale tokens */
+	uint32_t slot; /* REQ_SOCKET, REQ_CLOSE */
+	uint32_t next; /* free list */
+	struct nsock *sock;    /* REQ_SOCKET; NULL once it is gone */
+	struct waiter *waiter; /* REQ_WAITED */
+};
+
+struct bell { /* a wait set's number and bell, kept for the next set when one is freed */
+	uint32_t set;
+	int fd;
+};
+
+struct session {
+	unsigned dead; /* SS_*, atomic */
+	int pid;
+	int ctl;
+	int bell;
+	int bell_reader; /* our own reading end of it, so that writing never raises SIGPIPE; or -1 */
+	uint64_t next_id;      /* of control requests; ctl_lock */
+	pthread_mutex_t ctl_lock;
+	uint8_t *mem;
+	struct cm_header lay;  /* facts, copied once and checked */
+	struct cm_header *h;   /* the shared one: positions only */
+	/* requests */
+	pthread_mutex_t req_lock;
+	uint64_t sq_prod, cq_cons;
+	unsigned cq_sleepers;
+	struct request req[CM_CQ_ENTRIES];
+	uint32_t req_free, req_busy;
+	uint32_t *free_slot; /* stack */
+	uint32_t free_slots, closing;
+	/* events and sets */
+	pthread_mutex_t make_lock; /* one set is made at a time */
+	pthread_mutex_t ev_lock;
+	uint64_t ev_cons;
+	uint32_t incarnation, ev_lost;
+	struct nsock **member_of_slot; /* sockets that are in a set, by slot */
+	struct nset *sets;
+	struct bell spare[CM_SETS];
+	uint32_t spares, sets_made, plain;
+	int common_fd;
+	uint32_t common_arm, common_sleepers;
+	struct session *older; /* sessions are never freed: other threads may still look */
+};
+
+struct member { /* a socket in a set */
+	struct nset *set;
+	struct nsock *sock;
+	void *udata;
+	bool pending;
+	struct member *next_of_sock, *prev_of_sock;
+	struct member *next_of_set, *prev_of_set;
+	struct member *next_pending;
+};
+
+struct nset {
+	struct session *ss;
+	uint32_t idx; /* the daemon's number, CM_NO_SET if there was none left */
+	int bell, kick, fd;
+	uint32_t arm, sleepers;
+	bool plain, kicked;
+	struct member *members, *pending;
+	struct nset *next;
+};
+
+/* One direction of a socket: this process's private, believed copy. */
+struct side {
+	struct ring_place place;
+	uint32_t layout; /* layout_seq at which `place` was read */
+	bool looked;     /* `place` was read at all */
+	uint64_t pos;    /* rx_head or tx_tail */
+	uint64_t told;   /* receive: rx_head at the last poke */
+	size_t lent;     /* zero copy: bytes lent to the caller */
+	uint64_t skip;   /* zero copy transmit: filler before the datagram */
+};
+
+struct nsock {
+	uint32_t refs; /* atomic; 0: in the pool */
+	uint32_t fds;  /* numbers in the fdtable, under its lock */
+	struct session *ss;
+	struct cm_slot *sl;
+	uint32_t slot;
+	uint16_t family, type, protocol;
+	bool has_slot, nonblock, ready, closed;  /* atomic */
+	bool shut_rd, shut_wr, connected, connecting; /* known locally, before the slot says so */
+	int create_err;    /* what CM_SOCKET answered */
+	unsigned user;
+	uint32_t kick;     /* futex: wakes this process's sleepers */
+	uint64_t poke_next; /* place in the ring after the last poke, atomic */
+	pthread_mutex_t wait_lock;
+	uint32_t sleepers;
+	uint32_t err_taken; /* so_error_seq of the last error handed out */
+	uint32_t spin;
+	pthread_mutex_t rx_lock, tx_lock;
+	struct side rx, tx;
+	uint32_t tx_max;   /* how far the transmit ring may grow */
+	uint64_t grow_after; /* monotonic ns: no earlier try to grow */
+	uint32_t rcvlowat;
+	uint32_t want_cmsg; /* enum want_cmsg */
+	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
+	struct member *members; /* ev_lock */
+	struct nset *event;     /* ns_event_fd(); atomic */
+	struct nsock *pool_next;
+};
+
+/* attach.c */
+extern struct session *ns_current; /* atomic */
+int session_get(struct session **out);
+int session_new_set(struct session *ss, uint32_t set, int *fd);
+bool session_alive(struct session *ss);
+void session_break(struct session *ss);
+void session_forked(struct session *ss);
+int fd_high(int fd);
+static inline unsigned session_dead(const struct session *ss)
+{
+	return load_once(&ss->dead);
+}
+
+/* request.c */
+int request_wait(struct session *ss, const struct cm_sqe *e, struct cm_cqe *out);
+int request_async(struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s);
+void request_poke(struct nsock *s);
+void request_forget(struct nsock *s);
+void request_drain(struct session *ss);
+int slot_take(struct session *ss, uint32_t *slot);
+void slot_give(struct session *ss, uint32_t slot);
+void session_rings_init(struct session *ss);
+
+/* view.c */
+int sock_check(const struct nsock *s);
+int side_follow(struct nsock *s, bool rx);
+int rx_avail(struct nsock *s, uint64_t *n);
+int tx_room(struct nsock *s, uint64_t *n);
+uint32_t sock_state(struct nsock *s);
+int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote);
+bool sock_has_error(struct nsock *s);
+int sock_take_error(struct nsock *s);
+void rx_consume(struct nsock *s, uint64_t n, uint64_t avail);
+void tx_publish(struct nsock *s, uint64_t n);
+int tx_grow(struct nsock *s, uint64_t need);
+bool tx_may_grow(const struct nsock *s);
+int sock_settle(struct nsock *s);
+
+/* sleep.c */
+struct sleep_seen {
+	uint32_t ev, kick;
+};
+struct sleep_seen sock_seen(const struct nsock *s);
+int sock_sleep(struct nsock *s, struct sleep_seen seen, uint64_t deadline);
+uint64_t now_ns(void);
+static inline uint64_t deadline_of(uint64_t timeout)
+{
+	return timeout ? now_ns() + timeout : 0;
+}
+
+/* pool.c */
+struct nsock *pool_take(void);
+void pool_give(struct nsock *s);
+void pool_fork_prepare(void);
+void pool_fork_done(bool child);
+
+/* set.c */
+void set_forget(struct nsock *s);
+
+/* stream.c, dgram.c, cmsg.c */
+ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
+ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
+ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
+ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
+int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data);
+int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip);
+void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dgram *d);
+bool dgram_connected(struct nsock *s);
+int stream_writable(struct nsock *s);
+enum want_cmsg { WANT_PKTINFO = 1, WANT_TTL = 2, WANT_TOS = 4, WANT_PKTINFO6 = 8, WANT_HOPLIMIT = 16, WANT_TCLASS = 32 };
+void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d);
+int cmsg_get(const struct msghdr *m, struct cm_dgram *d);
+/* -ENOPROTOOPT if the option is not one that only says which control messages come along. */
+int cmsg_option(struct nsock *s, int level, int name, bool set, int *val);

@@ -1,0 +1,469 @@
+/*
+ * The life of a socket: made, named, connected, accepted, shut down, closed.
+ *
+ * CM_SOCKET of the common kinds is not waited for: the slot is ours to choose, the ring keeps requests
+ * in order, and what can be wrong with the arguments is checked here with the kernel's errno. Until its
+ * answer was seen the slot tells nothing about the new socket (`ready`). CM_CLOSE is never waited for;
+ * the slot is free when its answer came.
+ */
+#include "clientlib/session.h"
+#include <netinet/in.h>
+#include <string.h>
+
+#define TX_MAX_DEFAULT (4u << 20)
+#define PROTO_MPTCP    262
+
+/* An object with a slot, its client-written line as new. One reference. */
+static int sock_new(struct session *ss, struct nsock **out)
+{
+	struct nsock *s = pool_take();
+	int ret;
+
+	if (!s)
+		return -ENOMEM;
+	s->ss = ss;
+	ret = slot_take(ss, &s->slot);
+	if (ret < 0) {
+		pool_give(s);
+		return ret;
+	}
+	s->sl = (struct cm_slot *)(void *)(ss->mem + ss->lay.slot_off) + s->slot;
+	s->tx_max = TX_MAX_DEFAULT;
+	s->rcvlowat = 1;
+	store_once(&s->sl->rx_head, 0);
+	store_once(&s->sl->tx_tail, 0);
+	store_once(&s->sl->want, 0);
+	store_once(&s->sl->tx_want, 0);
+	store_once(&s->sl->rx_epoch_ack, 0);
+	store_once(&s->sl->tx_epoch_ack, 0);
+	for (int i = 0; i < CM_SLOT_SETS; i++)
+		store_once(&s->sl->set[i], CM_NO_SET);
+	*out = s;
+	return 0;
+}
+
+/* Gives up a socket that the daemon does not have. */
+static void sock_drop(struct nsock *s)
+{
+	slot_give(s->ss, s->slot);
+	pool_give(s);
+}
+
+static int check_kind(int family, int type, int protocol)
+{
+	int base = type & 0xf;
+
+	if (family != AF_INET && family != AF_INET6)
+		return -EAFNOSUPPORT;
+	if ((type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK | 0xf)) || base == 0 || base > SOCK_PACKET)
+		return -EINVAL;
+	if (protocol == PROTO_MPTCP)
+		return -EPROTONOSUPPORT;
+	if (protocol < 0 || protocol > 255)
+		return -EINVAL;
+	if (base == SOCK_STREAM && protocol && protocol != IPPROTO_TCP)
+		return -EPROTONOSUPPORT;
+	return base == SOCK_PACKET || base == SOCK_RDM || base == SOCK_SEQPACKET ? -ESOCKTNOSUPPORT : 0;
+}
+
+int ns_socket(int family, int type, int protocol, struct nsock **out)
+{
+	int base = type & 0xf, ret = check_kind(family, type, protocol);
+	bool known = base == SOCK_STREAM || (base == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP));
+	struct cm_sqe e = {.op = CM_SOCKET, .arg = {family, base, protocol}};
+	struct session *ss;
+	struct nsock *s;
+
+	if (ret == 0)
+		ret = session_get(&ss);
+	if (ret == 0)
+		ret = sock_new(ss, &s);
+	if (ret < 0)
+		return ret;
+	e.slot = s->slot;
+	s->family = (uint16_t)family;
+	s->type = (uint16_t)base;
+	s->protocol = (uint16_t)(protocol ? protocol : base == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
+	store_once(&s->nonblock, !!(type & SOCK_NONBLOCK));
+	ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
+	if (ret < 0) {
+		sock_drop(s);
+		return ret;
+	}
+	if (!known)
+		store_once(&s->ready, true);
+	store_once(&s->has_slot, true);
+	store_release(&s->refs, 1);
+	*out = s;
+	return 0;
+}
+
+void ns_get(struct nsock *s)
+{
+	__atomic_fetch_add(&s->refs, 1, __ATOMIC_RELAXED);
+}
+
+bool ns_try_get(struct nsock *s)
+{
+	uint32_t n = load_once(&s->refs);
+
+	while (n)
+		if (__atomic_compare_exchange_n(&s->refs, &n, n + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+void ns_put(struct nsock *s)
+{
+	struct cm_sqe e = {.op = CM_CLOSE, .slot = s->slot};
+
+	if (__atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) != 1)
+		return;
+	if (!session_dead(s->ss)) {
+		if (!s->ready)
+			request_forget(s);
+		request_async(s->ss, &e, REQ_CLOSE, NULL);
+	}
+	pool_give(s);
+}
+
+int ns_close(struct nsock *s)
+{
+	struct nset *event;
+
+	if (__atomic_exchange_n(&s->closed, true, __ATOMIC_SEQ_CST))
+		return 0;
+	set_forget(s);
+	event = __atomic_exchange_n(&s->event, NULL, __ATOMIC_ACQ_REL);
+	if (event)
+		ns_set_free(event);
+	__atomic_fetch_add(&s->kick, 1, __ATOMIC_SEQ_CST);
+	if (session_dead(s->ss) & SS_FOREIGN)
+		return 0;
+	/* A sleeper may be between its last look and its sleep: wake until none is left, within reason. */
+	for (int i = 0; i < 100 && load_once(&s->sleepers); i++) {
+		(void)sys_call(SYS_futex, (long)&s->kick, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
+		sys_futex_wake(&s->sl->ev_seq, INT32_MAX);
+		if (load_once(&s->sleepers))
+			sys_nanosleep(20000L << (i < 6 ? i : 6));
+	}
+	return 0;
+}
+
+bool ns_nonblock(const struct nsock *s)
+{
+	return load_once(&s->nonblock);
+}
+
+void ns_set_nonblock(struct nsock *s, bool on)
+{
+	store_once(&s->nonblock, on);
+}
+
+unsigned ns_user(const struct nsock *s)
+{
+	return load_once(&s->user);
+}
+
+void ns_set_user(struct nsock *s, unsigned v)
+{
+	store_once(&s->user, v);
+}
+
+int ns_family(const struct nsock *s)
+{
+	return s->family;
+}
+
+int ns_type(const struct nsock *s)
+{
+	return s->type;
+}
+
+int ns_protocol(const struct nsock *s)
+{
+	return s->protocol;
+}
+
+bool ns_foreign(const struct nsock *s)
+{
+	return session_dead(s->ss) & SS_FOREIGN;
+}
+
+/* ---- names */
+
+socklen_t ns_to_sockaddr(int family, const struct endpoint *ep, struct sockaddr *sa)
+{
+	if (family == AF_INET6) {
+		struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(ep->port)};
+
+		memcpy(&in6.sin6_addr, ep->addr.b, 16);
+		memcpy(sa, &in6, sizeof(in6));
+		return sizeof(in6);
+	} else {
+		struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(ep->port)};
+
+		in.sin_addr.s_addr = htonl(ipaddr_is_v4(&ep->addr) ? ipaddr_to_v4(&ep->addr) : 0);
+		memcpy(sa, &in, sizeof(in));
+		return sizeof(in);
+	}
+}
+
+/* `family` is the socket's. -EINVAL (too short), -EAFNOSUPPORT. */
+int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struct endpoint *ep)
+{
+	sa_family_t fam;
+
+	*ep = (struct endpoint){.port = 0};
+	if (!sa || len < sizeof(fam))
+		return -EINVAL;
+	memcpy(&fam, sa, sizeof(fam));
+	if (fam == AF_INET && len >= sizeof(struct sockaddr_in)) {
+		struct sockaddr_in in;
+
+		memcpy(&in, sa, sizeof(in));
+		ep->addr = ipaddr_v4(ntohl(in.sin_addr.s_addr));
+		ep->port = ntohs(in.sin_port);
+		return 0;
+	}
+	if (fam == AF_INET6 && family == AF_INET6 && len >= 24) {
+		struct sockaddr_in6 in6 = {0};
+
+		memcpy(&in6, sa, len < sizeof(in6) ? len : sizeof(in6));
+		memcpy(ep->addr.b, &in6.sin6_addr, 16);
+		if (ipaddr_is_v4(&ep->addr) && !ipaddr_to_v4(&ep->addr))
+			ep->addr = ipaddr_v4(0);
+		ep->port = ntohs(in6.sin6_port);
+		return 0;
+	}
+	return fam == AF_INET || (fam == AF_INET6 && family == AF_INET6) ? -EINVAL : -EAFNOSUPPORT;
+}
+
+int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len)
+{
+	struct endpoint local, remote;
+	struct cm_sqe nop = {.op = CM_NOP, .slot = s->slot};
+	struct sockaddr_storage tmp;
+	int ret = sock_settle(s);
+	socklen_t need;
+
+	if (ret == 0)
+		ret = sock_names(s, &local, &remote);
+	/* A datagram socket gets its port with the first datagram, which may be on its way. */
+	if (ret == 0 && !local.port && s->type != SOCK_STREAM && s->tx.pos) {
+		request_wait(s->ss, &nop, NULL);
+		ret = sock_names(s, &local, &remote);
+	}
+	if (ret < 0)
+		return ret;
+	if ((int)*len < 0)
+		return -EINVAL;
+	if (peer && (!remote.port || (s->type == SOCK_STREAM &&
+	    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)))
+		return -ENOTCONN;
+	need = ns_to_sockaddr(s->family, peer ? &remote : &local, (struct sockaddr *)&tmp);
+	memcpy(sa, &tmp, *len < need ? *len : need);
+	*len = need;
+	return 0;
+}
+
+/* ---- bind, listen, connect */
+
+int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
+{
+	struct cm_sqe e = {.op = CM_BIND, .slot = s->slot};
+	int ret = sock_check(s);
+
+	if (ret < 0)
+		return ret;
+	if (!sa || len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)))
+		return -EINVAL;
+	e.arg[0] = sa->sa_family;
+	if (sa->sa_family == AF_UNSPEC && s->family == AF_INET) { /* an old habit that the kernel tolerates */
+		struct sockaddr_in in;
+
+		memcpy(&in, sa, sizeof(in));
+		if (in.sin_addr.s_addr != htonl(INADDR_ANY))
+			return -EAFNOSUPPORT;
+		in.sin_family = AF_INET;
+		e.arg[0] = AF_INET;
+		ret = ns_from_sockaddr(s->family, (struct sockaddr *)&in, sizeof(in), &e.ep);
+	} else if (sa->sa_family != s->family) {
+		return -EAFNOSUPPORT;
+	} else {
+		ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
+	}
+	return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
+}
+
+int ns_listen(struct nsock *s, int backlog)
+{
+	struct cm_sqe e = {.op = CM_LISTEN, .slot = s->slot, .arg = {backlog < 0 || backlog > 65535 ? 65535 : backlog}};
+	int ret = sock_check(s);
+
+	if (ret == 0 && s->type != SOCK_STREAM)
+		ret = -EOPNOTSUPP;
+	return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
+}
+
+bool ns_listening(const struct nsock *s)
+{
+	return sock_check(s) == 0 && load_acquire(&s->ready) && (load_acquire(&s->sl->state) & CM_ST_LISTENING);
+}
+
+static int dissolve(struct nsock *s)
+{
+	struct cm_sqe e = {.op = CM_CONNECT, .slot = s->slot, .arg = {AF_UNSPEC}};
+	int ret = request_wait(s->ss, &e, NULL);
+
+	if (ret == 0)
+		s->connecting = s->connected = s->shut_rd = s->shut_wr = false;
+	return ret;
+}
+
+/* Waits for the end of a connection attempt. */
+static int connect_wait(struct nsock *s, bool nonblock, int busy)
+{
+	uint64_t deadline = deadline_of(s->sndtimeo);
+
+	for (;;) {
+		struct sleep_seen seen = sock_seen(s);
+		int ret = sock_check(s);
+		uint32_t st;
+
+		if (ret < 0)
+			return ret;
+		st = sock_state(s);
+		if (st & (CM_ST_CONNECTED | CM_ST_DEAD) || sock_has_error(s)) {
+			s->connecting = false;
+			if (st & CM_ST_CONNECTED)
+				return 0;
+			ret = sock_take_error(s);
+			return ret < 0 ? ret : -ECONNABORTED;
+		}
+		if (nonblock)
+			return busy;
+		ret = sock_sleep(s, seen, deadline);
+		if (ret < 0)
+			return ret == -EAGAIN ? -EINPROGRESS : ret;
+	}
+}
+
+int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool nonblock)
+{
+	struct cm_sqe e = {.op = CM_CONNECT, .slot = s->slot};
+	int ret = sock_check(s);
+	uint32_t st;
+
+	if (ret < 0)
+		return ret;
+	if (!sa || len < sizeof(sa->sa_family))
+		return -EINVAL;
+	if (sa->sa_family == AF_UNSPEC)
+		return dissolve(s);
+	ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
+	if (ret < 0)
+		return ret;
+	e.arg[0] = sa->sa_family;
+	if (s->type == SOCK_STREAM) {
+		if (s->connecting)
+			return connect_wait(s, nonblock, -EALREADY);
+		st = sock_state(s);
+		if ((st & (CM_ST_CONNECTED | CM_ST_LISTENING)) && !(st & CM_ST_DEAD))
+			return -EISCONN;
+	}
+	ret = request_wait(s->ss, &e, NULL);
+	if (ret == 0)
+		s->connected = true;
+	if (ret != -EINPROGRESS)
+		return ret;
+	s->connecting = true;
+	return connect_wait(s, nonblock, -EINPROGRESS);
+}
+
+/* ---- accept, shutdown */
+
+static int accept_one(struct nsock *l, struct nsock **child, struct endpoint *peer)
+{
+	struct cm_sqe e = {.op = CM_ACCEPT, .slot = l->slot};
+	struct cm_cqe c;
+	struct nsock *s;
+	int ret = sock_new(l->ss, &s);
+
+	if (ret < 0)
+		return ret;
+	s->family = l->family;
+	s->type = l->type;
+	s->protocol = l->protocol;
+	s->tx_max = l->tx_max;
+	s->rcvlowat = l->rcvlowat;
+	s->rcvtimeo = l->rcvtimeo;
+	s->sndtimeo = l->sndtimeo;
+	e.arg[0] = (int32_t)s->slot;
+	ret = request_wait(l->ss, &e, &c);
+	if (ret < 0) {
+		sock_drop(s);
+		return ret;
+	}
+	store_once(&s->ready, true);
+	store_once(&s->has_slot, true);
+	store_release(&s->refs, 1);
+	if (peer)
+		*peer = c.ep;
+	*child = s;
+	return 0;
+}
+
+int ns_accept(struct nsock *l, bool nonblock, struct nsock **child, struct endpoint *peer)
+{
+	uint64_t deadline = deadline_of(l->rcvtimeo);
+
+	for (;;) {
+		struct sleep_seen seen = sock_seen(l);
+		int ret = sock_check(l);
+
+		if (ret < 0)
+			return ret;
+		if (l->type != SOCK_STREAM)
+			return -EOPNOTSUPP;
+		if (!(sock_state(l) & CM_ST_LISTENING))
+			return -EINVAL;
+		if (load_acquire(&l->sl->accept_ready)) {
+			ret = accept_one(l, child, peer);
+			if (ret != -EAGAIN)
+				return ret;
+		}
+		if (nonblock)
+			return -EAGAIN;
+		ret = sock_sleep(l, seen, deadline);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int ns_shutdown(struct nsock *s, int how)
+{
+	struct cm_sqe e = {.op = CM_SHUTDOWN, .slot = s->slot, .arg = {how}};
+	int ret = sock_settle(s);
+	bool simple;
+
+	if (ret < 0)
+		return ret;
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return -EINVAL;
+	/* On an established connection it cannot fail, and need not be waited for. */
+	simple = s->type == SOCK_STREAM && (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) == CM_ST_CONNECTED;
+	ret = simple ? request_async(s->ss, &e, REQ_IGNORED, NULL) : request_wait(s->ss, &e, NULL);
+	if (ret < 0 || (s->type == SOCK_STREAM && !simple))
+		return ret;
+	if (how != SHUT_WR)
+		store_once(&s->shut_rd, true);
+	if (how != SHUT_RD)
+		store_once(&s->shut_wr, true);
+	__atomic_fetch_add(&s->kick, 1, __ATOMIC_SEQ_CST);
+	if (load_once(&s->sleepers)) {
+		(void)sys_call(SYS_futex, (long)&s->kick, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
+		sys_futex_wake(&s->sl->ev_seq, INT32_MAX);
+	}
+	return 0;
+}

@@ -1,0 +1,284 @@
+/*
+ * What the daemon says about a socket, read and checked.
+ *
+ * Positions and places in the slot are input. A position is read once and checked against our own; a
+ * place is read under its seqlock and must lie in the heap of our memory. A lie breaks the session,
+ * never the application.
+ *
+ * Order. The daemon publishes a ring's new place before positions that need it. So we read the position
+ * first and the place after it; then the bytes up to the position lie in the place that we use. A new
+ * place is acknowledged when nothing is lent from the old one, and the daemon is told if there was one.
+ *
+ * Only the transmit ring's owner makes it move (CM_GROW, answered at once), so a producer that holds
+ * tx_lock never writes to a place that was left.
+ */
+#include "clientlib/session.h"
+#include <string.h>
+
+#define TX_START (64u << 10)
+#define RETRY_NS 100000000ull
+
+/* May this socket be used at all? */
+int sock_check(const struct nsock *s)
+{
+	unsigned dead = session_dead(s->ss);
+
+	if (dead & SS_FOREIGN)
+		return -EOPNOTSUPP;
+	if (load_once(&s->closed))
+		return -EBADF;
+	if (dead)
+		return -ENETDOWN;
+	return load_once(&s->create_err);
+}
+
+/* Waits until CM_SOCKET is answered: before that, the slot says nothing. */
+int sock_settle(struct nsock *s)
+{
+	struct cm_sqe e = {.op = CM_NOP, .slot = s->slot};
+	int ret = 0;
+
+	if (!load_acquire(&s->ready))
+		ret = request_wait(s->ss, &e, NULL);
+	return ret < 0 ? ret : sock_check(s);
+}
+
+/* enum cm_state, with what is known locally before the daemon says it. 0 until CM_SOCKET is answered. */
+uint32_t sock_state(struct nsock *s)
+{
+	uint32_t st;
+
+	if (!load_acquire(&s->ready)) {
+		request_drain(s->ss);
+		if (!load_acquire(&s->ready))
+			return CM_ST_OPEN;
+	}
+	st = load_acquire(&s->sl->state);
+	if (load_once(&s->shut_rd))
+		st |= CM_ST_RX_EOF;
+	if (load_once(&s->shut_wr))
+		st |= CM_ST_TX_SHUT;
+	return st;
+}
+
+static void copy_words(void *to, const void *from, size_t len)
+{
+	uint64_t *d = to;
+	const uint64_t *f = from;
+
+	for (size_t i = 0; i < len / sizeof(*d); i++)
+		d[i] = load_once(&f[i]);
+}
+
+/* Begins a read under the seqlock; sleeps through a writer that died in the middle. */
+static int layout_begin(struct nsock *s, uint32_t *seq)
+{
+	for (unsigned round = 0;; round++) {
+		*seq = load_acquire(&s->sl->layout_seq);
+		if (!(*seq & 1))
+			return 0;
+		if (round < 64) {
+			cpu_relax();
+			continue;
+		}
+		sys_nanosleep(100000);
+		if (round % 4096 == 0)
+			session_alive(s->ss);
+		if (sock_check(s) < 0)
+			return sock_check(s);
+	}
+}
+
+static bool layout_same(struct nsock *s, uint32_t seq)
+{
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return load_once(&s->sl->layout_seq) == seq;
+}
+
+static bool place_ok(const struct session *ss, const struct ring_place *p)
+{
+	if (!p->cap)
+		return true;
+	return is_pow2(p->cap) && p->cap >= CM_DGRAM_ALIGN && !(p->off & 7) && p->mem == ss->lay.session + 1 &&
+	       p->off >= ss->lay.heap_off && p->off <= ss->lay.size && p->cap <= ss->lay.size - p->off;
+}
+
+/* Takes a ring's new place over, if there is one. The side's lock is held. */
+int side_follow(struct nsock *s, bool rx)
+{
+	struct side *side = rx ? &s->rx : &s->tx;
+	struct ring_place p;
+	uint32_t seq, had;
+	int ret;
+
+	if (side->lent || (side->looked && load_acquire(&s->sl->layout_seq) == side->layout))
+		return 0;
+	do {
+		ret = layout_begin(s, &seq);
+		if (ret < 0)
+			return ret;
+		copy_words(&p, rx ? &s->sl->rx : &s->sl->tx, sizeof(p));
+	} while (!layout_same(s, seq));
+	if (!place_ok(s->ss, &p)) {
+		session_break(s->ss);
+		return -ENETDOWN;
+	}
+	had = side->place.cap;
+	side->layout = seq;
+	if (side->looked && p.epoch == side->place.epoch && p.cap == side->place.cap && p.off == side->place.off)
+		return 0;
+	side->looked = true;
+	side->place = p;
+	store_release(rx ? &s->sl->rx_epoch_ack : &s->sl->tx_epoch_ack, p.epoch);
+	if (had)
+		request_poke(s);
+	return 0;
+}
+
+/* Bytes that can be read; rx_lock held. */
+int rx_avail(struct nsock *s, uint64_t *n)
+{
+	uint64_t tail;
+	int64_t avail;
+	int ret;
+
+	*n = 0;
+	if (!load_acquire(&s->ready))
+		return 0;
+	if (s->rx.lent) { /* a ring that moved is not followed now: no more than that can be said */
+		*n = s->rx.lent;
+		return 0;
+	}
+	tail = load_acquire(&s->sl->rx_tail);
+	ret = side_follow(s, true);
+	if (ret < 0)
+		return ret;
+	avail = ring_avail(tail, s->rx.pos, s->rx.place.cap);
+	if (avail < 0) {
+		session_break(s->ss);
+		return -ENETDOWN;
+	}
+	*n = (uint64_t)avail;
+	return 0;
+}
+
+/* Bytes that can be written; tx_lock held. */
+int tx_room(struct nsock *s, uint64_t *n)
+{
+	uint64_t head;
+	int64_t used;
+	int ret;
+
+	*n = 0;
+	if (!load_acquire(&s->ready))
+		return 0;
+	head = load_acquire(&s->sl->tx_head);
+	ret = side_follow(s, false);
+	if (ret < 0)
+		return ret;
+	used = ring_avail(s->tx.pos, head, s->tx.place.cap);
+	if (used < 0) {
+		session_break(s->ss);
+		return -ENETDOWN;
+	}
+	*n = s->tx.place.cap - (uint64_t)used;
+	return 0;
+}
+
+/* The first `n` of `avail` bytes have been read. rx_lock held. Tells the daemon if the window should open. */
+void rx_consume(struct nsock *s, uint64_t n, uint64_t avail)
+{
+	uint64_t cap = s->rx.place.cap;
+	bool was_tight = avail + (s->rx.pos - s->rx.told) >= cap - cap / 4;
+
+	s->rx.pos += n;
+	store_release(&s->sl->rx_head, s->rx.pos);
+	if (s->rx.pos - s->rx.told >= cap / 4 || (was_tight && n)) {
+		s->rx.told = s->rx.pos;
+		request_poke(s);
+	}
+}
+
+/* `n` more bytes have been written. tx_lock held. */
+void tx_publish(struct nsock *s, uint64_t n)
+{
+	s->tx.pos += n;
+	store_release(&s->sl->tx_tail, s->tx.pos);
+	request_poke(s);
+}
+
+bool tx_may_grow(const struct nsock *s)
+{
+	return s->tx.place.cap < s->tx_max && (!s->grow_after || now_ns() >= s->grow_after);
+}
+
+/*
+ * A larger transmit ring: twice as large, or so large that `need` bytes find room in an empty one. 0,
+ * -ENOMEM, -EAGAIN (may not grow now). tx_lock held: this side is parked.
+ */
+int tx_grow(struct nsock *s, uint64_t need)
+{
+	uint64_t cap = s->tx.place.cap ? 2ull * s->tx.place.cap : TX_START;
+	struct cm_sqe e = {.op = CM_GROW, .slot = s->slot};
+	int ret;
+
+	while (cap < need)
+		cap *= 2;
+	if (cap > s->tx_max)
+		cap = s->tx_max;
+	if (cap <= s->tx.place.cap || !tx_may_grow(s))
+		return -EAGAIN;
+	e.arg[0] = (int32_t)cap;
+	ret = request_wait(s->ss, &e, NULL);
+	if (ret < 0) {
+		s->grow_after = now_ns() + RETRY_NS;
+		return ret;
+	}
+	s->grow_after = 0;
+	ret = side_follow(s, false);
+	if (ret == 0 && s->tx.place.cap < cap)
+		s->grow_after = now_ns() + RETRY_NS;
+	return ret;
+}
+
+int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote)
+{
+	uint32_t seq;
+	int ret;
+
+	do {
+		ret = layout_begin(s, &seq);
+		if (ret < 0)
+			return ret;
+		memcpy(local, &s->sl->local, sizeof(*local));
+		memcpy(remote, &s->sl->remote, sizeof(*remote));
+	} while (!layout_same(s, seq));
+	return 0;
+}
+
+bool sock_has_error(struct nsock *s)
+{
+	return load_acquire(&s->ready) && load_acquire(&s->sl->so_error_seq) != load_once(&s->err_taken);
+}
+
+/* The pending error as a negative errno, and forgets it; 0 if there is none. */
+int sock_take_error(struct nsock *s)
+{
+	uint32_t seq;
+	int32_t err = 0;
+
+	if (!sock_has_error(s))
+		return 0;
+	pthread_mutex_lock(&s->wait_lock);
+	for (int i = 0; i < 100; i++) {
+		seq = load_acquire(&s->sl->so_error_seq);
+		if (seq == s->err_taken)
+			break;
+		err = load_acquire(&s->sl->so_error);
+		if (load_acquire(&s->sl->so_error_seq) == seq)
+			break;
+	}
+	s->err_taken = seq;
+	pthread_mutex_unlock(&s->wait_lock);
+	return err > 0 && err < 4096 ? -err : 0;
+}
