@@ -1,0 +1,28 @@
+#!/bin/bash
+# iperf3 with netd at either end, both directions, TCP and UDP, several streams.
+# timeout: 180
+. "$(dirname "$0")/apps.sh"
+need iperf3
+run() {
+	what=$1
+	shift
+	echo "$what"
+	"$@" >"$work/iperf.log" 2>&1 || { cat "$work/iperf.log"; fail "$what"; }
+	grep -E 'sender|receiver' "$work/iperf.log"
+}
+start server netctl run -- iperf3 -s -B "$NETD" -p 5201
+start kserver $PEER iperf3 -s -B "$KERNEL" -p 5202
+listening 5201
+watch_port "$work/seen-1" 5201
+run "to netd's server" $PEER iperf3 -c "$NETD" -p 5201 -t 3
+run "from netd's server" $PEER iperf3 -c "$NETD" -p 5201 -t 3 -R
+[ -e "$work/seen-1" ] || fail "the connection was not seen in netctl ss"
+watch_port "$work/seen-2" 5202
+run "netd's client sends" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3
+run "netd's client receives" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3 -R
+[ -e "$work/seen-2" ] || fail "the connection was not seen in netctl ss"
+run "four streams, both ways" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3 -P 4 --bidir
+run "a file by sendfile" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 2 -Z
+run "both ends on netd" netctl run -- iperf3 -c "$NETD" -p 5201 -t 3
+run "UDP from netd" netctl run -- iperf3 -c "$KERNEL" -p 5202 -u -b 50M -t 2
+run "UDP to netd" netctl run -- iperf3 -c "$KERNEL" -p 5202 -u -b 50M -t 2 -R

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""Clients die by SIGKILL, many of them, some together with netd-inet. What they wrote arrives; nothing leaks.
+
+   kernel: sink (counts what each client sent)  <---  netd: a process that forks children, each of
+                                                      which connects, sends, and kills itself
+
+Run inside tools/lab:  tools/lab -- tests/fault/deaths.py [--clients 1000]
+"""
+import argparse
+import json
+import os
+import random
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+HOST = os.environ.get("NETD_PEER_ADDR", "10.99.0.1")
+PORT = 7400
+
+
+def sink(clients):
+    l = socket.socket()
+    l.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    l.bind(("0.0.0.0", PORT))
+    l.listen(256)
+    print("listening", flush=True)
+    seen, wrong, lock = set(), [], threading.Lock()
+
+    def one(conn):
+        data, err = b"", None
+        try:
+            while True:
+                b = conn.recv(1 << 16)
+                if not b:
+                    break
+                data += b
+        except OSError as e:
+            err = str(e)
+        with lock:
+            if len(data) < 16:
+                wrong.append(f"only {len(data)} bytes, {err}")
+                return
+            i, n = struct.unpack_from("!QQ", data)
+            seen.add(i)
+            if err or len(data) != 16 + n:
+                wrong.append(f"client {i}: {len(data) - 16} of {n} bytes, {err}")
+
+    threads = []
+    l.settimeout(60)
+    try:
+        for _ in range(clients):
+            t = threading.Thread(target=one, args=(l.accept()[0],))
+            t.start()
+            threads.append(t)
+    except socket.timeout:
+        wrong.append("fewer connections than clients")
+    for t in threads:
+        t.join(60)
+    print(json.dumps({"seen": len(seen), "wrong": wrong[:10], "wrongs": len(wrong)}), flush=True)
+
+
+def mortals(clients, seed):
+    """Runs on netd. Each child is a client session of its own."""
+    rng = random.Random(seed)
+    for i in range(clients):
+        n = rng.choice([0, 1, 100, 5000, 60000, 300000])
+        child = os.fork()
+        if child == 0:
+            others = [socket.socket() for _ in range(rng.randrange(3))]  # die with it, in several states
+            if others:
+                others[0].bind(("0.0.0.0", 0))
+                others[0].listen()
+            u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            u.sendto(b"x", (HOST, 9))
+            s = socket.create_connection((HOST, PORT))
+            s.sendall(struct.pack("!QQ", i, n) + b"m" * n)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+        if i % 50 == 49:
+            print(i + 1, flush=True)
+
+
+def pid_of(name):
+    try:
+        with open(os.path.join(os.environ["NETD_PIDFILE_DIR"], name)) as f:
+            return int(f.read())
+    except (OSError, ValueError):
+        return 0
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def holdings():
+    """What could leak: descriptors of daemon and supervisor, sessions, sockets."""
+    status = json.loads(subprocess.run(["netctl", "--json", "status"], capture_output=True, text=True, check=True).stdout)
+    out = {k: len(os.listdir(f"/proc/{pid_of(f)}/fd")) for k, f in (("inet descriptors", "inet.pid"), ("supervisor descriptors", "supervisor.pid"))}
+    out["sessions"] = status.get("sessions")
+    out["sockets"] = status.get("sockets")
+    return out
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--clients", type=int, default=1000)
+    ap.add_argument("--kill-inet-every", type=float, default=0.0, help="seconds; 0: never")
+    ap.add_argument("--role")
+    o = ap.parse_args()
+    if o.role == "sink":
+        return sink(o.clients)
+    if o.role == "mortals":
+        return mortals(o.clients, 1)
+    me = [sys.executable, os.path.abspath(__file__), "--clients", str(o.clients), "--role"]
+    before = holdings()
+    server = subprocess.Popen(os.environ["PEER"].split() + me + ["sink"], stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline().strip() == "listening"
+    parent = subprocess.Popen(["netctl", "run", "--"] + me + ["mortals"], stdout=subprocess.DEVNULL)
+    kills, last = 0, 0
+    while o.kill_inet_every and parent.poll() is None:
+        time.sleep(o.kill_inet_every)
+        p = pid_of("inet.pid")
+        if p and p != last:
+            os.kill(p, signal.SIGKILL)
+            kills, last = kills + 1, p
+    failed = parent.wait(600)
+    result = json.loads(server.communicate(timeout=120)[0])
+    same = wait_for(lambda: holdings() == before, 20)
+    print(f"{o.clients} clients died ({kills} kills of netd-inet beside): {result['seen']} seen by the peer, {result['wrongs']} wrong; "
+          f"holdings {'as before' if same else f'LEAKED: {before} -> {holdings()}'}")
+    for w in result["wrong"]:
+        print("deaths:", w, file=sys.stderr)
+    return 1 if failed or result["wrongs"] or result["seen"] != o.clients or not same else 0
+
+
+sys.exit(main())

@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""netd-inet dies at every kill point there is, under traffic; nobody may notice.
+
+Run inside a lab whose netd-inet has kill points:  NETD_LIBEXEC=build/netd/killpoints tools/lab -- tests/fault/killpoints.py
+Every point that the binary knows is armed in turn (none can be forgotten: the linker made the list), with a few
+different countdowns. Beside it run: a byte stream both ways, short connections in both directions, a probe.
+A point that is not passed within the time is reported: it needs traffic of its own.
+"""
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from storm import ADDR, finish, on_kernel, on_netd, pid_of, wait_listening
+
+# Passed only when a takeover or a client's arrival runs: such an event is provoked after arming.
+PROVOKED_BY_DEATH = ("takeover.", "recover.")
+HOST = os.environ.get("NETD_PEER_ADDR", "10.99.0.1")
+
+
+def netctl(*args):
+    r = subprocess.run(["netctl", *args], capture_output=True, text=True, timeout=60)
+    if r.returncode:
+        sys.exit(f"killpoints: netctl {' '.join(args)}: {r.stderr.strip()}")
+    return r.stdout
+
+
+def points():
+    return sorted(set(line.split()[0] for line in netctl("killpoint").splitlines() if line.strip()))
+
+
+def wait_for(condition, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def start_traffic():
+    p = {}
+    for name, args in (("flow-serve", ("flow-serve", "7000")), ("hello-serve", ("hello-serve", "7001"))):
+        p[name] = on_netd(*args)
+        wait_listening(p[name], name)
+    p["out-serve"] = on_kernel("hello-serve", "7003")
+    wait_listening(p["out-serve"], "the kernel's server")
+    p["flow"] = on_kernel("flow", ADDR, "7000")
+    p["hello"] = on_kernel("hello", ADDR, "7001")
+    p["out"] = on_netd("hello", HOST, "7003")
+    return p
+
+
+def provoke(name):
+    """A short-lived client: attaches, makes sockets, dies."""
+    if not name.startswith(PROVOKED_BY_DEATH):
+        subprocess.run(["netctl", "run", "--", sys.executable, "-c",
+                        "import socket,os; s=socket.socket(); s.bind(('0.0.0.0',0)); s.listen(); os._exit(0)"], timeout=60)
+
+
+def main():
+    ap = argparse.ArgumentParser()
+    ap.add_argument("--only", default="")
+    ap.add_argument("--countdowns", default="1,3")
+    ap.add_argument("--seed", type=int, default=1)
+    o = ap.parse_args()
+    rng = random.Random(o.seed)
+    pidfile = os.environ["NETD_PIDFILE_DIR"] + "/inet.pid"
+    names = [n for n in points() if o.only in n]
+    if not names:
+        sys.exit("killpoints: this netd-inet has none")
+    traffic = start_traffic()
+    missed, kills = [], 0
+    for name in names:
+        for count in (int(c) for c in o.countdowns.split(",")):
+            before = pid_of(pidfile)
+            netctl("killpoint", name, str(count + (rng.randrange(5) if count > 1 else 0)))
+            if name.startswith(PROVOKED_BY_DEATH):
+                os.kill(before, signal.SIGKILL)
+                hit = wait_for(lambda: pid_of(pidfile) not in (before, None), 10)
+            else:
+                hit = wait_for(lambda: pid_of(pidfile) != before, 0.5)
+                if not hit:
+                    for _ in range(6):
+                        provoke(name)
+                        if wait_for(lambda: pid_of(pidfile) != before, 0.3):
+                            hit = True
+                            break
+            kills += hit
+            if not hit:
+                missed.append(f"{name}/{count}")
+            for who, p in traffic.items():
+                if p.poll() is not None:
+                    print(f"killpoints: {who} ended after {name}/{count}: {finish(p, who, 1)}", file=sys.stderr)
+                    return 1
+        print(f"  {name}", flush=True)
+    for who in ("hello", "out", "flow"):
+        traffic[who].send_signal(signal.SIGTERM)
+    results = {who: finish(traffic[who], who, 60) for who in ("hello", "out", "flow", "flow-serve")}
+    for who in ("hello-serve", "out-serve"):
+        traffic[who].send_signal(signal.SIGTERM)
+        results[who] = finish(traffic[who], who, 60)
+    wrong = [r for r in results.values() if not r.get("right")]
+    f, s = results["flow"], results["flow-serve"]
+    if f.get("sent") != s.get("got") or f.get("got") != s.get("sent"):
+        wrong.append({"end": "totals", "flow": f, "serve": s})
+    print(f"{len(names)} kill points, {kills} deaths, {len(missed)} not passed: {' '.join(missed)}")
+    print(f"stream {f.get('sent')} bytes in, {f.get('got')} out; short connections {results['hello'].get('asked')} in, {results['out'].get('asked')} out")
+    for r in wrong:
+        print("killpoints: wrong:", r, file=sys.stderr)
+    return 1 if wrong or missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
