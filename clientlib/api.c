@@ -104,11 +104,14 @@ ssize_t netd_sendmsg(int fd, const struct msghdr *msg, int flags)
 	return api_result(ret);
 }
 
-ssize_t netd_sendto(int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen)
+ssize_t netd_sendto(
+    int fd, const void *buf, size_t len, int flags, const struct sockaddr *to, socklen_t tolen)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = len};
-	struct msghdr m = {.msg_name = (void *)(uintptr_t)to, .msg_namelen = to ? tolen : 0,
-	    .msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr m = {.msg_name = (void *)(uintptr_t)to,
+	    .msg_namelen = to ? tolen : 0,
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1};
 
 	return netd_sendmsg(fd, &m, flags);
 }
@@ -130,11 +133,14 @@ ssize_t netd_recvmsg(int fd, struct msghdr *msg, int flags)
 	return api_result(ret);
 }
 
-ssize_t netd_recvfrom(int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)
+ssize_t netd_recvfrom(
+    int fd, void *buf, size_t len, int flags, struct sockaddr *from, socklen_t *fromlen)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = len};
-	struct msghdr m = {.msg_name = fromlen ? from : NULL, .msg_namelen = from && fromlen ? *fromlen : 0,
-	    .msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr m = {.msg_name = fromlen ? from : NULL,
+	    .msg_namelen = from && fromlen ? *fromlen : 0,
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1};
 	ssize_t n = netd_recvmsg(fd, &m, flags);
 
 	if (n >= 0 && fromlen)
@@ -220,7 +226,8 @@ bool netd_is_socket(int fd)
 
 /* ---- zero copy */
 
-int netd_recv_borrow(int fd, const void **data, size_t *len, int flags, struct sockaddr *from, socklen_t *fromlen)
+int netd_recv_borrow(
+    int fd, const void **data, size_t *len, int flags, struct sockaddr *from, socklen_t *fromlen)
 {
 	struct nsock *s = api_get(fd);
 	struct sockaddr_storage tmp;
@@ -246,7 +253,8 @@ int netd_recv_release(int fd, size_t used)
 	return s ? finish(s, ns_recv_release(s, used)) : -1;
 }
 
-int netd_send_reserve(int fd, size_t want, void **data, size_t *len, int flags, const struct sockaddr *to, socklen_t tolen)
+int netd_send_reserve(int fd, size_t want, void **data, size_t *len, int flags,
+    const struct sockaddr *to, socklen_t tolen)
 {
 	struct nsock *s = api_get(fd);
 	struct endpoint ep;
@@ -257,7 +265,8 @@ int netd_send_reserve(int fd, size_t want, void **data, size_t *len, int flags, 
 	if (to)
 		ret = ns_from_sockaddr(ns_family(s), to, tolen, &ep);
 	if (ret == 0)
-		ret = ns_send_reserve(s, want, data, len, to ? &ep : NULL, ns_nonblock(s) || (flags & MSG_DONTWAIT));
+		ret = ns_send_reserve(
+		    s, want, data, len, to ? &ep : NULL, ns_nonblock(s) || (flags & MSG_DONTWAIT));
 	return finish(s, ret);
 }
 

@@ -2,8 +2,8 @@
  * Waiting, for programs: netd_poll(), netd_event_fd(), netd_close().
  *
  * netd_poll() looks at all sockets first, and asks the kernel about its own descriptors without
- * sleeping; only if nothing is ready it enters the sockets into the thread's own wait set, arms it, looks
- * again, and sleeps in the kernel. A thread's set is kept for its next call.
+ * sleeping; only if nothing is ready it enters the sockets into the thread's own wait set, arms it,
+ * looks again, and sleeps in the kernel. A thread's set is kept for its next call.
  *
  * netd_event_fd() is a wait set with one member that is always armed; acknowledging arms it anew.
  */
@@ -66,7 +66,7 @@ static int thread_set(struct nset **out)
 struct poll_call {
 	struct pollfd *fds;
 	nfds_t n;
-	struct nsock **sock;  /* NULL: the kernel's */
+	struct nsock **sock;   /* NULL: the kernel's */
 	struct pollfd *kernel; /* as many, and one for the set */
 	unsigned sockets;
 };
@@ -79,7 +79,9 @@ static int look(struct poll_call *c)
 	for (nfds_t i = 0; i < c->n; i++) {
 		if (!c->sock[i])
 			continue;
-		c->fds[i].revents = (short)(ns_poll(c->sock[i]) & ((unsigned)c->fds[i].events | POLLERR | POLLHUP | POLLNVAL));
+		c->fds[i].revents =
+		    (short)(ns_poll(c->sock[i]) &
+			    ((unsigned)c->fds[i].events | POLLERR | POLLHUP | POLLNVAL));
 		ready += c->fds[i].revents != 0;
 	}
 	return ready;
@@ -92,7 +94,8 @@ static int look_kernel(struct poll_call *c, int bell, int64_t ns)
 	int ret, ready = 0;
 
 	for (nfds_t i = 0; i < c->n; i++)
-		c->kernel[i] = (struct pollfd){.fd = c->sock[i] ? -1 : c->fds[i].fd, .events = c->fds[i].events};
+		c->kernel[i] = (struct pollfd){
+		    .fd = c->sock[i] ? -1 : c->fds[i].fd, .events = c->fds[i].events};
 	c->kernel[c->n] = (struct pollfd){.fd = bell, .events = POLLIN};
 	ret = sys_ppoll(c->kernel, (unsigned)c->n + 1, ns < 0 ? NULL : &ts);
 	if (ret < 0)

@@ -2,17 +2,17 @@
  * The session of this process with netd.
  *
  * Made at the first socket: connect to the control socket, Attach, map the client memory, check its
- * header against what the layout must be. The control connection stays open for the session's life; its
- * end-of-file is the only proof that the session is lost (a dead netd-inet does not end it: the
- * supervisor holds a duplicate). Then the session is marked broken: its sockets answer -ENETDOWN, and the
- * next new socket tries to attach again.
+ * header against what the layout must be. The control connection stays open for the session's life;
+ * its end-of-file is the only proof that the session is lost (a dead netd-inet does not end it: the
+ * supervisor holds a duplicate). Then the session is marked broken: its sockets answer -ENETDOWN,
+ * and the next new socket tries to attach again.
  *
- * Descriptors of the library are moved to high numbers, out of the way of applications that count on
- * low ones.
+ * Descriptors of the library are moved to high numbers, out of the way of applications that count
+ * on low ones.
  *
- * Fork. The child must neither use the parent's memory nor hold its control connection (that would hide
- * the parent's death). The memory is not inherited (MADV_DONTFORK); the handlers below hold every lock
- * across the fork, then the child marks the session foreign and forgets it.
+ * Fork. The child must neither use the parent's memory nor hold its control connection (that would
+ * hide the parent's death). The memory is not inherited (MADV_DONTFORK); the handlers below hold
+ * every lock across the fork, then the child marks the session foreign and forgets it.
  */
 #include "clientlib/session.h"
 #include "proto/control.pb-c.h"
@@ -49,7 +49,8 @@ static int owned(int fd)
 {
 	int low = load_once(&own_low);
 
-	while (fd < low && !__atomic_compare_exchange_n(&own_low, &low, fd, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	while (fd < low && !__atomic_compare_exchange_n(
+			       &own_low, &low, fd, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 	return fd;
 }
@@ -117,7 +118,9 @@ static int control_recv(int fd, struct reply *r)
 		return -ENOMEM;
 	for (;;) {
 		struct iovec iov = {.iov_base = r->data, .iov_len = ROOM};
-		struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+		struct msghdr mh = {.msg_iov = &iov,
+		    .msg_iovlen = 1,
+		    .msg_control = control.buf,
 		    .msg_controllen = sizeof(control.buf)};
 		ssize_t n = sys_recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
 
@@ -150,9 +153,10 @@ static int control_send(int fd, const Netd__Control__Request *q)
 	return n < 0 ? (int)n : 0;
 }
 
-/* One request and its answer; answers to earlier ones (told twice after a restart) are passed over. */
-static int control_call(int fd, const Netd__Control__Request *q, struct reply *r,
-    Netd__Control__Response **out)
+/* One request and its answer; answers to earlier ones (told twice after a restart) are passed over.
+ */
+static int control_call(
+    int fd, const Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out)
 {
 	int ret = control_send(fd, q);
 
@@ -303,8 +307,9 @@ static int session_try(struct session **out)
 		ss->bell = ss->bell_reader = ss->common_fd = -1;
 		ss->pid = sys_getpid();
 		ss->next_id = 2;
-		ret = answer->body_case == NETD__CONTROL__RESPONSE__BODY_ATTACHED ?
-		    session_build(ss, answer->attached, &r) : -EPROTO;
+		ret = answer->body_case == NETD__CONTROL__RESPONSE__BODY_ATTACHED
+			  ? session_build(ss, answer->attached, &r)
+			  : -EPROTO;
 		if (ret < 0)
 			session_unbuild(ss);
 	}
@@ -337,7 +342,8 @@ int session_get(struct session **out)
 	if (!ss || session_dead(ss)) {
 		if (!handlers)
 			handlers = !pthread_atfork(fork_prepare, fork_parent, fork_child);
-		/* End of file instead of an answer: it died on the way, and tells us to try again. */
+		/* End of file instead of an answer: it died on the way, and tells us to try again.
+		 */
 		for (int i = 0; i < ATTACH_TRIES; i++) {
 			ret = session_try(&ss);
 			if (ret != -EPIPE)
@@ -404,7 +410,8 @@ bool session_alive(struct session *ss)
 
 	if (session_dead(ss))
 		return false;
-	if (sys_ppoll(&p, 1, &none) == 1 && (p.revents & (POLLHUP | POLLERR | POLLNVAL | POLLRDHUP))) {
+	if (sys_ppoll(&p, 1, &none) == 1 &&
+	    (p.revents & (POLLHUP | POLLERR | POLLNVAL | POLLRDHUP))) {
 		session_break(ss);
 		return false;
 	}
@@ -429,7 +436,8 @@ bool ns_pass_through(const struct sockaddr *sa, socklen_t len)
 	if (!sa || ns_from_sockaddr(sa->sa_family, sa, len, &ep) < 0 || session_get(&ss) < 0)
 		return false;
 	for (unsigned i = 0; i < pass_count; i++)
-		if (ipaddr_eq(&pass[i].addr, &ep.addr) && (!pass[i].port || pass[i].port == ep.port))
+		if (ipaddr_eq(&pass[i].addr, &ep.addr) &&
+		    (!pass[i].port || pass[i].port == ep.port))
 			return true;
 	return false;
 }

@@ -1,8 +1,9 @@
 /*
- * Control messages of datagrams: where one came to, its TTL and TOS; and the wished source of one sent.
+ * Control messages of datagrams: where one came to, its TTL and TOS; and the wished source of one
+ * sent.
  *
- * Which of them recvmsg() gives is a matter between the application and this library alone: the header
- * of every datagram has the facts.
+ * Which of them recvmsg() gives is a matter between the application and this library alone: the
+ * header of every datagram has the facts.
  */
 #include "clientlib/session.h"
 #include <netinet/in.h>
@@ -37,12 +38,14 @@ int cmsg_option(struct nsock *s, int level, int name, bool set, int *val)
 }
 
 /* Appends one; MSG_CTRUNC if it finds no room. `used` is what the ones before it took. */
-static void put_one(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
+static void put_one(
+    struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
 {
 	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
 	char *at;
 
-	if (!m->msg_control || *used > m->msg_controllen || m->msg_controllen - *used < CMSG_LEN(len)) {
+	if (!m->msg_control || *used > m->msg_controllen ||
+	    m->msg_controllen - *used < CMSG_LEN(len)) {
 		m->msg_flags |= MSG_CTRUNC;
 		return;
 	}
@@ -61,7 +64,8 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 	if (want & WANT_PKTINFO && v4) {
 		struct in_pktinfo info = {.ipi_ifindex = (int)d->ifindex};
 
-		info.ipi_addr.s_addr = info.ipi_spec_dst.s_addr = htonl(ipaddr_to_v4(&d->local.addr));
+		info.ipi_addr.s_addr = info.ipi_spec_dst.s_addr =
+		    htonl(ipaddr_to_v4(&d->local.addr));
 		put_one(m, &used, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
 	}
 	if (want & WANT_PKTINFO6) {
@@ -71,7 +75,8 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 		put_one(m, &used, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
 	}
 	if (want & (v4 ? WANT_TTL : WANT_HOPLIMIT))
-		put_one(m, &used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_HOPLIMIT, &(int){d->ttl}, sizeof(int));
+		put_one(m, &used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_HOPLIMIT,
+		    &(int){d->ttl}, sizeof(int));
 	if (v4 && (want & WANT_TOS))
 		put_one(m, &used, IPPROTO_IP, IP_TOS, &d->tos, 1);
 	else if (!v4 && (want & WANT_TCLASS))
@@ -109,7 +114,7 @@ static int get_one(const struct cmsghdr *c, struct cm_dgram *d)
 	    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT))
 		d->ttl = (uint8_t)val;
 	else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) ||
-	    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS))
+		 (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS))
 		d->tos = (uint8_t)val;
 	else
 		return -EINVAL;
@@ -125,7 +130,8 @@ int cmsg_get(const struct msghdr *m, struct cm_dgram *d)
 		return 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c && ret == 0; c = CMSG_NXTHDR(&copy, c)) {
 		if (c->cmsg_len < sizeof(*c) ||
-		    c->cmsg_len > copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
+		    c->cmsg_len >
+			copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
 			return -EINVAL;
 		if (c->cmsg_level == IPPROTO_IP || c->cmsg_level == IPPROTO_IPV6)
 			ret = get_one(c, d);

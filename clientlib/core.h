@@ -2,16 +2,16 @@
  * The core of the client library: sockets of netd as objects of this process.
  *
  * Used by the public calls (netd.h) and by the preload library. Everything here returns >= 0 or a
- * negative errno, never touches errno, and makes only the system calls of clientlib/sys.h, so that it
- * may run below interposed libc functions. All calls are thread-safe unless said otherwise. None is
- * safe in a signal handler that interrupted another one on the same socket.
+ * negative errno, never touches errno, and makes only the system calls of clientlib/sys.h, so that
+ * it may run below interposed libc functions. All calls are thread-safe unless said otherwise. None
+ * is safe in a signal handler that interrupted another one on the same socket.
  *
  * Blocking calls: sleep until there is something to do, a signal came (-EINTR; calls without a
- * timeout restart by themselves under SA_RESTART, as in the kernel), or SO_RCVTIMEO / SO_SNDTIMEO ran
- * out (-EAGAIN). A pause of the daemon is just a longer sleep.
+ * timeout restart by themselves under SA_RESTART, as in the kernel), or SO_RCVTIMEO / SO_SNDTIMEO
+ * ran out (-EAGAIN). A pause of the daemon is just a longer sleep.
  *
- * Errors that any call may give: -EBADF (closed meanwhile), -EOPNOTSUPP (socket of the parent, after
- * a fork), -ENETDOWN (the session is lost: netd is gone for good, or broke the contract).
+ * Errors that any call may give: -EBADF (closed meanwhile), -EOPNOTSUPP (socket of the parent,
+ * after a fork), -ENETDOWN (the session is lost: netd is gone for good, or broke the contract).
  */
 #pragma once
 #include "proto/endpoint.h"
@@ -22,41 +22,64 @@
 #include <sys/types.h>
 
 struct nsock; /* a socket: reference counted */
-struct nset;  /* a wait set: a descriptor to sleep on, and its member sockets with their user data */
+struct nset; /* a wait set: a descriptor to sleep on, and its member sockets with their user data */
 
 /* ---- the session */
 
-/* Attaches this process to netd if it is not yet. 0, or what connect() said (-ENOENT, -ECONNREFUSED, -EACCES), -EPROTO. */
+/*
+ * Attaches this process to netd if it is not yet. 0, or what connect() said (-ENOENT,
+ * -ECONNREFUSED, -EACCES), -EPROTO.
+ */
 int ns_attach(void);
-/* Is this one of the library's own descriptors (control socket, bells)? Then an application's close() of it must not succeed. */
+/*
+ * Is this one of the library's own descriptors (control socket, bells)? Then an application's
+ * close() of it must not succeed.
+ */
 bool ns_own_fd(int fd);
 /* Every own descriptor, for close_range() and the like: fills fd[], returns how many there are. */
 int ns_own_fds(int *fd, int max);
-/* False in a vfork() child (or raw clone): shares our memory but is another process; must leave sockets and tables alone. */
+/*
+ * False in a vfork() child (or raw clone): shares our memory but is another process; must leave
+ * sockets and tables alone.
+ */
 bool ns_owner(void);
-/* Must this destination stay with the kernel (configuration: pass_through)? Attaches if need be; false if netd is not there. */
+/*
+ * Must this destination stay with the kernel (configuration: pass_through)? Attaches if need be;
+ * false if netd is not there.
+ */
 bool ns_pass_through(const struct sockaddr *sa, socklen_t len);
-/* The configured name servers as text; returns how many. NULL beyond the last. */
+/* The i-th configured name server as text; NULL beyond the last. */
 const char *ns_name_server(int i);
 
 /* ---- life of a socket */
 
 /*
  * AF_INET or AF_INET6; SOCK_CLOEXEC has no meaning here, SOCK_NONBLOCK sets the socket's flag. The
- * kernel's errno: -EAFNOSUPPORT, -EINVAL, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT, -EMFILE. The new socket has one reference.
+ * kernel's errno: -EAFNOSUPPORT, -EINVAL, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT, -EMFILE. The new
+ * socket has one reference.
  */
 int ns_socket(int family, int type, int protocol, struct nsock **out);
 void ns_get(struct nsock *s);
-/* ns_get() that fails on an object whose last reference is gone; objects are type-stable, so any pointer that once was a socket may be asked. */
+/*
+ * ns_get() that fails on an object whose last reference is gone; objects are type-stable, so any
+ * pointer that once was a socket may be asked.
+ */
 bool ns_try_get(struct nsock *s);
 /* The last put closes. Never sleeps. */
 void ns_put(struct nsock *s);
-/* Closes now: wakes threads that are blocked in it, further calls give -EBADF. References still have to be put. Idempotent. */
+/*
+ * Closes now: wakes threads that are blocked in it, further calls give -EBADF. References still
+ * have to be put. Idempotent.
+ */
 int ns_close(struct nsock *s);
-/* O_NONBLOCK of the open file description. Only a place to keep it: calls below take `nonblock` as an argument. */
+/*
+ * O_NONBLOCK of the open file description. Only a place to keep it: calls below take `nonblock` as
+ * an argument.
+ */
 bool ns_nonblock(const struct nsock *s);
 void ns_set_nonblock(struct nsock *s, bool on);
-/* A number of the caller's kept with the socket (fcntl F_SETOWN, O_ASYNC, whatever). Starts at 0. */
+/* A number of the caller's kept with the socket (fcntl F_SETOWN, O_ASYNC, whatever). Starts at 0.
+ */
 unsigned ns_user(const struct nsock *s);
 void ns_set_user(struct nsock *s, unsigned v);
 int ns_family(const struct nsock *s);
@@ -75,9 +98,15 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 /* `peer` may be NULL. The child has one reference and its O_NONBLOCK flag off. */
 int ns_accept(struct nsock *l, bool nonblock, struct nsock **child, struct endpoint *peer);
 int ns_shutdown(struct nsock *s, int how);
-/* Bytes sent; -EPIPE without a signal: SIGPIPE is the caller's business. MSG_DONTWAIT is honoured like `nonblock`. */
+/*
+ * Bytes sent; -EPIPE without a signal: SIGPIPE is the caller's business. MSG_DONTWAIT is honoured
+ * like `nonblock`.
+ */
 ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
-/* Fills msg_name, msg_namelen, msg_flags, msg_controllen in, as recvmsg(2). MSG_PEEK, MSG_DONTWAIT, MSG_WAITALL, MSG_TRUNC. */
+/*
+ * Fills msg_name, msg_namelen, msg_flags, msg_controllen in, as recvmsg(2). MSG_PEEK, MSG_DONTWAIT,
+ * MSG_WAITALL, MSG_TRUNC.
+ */
 ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
 int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *len);
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len);
@@ -85,7 +114,10 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len);
 /* FIONREAD (SIOCINQ), SIOCOUTQ (TIOCOUTQ), SIOCATMARK, FIONBIO; -ENOTTY for the rest. */
 int ns_ioctl(struct nsock *s, unsigned long req, void *arg);
-/* POLLIN POLLOUT POLLERR POLLHUP POLLRDHUP POLLPRI POLLRDNORM POLLWRNORM that hold now. If POLLOUT is not among them, room will be news. Never sleeps. */
+/*
+ * POLLIN POLLOUT POLLERR POLLHUP POLLRDHUP POLLPRI POLLRDNORM POLLWRNORM that hold now. If POLLOUT
+ * is not among them, room will be news. Never sleeps.
+ */
 unsigned ns_poll(struct nsock *s);
 /*
  * Sleeps until one of `events` (POLLERR and POLLHUP always count) holds, as poll(2) of this one
@@ -99,36 +131,48 @@ int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struc
 
 /* ---- zero copy; the bytes lie in the ring */
 
-/* The bytes that can be read without a copy: *len of them at *data, at least 1 (0: end of file). -EAGAIN. Only ns_recv_release() may follow. */
-int ns_recv_borrow(struct nsock *s, const void **data, size_t *len, struct endpoint *from, bool nonblock);
+/*
+ * The bytes that can be read without a copy: *len of them at *data, at least 1 (0: end of file).
+ * -EAGAIN. Only ns_recv_release() may follow.
+ */
+int ns_recv_borrow(
+    struct nsock *s, const void **data, size_t *len, struct endpoint *from, bool nonblock);
 /* Ends the borrowing; `used` bytes are consumed (a datagram always whole). */
 int ns_recv_release(struct nsock *s, size_t used);
-/* Room for up to `want` bytes: *len (at least 1) at *data. `to` names a datagram's destination, NULL for the connected peer. */
-int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len, const struct endpoint *to, bool nonblock);
-/* Sends the first `n` bytes of what was reserved; 0 gives it back (for streams; a datagram of 0 bytes goes out: use `n` < 0 to drop it). */
+/*
+ * Room for up to `want` bytes: *len (at least 1) at *data. `to` names a datagram's destination,
+ * NULL for the connected peer.
+ */
+int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
+    const struct endpoint *to, bool nonblock);
+/*
+ * Sends the first `n` bytes of what was reserved; 0 gives it back (for streams; a datagram of 0
+ * bytes goes out: use `n` < 0 to drop it).
+ */
 int ns_send_commit(struct nsock *s, ssize_t n);
 
 /*
  * ---- wait sets: how one thread sleeps on many sockets, mixed with kernel descriptors.
  *
  *	for (;;) {
- *		ns_set_events(set, collect, arg);        // news since last asked: look at those sockets with ns_poll()
- *		if (something is ready)
- *			break;
- *		ns_set_arm(set);
- *		if (!ns_set_events(set, collect, arg))   // re-check after arming
- *			sleep in the kernel on ns_set_fd(set) (readable: there is news) and other descriptors;
- *		ns_set_disarm(set);
+ *		ns_set_events(set, collect, arg);        // news since last asked: look at those
+ *sockets with ns_poll() if (something is ready) break; ns_set_arm(set); if (!ns_set_events(set,
+ *collect, arg))   // re-check after arming sleep in the kernel on ns_set_fd(set) (readable: there
+ *is news) and other descriptors; ns_set_disarm(set);
  *	}
  *
- * News is a hint that something may have changed, never a promise. A socket that is just added counts
- * as news. ns_close() takes a socket out of all its sets (ns_set_del() then says -ENOENT). Several threads
- * may sleep on one set: each arms before and disarms after; news wakes at least one of them.
+ * News is a hint that something may have changed, never a promise. A socket that is just added
+ *counts as news. ns_close() takes a socket out of all its sets (ns_set_del() then says -ENOENT).
+ *Several threads may sleep on one set: each arms before and disarms after; news wakes at least one
+ *of them.
  */
 int ns_set_new(struct nset **out);
 void ns_set_free(struct nset *set);
 int ns_set_fd(const struct nset *set);
-/* The set keeps a reference on the socket until ns_set_del() or ns_set_free(). -EEXIST if (set, sock) is a member already. */
+/*
+ * The set keeps a reference on the socket until ns_set_del() or ns_set_free(). -EEXIST if (set,
+ * sock) is a member already.
+ */
 int ns_set_add(struct nset *set, struct nsock *s, void *udata);
 /* -ENOENT. After the return, `udata` is never handed out again. */
 int ns_set_del(struct nset *set, struct nsock *s);
@@ -136,15 +180,19 @@ int ns_set_arm(struct nset *set);
 void ns_set_disarm(struct nset *set);
 /*
  * Calls each() for every member with news; returns how many. each() runs under the library's event
- * lock: it must not call ns_set_*(), ns_close() or ns_put(), and must not take a lock that its owner
- * holds while calling those. ns_poll() is fine.
+ * lock: it must not call ns_set_*(), ns_close() or ns_put(), and must not take a lock that its
+ * owner holds while calling those. ns_poll() is fine.
  */
-int ns_set_events(struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg);
-/* True if the set cannot tell anything any more: its session is lost, or another process's. Free it and make a new one. */
+int ns_set_events(
+    struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg);
+/*
+ * True if the set cannot tell anything any more: its session is lost, or another process's. Free it
+ * and make a new one.
+ */
 bool ns_set_lost(const struct nset *set);
 /*
- * A wait set for this socket alone, always armed, made at the first call: its descriptor. It goes with
- * the socket (ns_close). ns_event_ack() silences it and returns ns_poll().
+ * A wait set for this socket alone, always armed, made at the first call: its descriptor. It goes
+ * with the socket (ns_close). ns_event_ack() silences it and returns ns_poll().
  */
 int ns_event_fd(struct nsock *s);
 int ns_event_ack(struct nsock *s);

@@ -1,9 +1,10 @@
 /*
  * Datagrams: whole messages in a ring, each behind a header, contiguous.
  *
- * A datagram that would cross the ring's end is preceded by a filler (CM_DGRAM_SKIP) up to the end. To
- * send one, the ring must be at least twice as large as what it takes, so that filler and datagram
- * always fit into an empty ring. What the daemon wrote into headers is copied first, then checked.
+ * A datagram that would cross the ring's end is preceded by a filler (CM_DGRAM_SKIP) up to the end.
+ * To send one, the ring must be at least twice as large as what it takes, so that filler and
+ * datagram always fit into an empty ring. What the daemon wrote into headers is copied first, then
+ * checked.
  */
 #include "clientlib/session.h"
 #include <netinet/in.h>
@@ -13,8 +14,8 @@
 #define V6_PAYLOAD_MAX 65527u
 
 /*
- * The header and payload of the next datagram; passes over fillers. rx_lock held. The bytes it takes in
- * the ring, 0 if there is none, or -errno.
+ * The header and payload of the next datagram; passes over fillers. rx_lock held. The bytes it
+ * takes in the ring, 0 if there is none, or -errno.
  */
 int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
 {
@@ -54,7 +55,8 @@ static size_t scatter(const struct msghdr *m, const uint8_t *data, size_t len)
 	size_t done = 0;
 
 	for (size_t i = 0; i < m->msg_iovlen && done < len; i++) {
-		size_t part = m->msg_iov[i].iov_len < len - done ? m->msg_iov[i].iov_len : len - done;
+		size_t part =
+		    m->msg_iov[i].iov_len < len - done ? m->msg_iov[i].iov_len : len - done;
 
 		memcpy(m->msg_iov[i].iov_base, data + done, part);
 		done += part;
@@ -62,7 +64,8 @@ static size_t scatter(const struct msghdr *m, const uint8_t *data, size_t len)
 	return done;
 }
 
-static ssize_t deliver(struct nsock *s, struct msghdr *m, int flags, const struct cm_dgram *d, const uint8_t *data)
+static ssize_t deliver(
+    struct nsock *s, struct msghdr *m, int flags, const struct cm_dgram *d, const uint8_t *data)
 {
 	size_t n = scatter(m, data, d->len);
 	struct sockaddr_storage tmp;
@@ -141,8 +144,8 @@ bool dgram_connected(struct nsock *s)
 }
 
 /*
- * Contiguous room for a header and `len` bytes; `*at` is where the header goes, `*skip` the filler before
- * it. tx_lock held. 0, -EAGAIN (full; room will be news), -EMSGSIZE, -ENOBUFS.
+ * Contiguous room for a header and `len` bytes; `*at` is where the header goes, `*skip` the filler
+ * before it. tx_lock held. 0, -EAGAIN (full; room will be news), -EMSGSIZE, -ENOBUFS.
  */
 int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
 {
@@ -158,7 +161,8 @@ int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
 			pos = (s->tx.pos - s->tx.place.base) & (s->tx.place.cap - 1);
 			*skip = pos + take > s->tx.place.cap ? s->tx.place.cap - pos : 0;
 			if (*skip + take <= room) {
-				*at = s->ss->mem + s->tx.place.off + ((pos + *skip) & (s->tx.place.cap - 1));
+				*at = s->ss->mem + s->tx.place.off +
+				      ((pos + *skip) & (s->tx.place.cap - 1));
 				return 0;
 			}
 		} else if (!tx_may_grow(s)) {
@@ -182,7 +186,8 @@ void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dg
 {
 	if (skip) {
 		uint64_t pos = (s->tx.pos - s->tx.place.base) & (s->tx.place.cap - 1);
-		struct cm_dgram filler = {.len = (uint32_t)(skip - sizeof(filler)), .flags = CM_DGRAM_SKIP};
+		struct cm_dgram filler = {
+		    .len = (uint32_t)(skip - sizeof(filler)), .flags = CM_DGRAM_SKIP};
 
 		memcpy(s->ss->mem + s->tx.place.off + pos, &filler, sizeof(filler));
 	}

@@ -58,7 +58,10 @@ static int get_anchor(void)
 	return anchor;
 }
 
-/* Takes the number out of the table; the socket that was there, still with the table's reference. table_lock held. */
+/*
+ * Takes the number out of the table; the socket that was there, still with the table's reference.
+ * table_lock held.
+ */
 static struct nsock *take_out(int fd)
 {
 	struct nsock **e = entry(fd), *s = e ? *e : NULL;

@@ -1,9 +1,9 @@
 /*
  * Socket options and ioctls.
  *
- * What concerns only this process (time-outs, which control messages come along) stays here; what the
- * slot tells (type, error, TCP_INFO) is read there; the rest is asked. Options that cannot fail are set
- * without waiting for the answer: the ring keeps their order.
+ * What concerns only this process (time-outs, which control messages come along) stays here; what
+ * the slot tells (type, error, TCP_INFO) is read there; the rest is asked. Options that cannot fail
+ * are set without waiting for the answer: the ring keeps their order.
  */
 #include "clientlib/session.h"
 #include <linux/sockios.h>
@@ -13,9 +13,9 @@
 #include <sys/ioctl.h>
 #include <sys/time.h>
 
-#define DGRAM_TX_MIN (256u << 10) /* room for the largest datagram and filler */
+#define DGRAM_TX_MIN  (256u << 10) /* room for the largest datagram and filler */
 #define STREAM_TX_MIN (4u << 10)
-#define TX_MAX_LIMIT (64u << 20)
+#define TX_MAX_LIMIT  (64u << 20)
 
 static int copy_out(void *val, socklen_t *len, const void *from, size_t n)
 {
@@ -36,7 +36,8 @@ static void fill_tcp_info(struct nsock *s, struct tcp_info *t)
 	t->tcpi_state = load_once(&sl->tcp_state);
 	t->tcpi_rtt = load_once(&sl->rtt_us);
 	t->tcpi_rttvar = load_once(&sl->rttvar_us);
-	t->tcpi_rto = t->tcpi_rtt + 4 * t->tcpi_rttvar < 200000 ? 200000 : t->tcpi_rtt + 4 * t->tcpi_rttvar;
+	t->tcpi_rto =
+	    t->tcpi_rtt + 4 * t->tcpi_rttvar < 200000 ? 200000 : t->tcpi_rtt + 4 * t->tcpi_rttvar;
 	t->tcpi_snd_mss = t->tcpi_rcv_mss = t->tcpi_advmss = mss;
 	t->tcpi_pmtu = mss ? mss + 40 : 0;
 	t->tcpi_snd_cwnd = mss ? load_once(&sl->cwnd) / mss : load_once(&sl->cwnd);
@@ -51,7 +52,8 @@ static void fill_tcp_info(struct nsock *s, struct tcp_info *t)
 
 static int get_time(void *val, socklen_t *len, uint64_t ns)
 {
-	struct timeval tv = {.tv_sec = (time_t)(ns / 1000000000), .tv_usec = (suseconds_t)(ns % 1000000000 / 1000)};
+	struct timeval tv = {
+	    .tv_sec = (time_t)(ns / 1000000000), .tv_usec = (suseconds_t)(ns % 1000000000 / 1000)};
 
 	return copy_out(val, len, &tv, sizeof(tv));
 }
@@ -132,11 +134,17 @@ static int set_time(uint64_t *to, const void *val, socklen_t len)
 	if (tv.tv_usec < 0 || tv.tv_usec >= 1000000)
 		return -EDOM;
 	/* The kernel's: a negative time is "do not wait at all", as short as can be here. */
-	*to = tv.tv_sec < 0 ? 1 : tv.tv_sec > 4000000000 ? 0 : (uint64_t)tv.tv_sec * 1000000000ull + (uint64_t)tv.tv_usec * 1000;
+	*to = tv.tv_sec < 0 ? 1
+	      : tv.tv_sec > 4000000000
+		  ? 0
+		  : (uint64_t)tv.tv_sec * 1000000000ull + (uint64_t)tv.tv_usec * 1000;
 	return 0;
 }
 
-/* How far the transmit ring may grow when the application has said how much it wants to be buffered. */
+/*
+ * How far the transmit ring may grow when the application has said how much it wants to be
+ * buffered.
+ */
 static void limit_tx(struct nsock *s, int wanted)
 {
 	uint32_t least = s->type == SOCK_STREAM ? STREAM_TX_MIN : DGRAM_TX_MIN;
@@ -154,12 +162,14 @@ static bool cannot_fail(const struct nsock *s, int level, int name, socklen_t le
 		return false;
 	if (level == SOL_SOCKET)
 		return name == SO_REUSEADDR || name == SO_REUSEPORT || name == SO_KEEPALIVE;
-	return level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_CORK || name == TCP_QUICKACK);
+	return level == IPPROTO_TCP &&
+	       (name == TCP_NODELAY || name == TCP_CORK || name == TCP_QUICKACK);
 }
 
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len)
 {
-	struct cm_sqe e = {.op = CM_SETSOCKOPT, .slot = s->slot, .arg = {level, name, (int32_t)len}};
+	struct cm_sqe e = {
+	    .op = CM_SETSOCKOPT, .slot = s->slot, .arg = {level, name, (int32_t)len}};
 	int v = 0, ret = sock_check(s);
 
 	if (ret < 0)

@@ -2,12 +2,12 @@
  * Readiness: the bits of poll(2) as the kernel's tcp_poll() and udp_poll() would say them, from the
  * slot, without a system call.
  *
- * A stream is writable when a third of its ring is free, or when the ring may still grow. If it is not,
- * the daemon is told that room will be news, and the ring is looked at once more.
+ * A stream is writable when a third of its ring is free, or when the ring may still grow. If it is
+ * not, the daemon is told that room will be news, and the ring is looked at once more.
  */
 #include "clientlib/session.h"
 
-#define IN_BITS  (POLLIN | POLLRDNORM)
+#define IN_BITS	 (POLLIN | POLLRDNORM)
 #define OUT_BITS (POLLOUT | POLLWRNORM)
 
 /* Enough room to call it writable? Negative if the session broke. */
@@ -63,7 +63,8 @@ static unsigned poll_stream(struct nsock *s, uint32_t st)
 		return IN_BITS | OUT_BITS | POLLRDHUP | POLLHUP;
 	if (!(st & CM_ST_CONNECTED))
 		return st & CM_ST_CONNECTING || s->connecting ? 0 : OUT_BITS | POLLHUP;
-	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT) || (st & CM_ST_HUP))
+	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT) ||
+	    (st & CM_ST_HUP))
 		ev |= POLLHUP;
 	if (st & CM_ST_RX_EOF)
 		ev |= IN_BITS | POLLRDHUP;
@@ -107,7 +108,10 @@ unsigned ns_poll(struct nsock *s)
 	st = sock_state(s);
 	ev = s->type == SOCK_STREAM ? poll_stream(s, st) : poll_dgram(s, st);
 	if (sock_has_error(s))
-		ev |= POLLERR | (s->type == SOCK_STREAM && !(st & (CM_ST_CONNECTED | CM_ST_LISTENING)) ? IN_BITS | OUT_BITS : 0);
+		ev |=
+		    POLLERR | (s->type == SOCK_STREAM && !(st & (CM_ST_CONNECTED | CM_ST_LISTENING))
+				      ? IN_BITS | OUT_BITS
+				      : 0);
 	return ev;
 }
 
@@ -137,7 +141,8 @@ ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 
 	if (ret < 0)
 		return ret;
-	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock) : dgram_send(s, m, flags, nonblock);
+	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock)
+				      : dgram_send(s, m, flags, nonblock);
 }
 
 ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
@@ -146,5 +151,6 @@ ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 
 	if (ret < 0)
 		return ret;
-	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock) : dgram_recv(s, m, flags, nonblock);
+	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock)
+				      : dgram_recv(s, m, flags, nonblock);
 }

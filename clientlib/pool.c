@@ -1,8 +1,8 @@
 /*
  * Socket objects: type-stable memory.
  *
- * Whoever holds an old pointer may ask with ns_try_get() whether it is (again) a socket, so objects are
- * never returned to the allocator; unused ones wait here.
+ * Whoever holds an old pointer may ask with ns_try_get() whether it is (again) a socket, so objects
+ * are never returned to the allocator; unused ones wait here.
  */
 #include "clientlib/session.h"
 #include <stdlib.h>

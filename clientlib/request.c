@@ -1,18 +1,18 @@
 /*
  * Requests: the submission ring and its answers.
  *
- * One lock makes the many threads of a process one producer of the submission ring and one consumer of
- * the completion ring. Each request under way has an entry in a table as large as the completion ring,
- * so that there is always room for the answers; its token is (generation, index). Whoever looks first
- * takes all completions out and marks their waiters as done.
+ * One lock makes the many threads of a process one producer of the submission ring and one consumer
+ * of the completion ring. Each request under way has an entry in a table as large as the completion
+ * ring, so that there is always room for the answers; its token is (generation, index). Whoever
+ * looks first takes all completions out and marks their waiters as done.
  *
- * A waiter sleeps on cq_seq: it announces itself in cq_want, executes a full fence, looks once more, and
- * sleeps only if cq_seq has not moved. The daemon answers every request at once, so these sleeps cannot
- * be interrupted by signals.
+ * A waiter sleeps on cq_seq: it announces itself in cq_want, executes a full fence, looks once
+ * more, and sleeps only if cq_seq has not moved. The daemon answers every request at once, so these
+ * sleeps cannot be interrupted by signals.
  *
- * Pokes take no entry in the table. A poke that the daemon has not taken yet covers what was written
- * since (the daemon stores sq_taken before it reads the positions, we publish positions before we read
- * sq_taken, both with a full fence between).
+ * Pokes take no entry in the table. A poke that the daemon has not taken yet covers what was
+ * written since (the daemon stores sq_taken before it reads the positions, we publish positions
+ * before we read sq_taken, both with a full fence between).
  */
 #include "clientlib/session.h"
 #include <string.h>
@@ -216,7 +216,7 @@ static int await(struct session *ss, struct waiter *w)
 			ret = -ENETDOWN;
 		}
 		pthread_mutex_unlock(&ss->req_lock);
-			if (ret < 0)
+		if (ret < 0)
 			return ret;
 	}
 	return 0;
@@ -239,7 +239,8 @@ int request_wait(struct session *ss, const struct cm_sqe *e, struct cm_cqe *out)
 }
 
 /* Submits without waiting; `s` for REQ_SOCKET only. */
-int request_async(struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s)
+int request_async(
+    struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s)
 {
 	struct request how = {.kind = (uint8_t)kind, .slot = e->slot, .sock = s};
 
@@ -290,7 +291,7 @@ int slot_take(struct session *ss, uint32_t *slot)
 			ret = 0;
 		}
 		pthread_mutex_unlock(&ss->req_lock);
-			if (ret == 0 || !hope)
+		if (ret == 0 || !hope)
 			return ret;
 	}
 }

@@ -8,7 +8,8 @@
  *	wait_lock                 a socket's count of sleepers, its pending error
  *	req_lock                  submission and completion ring, requests under way, free slots
  *	pool_lock     (pool.c)    unused socket objects
- * None is held while a thread sleeps, except tx_lock during CM_GROW (which the daemon answers at once).
+ * None is held while a thread sleeps, except tx_lock during CM_GROW (which the daemon answers at
+ *once).
  */
 #pragma once
 #include "clientlib/core.h"
@@ -20,7 +21,7 @@
 #define SS_BROKEN  1 /* lost, or the other side broke the contract */
 #define SS_FOREIGN 2 /* of the process that forked us */
 
-#define PLAIN_SETS 3            /* sets whose descriptor is just their bell, see set.c */
+#define PLAIN_SETS 3		 /* sets whose descriptor is just their bell, see set.c */
 #define COMMON_SET (CM_SETS - 1) /* the bell that all further sets share */
 
 struct waiter { /* a thread waiting for its completion; on its stack */
@@ -32,9 +33,9 @@ enum request_kind { REQ_FREE, REQ_WAITED, REQ_IGNORED, REQ_SOCKET, REQ_CLOSE };
 
 struct request {
 	uint8_t kind;
-	uint32_t gen;  /* against stale tokens */
-	uint32_t slot; /* REQ_SOCKET, REQ_CLOSE */
-	uint32_t next; /* free list */
+	uint32_t gen;	       /* against stale tokens */
+	uint32_t slot;	       /* REQ_SOCKET, REQ_CLOSE */
+	uint32_t next;	       /* free list */
 	struct nsock *sock;    /* REQ_SOCKET; NULL once it is gone */
 	struct waiter *waiter; /* REQ_WAITED */
 };
@@ -49,12 +50,13 @@ struct session {
 	int pid;
 	int ctl;
 	int bell;
-	int bell_reader; /* our own reading end of it, so that writing never raises SIGPIPE; or -1 */
-	uint64_t next_id;      /* of control requests; ctl_lock */
+	int bell_reader;  /* our own reading end of it, so that writing never raises SIGPIPE; or -1
+			   */
+	uint64_t next_id; /* of control requests; ctl_lock */
 	pthread_mutex_t ctl_lock;
 	uint8_t *mem;
-	struct cm_header lay;  /* facts, copied once and checked */
-	struct cm_header *h;   /* the shared one: positions only */
+	struct cm_header lay; /* facts, copied once and checked */
+	struct cm_header *h;  /* the shared one: positions only */
 	/* requests */
 	pthread_mutex_t req_lock;
 	uint64_t sq_prod, cq_cons;
@@ -101,11 +103,11 @@ struct nset {
 struct side {
 	struct ring_place place;
 	uint32_t layout; /* layout_seq at which `place` was read */
-	bool looked;     /* `place` was read at all */
-	uint64_t pos;    /* rx_head or tx_tail */
-	uint64_t told;   /* receive: rx_head at the last poke */
-	size_t lent;     /* zero copy: bytes lent to the caller */
-	uint64_t skip;   /* zero copy transmit: filler before the datagram */
+	bool looked;	 /* `place` was read at all */
+	uint64_t pos;	 /* rx_head or tx_tail */
+	uint64_t told;	 /* receive: rx_head at the last poke */
+	size_t lent;	 /* zero copy: bytes lent to the caller */
+	uint64_t skip;	 /* zero copy transmit: filler before the datagram */
 };
 
 struct nsock {
@@ -115,11 +117,11 @@ struct nsock {
 	struct cm_slot *sl;
 	uint32_t slot;
 	uint16_t family, type, protocol;
-	bool has_slot, nonblock, ready, closed;  /* atomic */
+	bool has_slot, nonblock, ready, closed;	      /* atomic */
 	bool shut_rd, shut_wr, connected, connecting; /* known locally, before the slot says so */
-	int create_err;    /* what CM_SOCKET answered */
+	int create_err;				      /* what CM_SOCKET answered */
 	unsigned user;
-	uint32_t kick;     /* futex: wakes this process's sleepers */
+	uint32_t kick;	    /* futex: wakes this process's sleepers */
 	uint64_t poke_next; /* place in the ring after the last poke, atomic */
 	pthread_mutex_t wait_lock;
 	uint32_t sleepers;
@@ -127,13 +129,13 @@ struct nsock {
 	uint32_t spin;
 	pthread_mutex_t rx_lock, tx_lock;
 	struct side rx, tx;
-	uint32_t tx_max;   /* how far the transmit ring may grow */
+	uint32_t tx_max;     /* how far the transmit ring may grow */
 	uint64_t grow_after; /* monotonic ns: no earlier try to grow */
 	uint32_t rcvlowat;
-	uint32_t want_cmsg; /* enum want_cmsg */
+	uint32_t want_cmsg;	     /* enum want_cmsg */
 	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
-	struct member *members; /* ev_lock */
-	struct nset *event;     /* ns_event_fd(); atomic */
+	struct member *members;	     /* ev_lock */
+	struct nset *event;	     /* ns_event_fd(); atomic */
 	struct nsock *pool_next;
 };
 
@@ -152,7 +154,8 @@ static inline unsigned session_dead(const struct session *ss)
 
 /* request.c */
 int request_wait(struct session *ss, const struct cm_sqe *e, struct cm_cqe *out);
-int request_async(struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s);
+int request_async(
+    struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s);
 void request_poke(struct nsock *s);
 void request_forget(struct nsock *s);
 void request_drain(struct session *ss);
@@ -206,7 +209,14 @@ int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip);
 void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dgram *d);
 bool dgram_connected(struct nsock *s);
 int stream_writable(struct nsock *s);
-enum want_cmsg { WANT_PKTINFO = 1, WANT_TTL = 2, WANT_TOS = 4, WANT_PKTINFO6 = 8, WANT_HOPLIMIT = 16, WANT_TCLASS = 32 };
+enum want_cmsg {
+	WANT_PKTINFO = 1,
+	WANT_TTL = 2,
+	WANT_TOS = 4,
+	WANT_PKTINFO6 = 8,
+	WANT_HOPLIMIT = 16,
+	WANT_TCLASS = 32
+};
 void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d);
 int cmsg_get(const struct msghdr *m, struct cm_dgram *d);
 /* -ENOPROTOOPT if the option is not one that only says which control messages come along. */

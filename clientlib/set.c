@@ -1,20 +1,21 @@
 /*
  * Wait sets.
  *
- * The daemon writes the slot numbers of sockets with news into the session's one event ring and rings
- * the bells of the sets that a slot names, if they are armed. Whoever looks into the event ring takes out
- * everything and hands it on: each set has a list of members with news. So news is never lost because
- * another thread took it out of the ring.
+ * The daemon writes the slot numbers of sockets with news into the session's one event ring and
+ * rings the bells of the sets that a slot names, if they are armed. Whoever looks into the event
+ * ring takes out everything and hands it on: each set has a list of members with news. So news is
+ * never lost because another thread took it out of the ring.
  *
- * A slot names four sets, a session has 64 bells; a process may want more of both. The first three sets
- * are plain: their descriptor is their bell. Every further set has an epoll descriptor that holds its own
- * bell (while the daemon has numbers left), an eventfd, and the bell of one common set. A socket in
- * more sets than its slot can name names the common set in the last place: its bell wakes all further
- * sets that sleep. One of them drains the common bell, and rings the eventfd of others for which it
- * found news in the ring. As plain sets are three, a slot always has room for all of them and the common.
+ * A slot names four sets, a session has 64 bells; a process may want more of both. The first three
+ * sets are plain: their descriptor is their bell. Every further set has an epoll descriptor that
+ * holds its own bell (while the daemon has numbers left), an eventfd, and the bell of one common
+ * set. A socket in more sets than its slot can name names the common set in the last place: its
+ * bell wakes all further sets that sleep. One of them drains the common bell, and rings the eventfd
+ * of others for which it found news in the ring. As plain sets are three, a slot always has room
+ * for all of them and the common.
  *
- * Order: ev_cons is published, then a full fence, then the caller looks at the sockets; for the daemon
- * writes no second entry for a slot while the first is unconsumed.
+ * Order: ev_cons is published, then a full fence, then the caller looks at the sockets; for the
+ * daemon writes no second entry for a slot while the first is unconsumed.
  */
 #include "clientlib/session.h"
 #include <stdlib.h>
@@ -91,12 +92,14 @@ static bool no_news(const struct nset *set)
 {
 	const struct session *ss = set->ss;
 
-	return !load_once(&set->pending) && load_acquire(&ss->h->ev_prod) == load_once(&ss->ev_cons) &&
+	return !load_once(&set->pending) &&
+	       load_acquire(&ss->h->ev_prod) == load_once(&ss->ev_cons) &&
 	       load_once(&ss->h->incarnation) == load_once(&ss->incarnation) &&
 	       load_once(&ss->h->ev_lost) == load_once(&ss->ev_lost);
 }
 
-int ns_set_events(struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg)
+int ns_set_events(
+    struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg)
 {
 	struct session *ss = set->ss;
 	struct member *m;
@@ -156,7 +159,8 @@ static void publish_arms(struct nset *set)
 	if (set->idx != CM_NO_SET)
 		store_release(&shared_set(ss, set->idx)->arm, set->arm);
 	if (!set->plain && ss->common_fd >= 0) {
-		ss->common_arm = ss->common_sleepers ? next_odd(ss->common_arm) : next_even(ss->common_arm);
+		ss->common_arm =
+		    ss->common_sleepers ? next_odd(ss->common_arm) : next_even(ss->common_arm);
 		store_release(&shared_set(ss, COMMON_SET)->arm, ss->common_arm);
 	}
 	fence_full();
@@ -524,7 +528,8 @@ int ns_event_fd(struct nsock *s)
 		return ret;
 	}
 	ns_set_arm(set);
-	if (!__atomic_compare_exchange_n(&s->event, &none, set, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+	if (!__atomic_compare_exchange_n(
+		&s->event, &none, set, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 		ns_set_free(set); /* another thread was first */
 		return none->fd;
 	}

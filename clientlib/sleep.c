@@ -2,24 +2,25 @@
  * Sleeping on one socket.
  *
  * The caller notes ev_seq and the socket's own `kick` word with sock_seen() before it looks at the
- * socket, and sleeps only if neither has moved since. `want` tells the daemon to wake ev_seq; a full
- * fence stands between that store and the last look. `kick` is this process's own: ns_close() and a
- * broken session wake sleepers by it.
+ * socket, and sleeps only if neither has moved since. `want` tells the daemon to wake ev_seq; a
+ * full fence stands between that store and the last look. `kick` is this process's own: ns_close()
+ * and a broken session wake sleepers by it.
  *
- * Signals. Without a deadline the sleep must restart by itself when the handler has SA_RESTART; with
- * one it must not (the kernel's rule for SO_RCVTIMEO). futex_waitv() restarts even with a timeout, which
- * leaves room for a look at the session's health every other second; FUTEX_WAIT with a timeout does not.
+ * Signals. Without a deadline the sleep must restart by itself when the handler has SA_RESTART;
+ * with one it must not (the kernel's rule for SO_RCVTIMEO). futex_waitv() restarts even with a
+ * timeout, which leaves room for a look at the session's health every other second; FUTEX_WAIT with
+ * a timeout does not.
  *
- * Before it sleeps, a thread spins for a moment if there is more than one processor and spinning has
- * paid lately: a wake-up costs an order of magnitude more than a neighbour's answer.
+ * Before it sleeps, a thread spins for a moment if there is more than one processor and spinning
+ * has paid lately: a wake-up costs an order of magnitude more than a neighbour's answer.
  */
 #include "clientlib/session.h"
 #include <string.h>
 
-#define SPIN_MIN    16u
-#define SPIN_START  64u
-#define SPIN_MAX    256u
-#define HEALTH_NS   2000000000ull
+#define SPIN_MIN   16u
+#define SPIN_START 64u
+#define SPIN_MAX   256u
+#define HEALTH_NS  2000000000ull
 
 uint64_t now_ns(void)
 {
@@ -31,7 +32,8 @@ uint64_t now_ns(void)
 
 static struct timespec to_timespec(uint64_t ns)
 {
-	return (struct timespec){.tv_sec = (time_t)(ns / 1000000000ull), .tv_nsec = (long)(ns % 1000000000ull)};
+	return (struct timespec){
+	    .tv_sec = (time_t)(ns / 1000000000ull), .tv_nsec = (long)(ns % 1000000000ull)};
 }
 
 struct sleep_seen sock_seen(const struct nsock *s)
@@ -100,7 +102,9 @@ static int sleep_long(struct nsock *s, struct sleep_seen seen)
 {
 	struct futex_waitv w[2] = {
 	    {.val = seen.ev, .uaddr = (uintptr_t)&s->sl->ev_seq, .flags = FUTEX_32},
-	    {.val = seen.kick, .uaddr = (uintptr_t)&s->kick, .flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
+	    {.val = seen.kick,
+		.uaddr = (uintptr_t)&s->kick,
+		.flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
 	struct timespec ts = to_timespec(now_ns() + HEALTH_NS);
 	int ret = sys_futex_waitv(w, 2, &ts);
 
@@ -114,8 +118,8 @@ static int sleep_long(struct nsock *s, struct sleep_seen seen)
 }
 
 /*
- * Sleeps until something moved since `seen`. 0 (look again, also for no reason), -EINTR, -EAGAIN when
- * `deadline` (monotonic ns, 0: none) is over.
+ * Sleeps until something moved since `seen`. 0 (look again, also for no reason), -EINTR, -EAGAIN
+ * when `deadline` (monotonic ns, 0: none) is over.
  */
 int sock_sleep(struct nsock *s, struct sleep_seen seen, uint64_t deadline)
 {

@@ -1,10 +1,10 @@
 /*
  * The life of a socket: made, named, connected, accepted, shut down, closed.
  *
- * CM_SOCKET of the common kinds is not waited for: the slot is ours to choose, the ring keeps requests
- * in order, and what can be wrong with the arguments is checked here with the kernel's errno. Until its
- * answer was seen the slot tells nothing about the new socket (`ready`). CM_CLOSE is never waited for;
- * the slot is free when its answer came.
+ * CM_SOCKET of the common kinds is not waited for: the slot is ours to choose, the ring keeps
+ * requests in order, and what can be wrong with the arguments is checked here with the kernel's
+ * errno. Until its answer was seen the slot tells nothing about the new socket (`ready`). CM_CLOSE
+ * is never waited for; the slot is free when its answer came.
  */
 #include "clientlib/session.h"
 #include <netinet/in.h>
@@ -63,13 +63,15 @@ static int check_kind(int family, int type, int protocol)
 		return -EINVAL;
 	if (base == SOCK_STREAM && protocol && protocol != IPPROTO_TCP)
 		return -EPROTONOSUPPORT;
-	return base == SOCK_PACKET || base == SOCK_RDM || base == SOCK_SEQPACKET ? -ESOCKTNOSUPPORT : 0;
+	return base == SOCK_PACKET || base == SOCK_RDM || base == SOCK_SEQPACKET ? -ESOCKTNOSUPPORT
+										 : 0;
 }
 
 int ns_socket(int family, int type, int protocol, struct nsock **out)
 {
 	int base = type & 0xf, ret = check_kind(family, type, protocol);
-	bool known = base == SOCK_STREAM || (base == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP));
+	bool known =
+	    base == SOCK_STREAM || (base == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP));
 	struct cm_sqe e = {.op = CM_SOCKET, .arg = {family, base, protocol}};
 	struct session *ss;
 	struct nsock *s;
@@ -83,7 +85,9 @@ int ns_socket(int family, int type, int protocol, struct nsock **out)
 	e.slot = s->slot;
 	s->family = (uint16_t)family;
 	s->type = (uint16_t)base;
-	s->protocol = (uint16_t)(protocol ? protocol : base == SOCK_STREAM ? IPPROTO_TCP : IPPROTO_UDP);
+	s->protocol = (uint16_t)(protocol	       ? protocol
+				 : base == SOCK_STREAM ? IPPROTO_TCP
+						       : IPPROTO_UDP);
 	store_once(&s->nonblock, !!(type & SOCK_NONBLOCK));
 	ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
 	if (ret < 0) {
@@ -108,7 +112,8 @@ bool ns_try_get(struct nsock *s)
 	uint32_t n = load_once(&s->refs);
 
 	while (n)
-		if (__atomic_compare_exchange_n(&s->refs, &n, n + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			&s->refs, &n, n + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -140,7 +145,10 @@ int ns_close(struct nsock *s)
 	__atomic_fetch_add(&s->kick, 1, __ATOMIC_SEQ_CST);
 	if (session_dead(s->ss) & SS_FOREIGN)
 		return 0;
-	/* A sleeper may be between its last look and its sleep: wake until none is left, within reason. */
+	/*
+	 * A sleeper may be between its last look and its sleep: wake until none is left, within
+	 * reason.
+	 */
 	for (int i = 0; i < 100 && load_once(&s->sleepers); i++) {
 		(void)sys_call(SYS_futex, (long)&s->kick, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
 		sys_futex_wake(&s->sl->ev_seq, INT32_MAX);
@@ -258,8 +266,9 @@ int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 		return ret;
 	if ((int)*len < 0)
 		return -EINVAL;
-	if (peer && (!remote.port || (s->type == SOCK_STREAM &&
-	    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)))
+	if (peer && (!remote.port ||
+			(s->type == SOCK_STREAM &&
+			    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)))
 		return -ENOTCONN;
 	need = ns_to_sockaddr(s->family, peer ? &remote : &local, (struct sockaddr *)&tmp);
 	memcpy(sa, &tmp, *len < need ? *len : need);
@@ -279,7 +288,8 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 	if (!sa || len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)))
 		return -EINVAL;
 	e.arg[0] = sa->sa_family;
-	if (sa->sa_family == AF_UNSPEC && s->family == AF_INET) { /* an old habit that the kernel tolerates */
+	if (sa->sa_family == AF_UNSPEC &&
+	    s->family == AF_INET) { /* an old habit that the kernel tolerates */
 		struct sockaddr_in in;
 
 		memcpy(&in, sa, sizeof(in));
@@ -298,7 +308,9 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 
 int ns_listen(struct nsock *s, int backlog)
 {
-	struct cm_sqe e = {.op = CM_LISTEN, .slot = s->slot, .arg = {backlog < 0 || backlog > 65535 ? 65535 : backlog}};
+	struct cm_sqe e = {.op = CM_LISTEN,
+	    .slot = s->slot,
+	    .arg = {backlog < 0 || backlog > 65535 ? 65535 : backlog}};
 	int ret = sock_check(s);
 
 	if (ret == 0 && s->type != SOCK_STREAM)
@@ -308,7 +320,8 @@ int ns_listen(struct nsock *s, int backlog)
 
 bool ns_listening(const struct nsock *s)
 {
-	return sock_check(s) == 0 && load_acquire(&s->ready) && (load_acquire(&s->sl->state) & CM_ST_LISTENING);
+	return sock_check(s) == 0 && load_acquire(&s->ready) &&
+	       (load_acquire(&s->sl->state) & CM_ST_LISTENING);
 }
 
 static int dissolve(struct nsock *s)
@@ -378,6 +391,7 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 	if (ret != -EINPROGRESS)
 		return ret;
 	s->connecting = true;
+	s->shut_rd = s->shut_wr = false; /* of a connection that was before */
 	return connect_wait(s, nonblock, -EINPROGRESS);
 }
 
@@ -452,7 +466,8 @@ int ns_shutdown(struct nsock *s, int how)
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
 	/* On an established connection it cannot fail, and need not be waited for. */
-	simple = s->type == SOCK_STREAM && (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) == CM_ST_CONNECTED;
+	simple = s->type == SOCK_STREAM &&
+		 (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) == CM_ST_CONNECTED;
 	ret = simple ? request_async(s->ss, &e, REQ_IGNORED, NULL) : request_wait(s->ss, &e, NULL);
 	if (ret < 0 || (s->type == SOCK_STREAM && !simple))
 		return ret;

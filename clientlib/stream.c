@@ -1,9 +1,9 @@
 /*
  * Byte streams: copying between the application's buffers and the rings.
  *
- * The order of what a reader finds is the kernel's: bytes first, then a pending error, then the end of
- * the stream. What a writer finds: a pending error, EPIPE, room. The slot's state is read before the
- * position, for the daemon says "end of file" after it has published the last byte.
+ * The order of what a reader finds is the kernel's: bytes first, then a pending error, then the end
+ * of the stream. What a writer finds: a pending error, EPIPE, room. The slot's state is read before
+ * the position, for the daemon says "end of file" after it has published the last byte.
  */
 #include "clientlib/session.h"
 #include <limits.h>
@@ -41,7 +41,8 @@ static void cursor_copy(struct cursor *c, uint8_t *ring, size_t n, bool out)
 	}
 }
 
-static void ring_copy(const struct nsock *s, const struct side *side, uint64_t pos, struct cursor *c, uint64_t n, bool out)
+static void ring_copy(const struct nsock *s, const struct side *side, uint64_t pos,
+    struct cursor *c, uint64_t n, bool out)
 {
 	while (n) {
 		uint64_t at = (pos - side->place.base) & (side->place.cap - 1);
@@ -72,7 +73,8 @@ static ssize_t total_of(const struct msghdr *m)
 /* ---- receive */
 
 /* One look: bytes taken, or -errno. */
-static ssize_t recv_some(struct nsock *s, struct cursor *c, uint64_t want, int flags, uint64_t *skip)
+static ssize_t recv_some(
+    struct nsock *s, struct cursor *c, uint64_t want, int flags, uint64_t *skip)
 {
 	uint64_t avail, n;
 	int ret;
@@ -95,7 +97,10 @@ static ssize_t recv_some(struct nsock *s, struct cursor *c, uint64_t want, int f
 	return (ssize_t)n;
 }
 
-/* Nothing to read: 0 (end of file), -EAGAIN (wait), or the error. `st` was read before the position. */
+/*
+ * Nothing to read: 0 (end of file), -EAGAIN (wait), or the error. `st` was read before the
+ * position.
+ */
 static int recv_end(struct nsock *s, uint32_t st)
 {
 	int ret = sock_take_error(s);

@@ -1,8 +1,9 @@
 /*
  * System calls, made directly.
  *
- * The library may run below a preload library that replaces libc's functions on descriptors, and must
- * not change errno; so the core calls the kernel itself. Every function returns >= 0 or a negative errno.
+ * The library may run below a preload library that replaces libc's functions on descriptors, and
+ * must not change errno; so the core calls the kernel itself. Every function returns >= 0 or a
+ * negative errno.
  */
 #pragma once
 #include <fcntl.h>
@@ -157,8 +158,8 @@ static inline int sys_futex_wake(const uint32_t *word, int n)
 }
 
 /*
- * Sleeps on several words; `ts` is an absolute CLOCK_MONOTONIC time. Unlike FUTEX_WAIT with a timeout it
- * restarts by itself under SA_RESTART. -ENOSYS before Linux 5.16.
+ * Sleeps on several words; `ts` is an absolute CLOCK_MONOTONIC time. Unlike FUTEX_WAIT with a
+ * timeout it restarts by itself under SA_RESTART. -ENOSYS before Linux 5.16.
  */
 static inline int sys_futex_waitv(struct futex_waitv *w, unsigned n, const struct timespec *ts)
 {

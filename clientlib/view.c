@@ -1,16 +1,17 @@
 /*
  * What the daemon says about a socket, read and checked.
  *
- * Positions and places in the slot are input. A position is read once and checked against our own; a
- * place is read under its seqlock and must lie in the heap of our memory. A lie breaks the session,
- * never the application.
+ * Positions and places in the slot are input. A position is read once and checked against our own;
+ * a place is read under its seqlock and must lie in the heap of our memory. A lie breaks the
+ * session, never the application.
  *
- * Order. The daemon publishes a ring's new place before positions that need it. So we read the position
- * first and the place after it; then the bytes up to the position lie in the place that we use. A new
- * place is acknowledged when nothing is lent from the old one, and the daemon is told if there was one.
+ * Order. The daemon publishes a ring's new place before positions that need it. So we read the
+ * position first and the place after it; then the bytes up to the position lie in the place that we
+ * use. A new place is acknowledged when nothing is lent from the old one, and the daemon is told if
+ * there was one.
  *
- * Only the transmit ring's owner makes it move (CM_GROW, answered at once), so a producer that holds
- * tx_lock never writes to a place that was left.
+ * Only the transmit ring's owner makes it move (CM_GROW, answered at once), so a producer that
+ * holds tx_lock never writes to a place that was left.
  */
 #include "clientlib/session.h"
 #include <string.h>
@@ -43,7 +44,10 @@ int sock_settle(struct nsock *s)
 	return ret < 0 ? ret : sock_check(s);
 }
 
-/* enum cm_state, with what is known locally before the daemon says it. 0 until CM_SOCKET is answered. */
+/*
+ * enum cm_state, with what is known locally before the daemon says it. 0 until CM_SOCKET is
+ * answered.
+ */
 uint32_t sock_state(struct nsock *s)
 {
 	uint32_t st;
@@ -99,8 +103,9 @@ static bool place_ok(const struct session *ss, const struct ring_place *p)
 {
 	if (!p->cap)
 		return true;
-	return is_pow2(p->cap) && p->cap >= CM_DGRAM_ALIGN && !(p->off & 7) && p->mem == ss->lay.session + 1 &&
-	       p->off >= ss->lay.heap_off && p->off <= ss->lay.size && p->cap <= ss->lay.size - p->off;
+	return is_pow2(p->cap) && p->cap >= CM_DGRAM_ALIGN && !(p->off & 7) &&
+	       p->mem == ss->lay.session + 1 && p->off >= ss->lay.heap_off &&
+	       p->off <= ss->lay.size && p->cap <= ss->lay.size - p->off;
 }
 
 /* Takes a ring's new place over, if there is one. The side's lock is held. */
@@ -125,7 +130,8 @@ int side_follow(struct nsock *s, bool rx)
 	}
 	had = side->place.cap;
 	side->layout = seq;
-	if (side->looked && p.epoch == side->place.epoch && p.cap == side->place.cap && p.off == side->place.off)
+	if (side->looked && p.epoch == side->place.epoch && p.cap == side->place.cap &&
+	    p.off == side->place.off)
 		return 0;
 	side->looked = true;
 	side->place = p;
@@ -185,7 +191,10 @@ int tx_room(struct nsock *s, uint64_t *n)
 	return 0;
 }
 
-/* The first `n` of `avail` bytes have been read. rx_lock held. Tells the daemon if the window should open. */
+/*
+ * The first `n` of `avail` bytes have been read. rx_lock held. Tells the daemon if the window
+ * should open.
+ */
 void rx_consume(struct nsock *s, uint64_t n, uint64_t avail)
 {
 	uint64_t cap = s->rx.place.cap;
@@ -213,8 +222,8 @@ bool tx_may_grow(const struct nsock *s)
 }
 
 /*
- * A larger transmit ring: twice as large, or so large that `need` bytes find room in an empty one. 0,
- * -ENOMEM, -EAGAIN (may not grow now). tx_lock held: this side is parked.
+ * A larger transmit ring: twice as large, or so large that `need` bytes find room in an empty one.
+ * 0, -ENOMEM, -EAGAIN (may not grow now). tx_lock held: this side is parked.
  */
 int tx_grow(struct nsock *s, uint64_t need)
 {
@@ -258,7 +267,8 @@ int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote)
 
 bool sock_has_error(struct nsock *s)
 {
-	return load_acquire(&s->ready) && load_acquire(&s->sl->so_error_seq) != load_once(&s->err_taken);
+	return load_acquire(&s->ready) &&
+	       load_acquire(&s->sl->so_error_seq) != load_once(&s->err_taken);
 }
 
 /* The pending error as a negative errno, and forgets it; 0 if there is none. */

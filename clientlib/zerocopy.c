@@ -1,8 +1,8 @@
 /*
  * Zero copy: pointers into the rings, lent to the caller.
  *
- * While bytes of a side are lent, other calls on that side answer -EBUSY, and a ring that moved is not
- * followed: the daemon keeps the old place until it is acknowledged.
+ * While bytes of a side are lent, other calls on that side answer -EBUSY, and a ring that moved is
+ * not followed: the daemon keeps the old place until it is acknowledged.
  */
 #include "clientlib/session.h"
 
@@ -36,7 +36,8 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 	return 0;
 }
 
-int ns_recv_borrow(struct nsock *s, const void **data, size_t *len, struct endpoint *from, bool nonblock)
+int ns_recv_borrow(
+    struct nsock *s, const void **data, size_t *len, struct endpoint *from, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->rcvtimeo);
 
@@ -89,7 +90,8 @@ int ns_recv_release(struct nsock *s, size_t used)
 }
 
 /* Both kinds keep what they need in the side: `lent` bytes, `skip` before them. */
-static int reserve(struct nsock *s, size_t want, void **data, size_t *len, const struct endpoint *to)
+static int reserve(
+    struct nsock *s, size_t want, void **data, size_t *len, const struct endpoint *to)
 {
 	struct cm_dgram d = {.len = (uint32_t)want};
 	uint64_t room, at;
@@ -136,7 +138,8 @@ static int reserve(struct nsock *s, size_t want, void **data, size_t *len, const
 	return 0;
 }
 
-int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len, const struct endpoint *to, bool nonblock)
+int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
+    const struct endpoint *to, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->sndtimeo);
 	int ret = sock_settle(s);

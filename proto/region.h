@@ -22,7 +22,7 @@
  *   alone say how far fill and transmit were consumed, and fill.cons/transmit.cons are copies. A
  *   crash between two stores therefore never leaves a chunk in two places.
  *
- * Sizes are fixed at creation by the supervisor, which calls region_init(); both sides copy the
+ * Sizes are fixed at creation by the supervisor, which writes the geometry; both sides copy the
  * geometry once, check it with region_check(), and never read it again.
  */
 #pragma once

@@ -6,11 +6,14 @@
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((in_port_t)atoi(argc > 1 ? argv[1] : "7000"))};
+	struct sockaddr_in here = {
+	    .sin_family = AF_INET, .sin_port = htons((in_port_t)atoi(argc > 1 ? argv[1] : "7000"))};
 	int one = 1, listener = netd_socket(AF_INET, SOCK_STREAM, 0);
 
-	if (listener < 0 || netd_setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    netd_bind(listener, (struct sockaddr *)&here, sizeof(here)) < 0 || netd_listen(listener, 16) < 0) {
+	if (listener < 0 ||
+	    netd_setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    netd_bind(listener, (struct sockaddr *)&here, sizeof(here)) < 0 ||
+	    netd_listen(listener, 16) < 0) {
 		perror("netd");
 		return 1;
 	}

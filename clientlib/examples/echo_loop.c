@@ -1,6 +1,6 @@
 /*
- * An echo server for many clients in one thread, with the kernel's epoll: netd_event_fd() gives each
- * socket a descriptor that any event loop can watch.
+ * An echo server for many clients in one thread, with the kernel's epoll: netd_event_fd() gives
+ * each socket a descriptor that any event loop can watch.
  */
 #include <errno.h>
 #include <netd/netd.h>
@@ -47,8 +47,10 @@ static void echo(int conn)
 
 int main(int argc, char **argv)
 {
-	struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((in_port_t)atoi(argc > 1 ? argv[1] : "7000"))};
-	int listener = netd_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), ep = epoll_create1(EPOLL_CLOEXEC);
+	struct sockaddr_in here = {
+	    .sin_family = AF_INET, .sin_port = htons((in_port_t)atoi(argc > 1 ? argv[1] : "7000"))};
+	int listener = netd_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0),
+	    ep = epoll_create1(EPOLL_CLOEXEC);
 
 	if (listener < 0 || netd_bind(listener, (struct sockaddr *)&here, sizeof(here)) < 0 ||
 	    netd_listen(listener, 128) < 0 || watch(ep, listener) < 0) {

@@ -1,9 +1,9 @@
 /*
  * fcntl and ioctl.
  *
- * What belongs to the number (close-on-exec) is the kernel's, on the placeholder. What belongs to the open
- * file description is the socket's: the placeholders all share one anchor, so F_SETFL and FIONBIO must
- * never reach it.
+ * What belongs to the number (close-on-exec) is the kernel's, on the placeholder. What belongs to
+ * the open file description is the socket's: the placeholders all share one anchor, so F_SETFL and
+ * FIONBIO must never reach it.
  */
 #include "clientlib/preload/epset.h"
 #include <stdarg.h>
@@ -74,7 +74,8 @@ HOOK int fcntl64(int fd, int cmd, ...)
 	return fcntl_any(real.fcntl64 ? real.fcntl64 : real.fcntl, fd, cmd, arg);
 }
 
-/* Requests about interfaces and about the number itself go to the placeholder; so does what nobody knows. */
+/* Requests about interfaces and about the number itself go to the placeholder; so does what nobody
+ * knows. */
 static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 {
 	int ret;
@@ -87,7 +88,8 @@ static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 		return 0;
 	default:
 		ret = ns_ioctl(s, req, arg);
-		return ret == -ENOTTY ? (int)sys_call(SYS_ioctl, fd, (long)req, (long)arg, 0, 0, 0) : ret;
+		return ret == -ENOTTY ? (int)sys_call(SYS_ioctl, fd, (long)req, (long)arg, 0, 0, 0)
+				      : ret;
 	}
 }
 

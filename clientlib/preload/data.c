@@ -7,13 +7,14 @@
 #include <limits.h>
 #include <time.h>
 
-#define BATCH_MAX 1024u /* messages of one sendmmsg() or recvmmsg(), as in the kernel */
+#define BATCH_MAX 1024u	      /* messages of one sendmmsg() or recvmmsg(), as in the kernel */
 #define BYTES_MAX 0x7ffff000u /* of one call, as in the kernel */
 
 ssize_t sent(struct nsock *s, ssize_t ret, int flags)
 {
 	if (ret == -EPIPE && !(flags & MSG_NOSIGNAL) && ns_type(s) == SOCK_STREAM)
-		(void)sys_call(SYS_tgkill, sys_getpid(), sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0), SIGPIPE, 0, 0, 0);
+		(void)sys_call(SYS_tgkill, sys_getpid(), sys_call(SYS_gettid, 0, 0, 0, 0, 0, 0),
+		    SIGPIPE, 0, 0, 0);
 	return ret;
 }
 
@@ -37,7 +38,8 @@ ssize_t data_read(struct nsock *s, void *buf, size_t n)
 
 ssize_t data_write(struct nsock *s, const void *buf, size_t n)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
+	struct iovec iov = {
+	    .iov_base = (void *)(uintptr_t)buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	return send_message(s, &m, 0);
@@ -105,11 +107,14 @@ HOOK ssize_t writev(int fd, const struct iovec *iov, int n)
 
 /* ---- send */
 
-static ssize_t send_to(struct nsock *s, const void *buf, size_t n, int flags, const struct sockaddr *sa,
-    socklen_t len)
+static ssize_t send_to(
+    struct nsock *s, const void *buf, size_t n, int flags, const struct sockaddr *sa, socklen_t len)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
-	struct msghdr m = {.msg_name = (void *)(uintptr_t)sa, .msg_namelen = sa ? len : 0, .msg_iov = &iov,
+	struct iovec iov = {
+	    .iov_base = (void *)(uintptr_t)buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
+	struct msghdr m = {.msg_name = (void *)(uintptr_t)sa,
+	    .msg_namelen = sa ? len : 0,
+	    .msg_iov = &iov,
 	    .msg_iovlen = 1};
 
 	return send_message(s, &m, flags);
@@ -125,10 +130,12 @@ HOOK ssize_t send(int fd, const void *buf, size_t n, int flags)
 /* Is this datagram for an address that stays with the kernel, and did the socket move there? */
 static bool moved_to_kernel(struct nsock *s, const void *sa, socklen_t len)
 {
-	return sa && len && ns_type(s) == SOCK_DGRAM && ns_pass_through(sa, len) && passthrough_switch(s) == 0;
+	return sa && len && ns_type(s) == SOCK_DGRAM && ns_pass_through(sa, len) &&
+	       passthrough_switch(s) == 0;
 }
 
-HOOK ssize_t sendto(int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG sa, socklen_t len)
+HOOK ssize_t sendto(
+    int fd, const void *buf, size_t n, int flags, __CONST_SOCKADDR_ARG sa, socklen_t len)
 {
 	struct nsock *s = fdtable_get(fd);
 
@@ -177,10 +184,12 @@ HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 
 /* ---- receive */
 
-static ssize_t recv_from(struct nsock *s, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
+static ssize_t recv_from(
+    struct nsock *s, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
-	struct msghdr m = {.msg_name = sa, .msg_namelen = sa && len ? *len : 0, .msg_iov = &iov, .msg_iovlen = 1};
+	struct msghdr m = {
+	    .msg_name = sa, .msg_namelen = sa && len ? *len : 0, .msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t ret = recv_message(s, &m, flags);
 
 	if (ret >= 0 && sa && len)
@@ -192,7 +201,8 @@ HOOK ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
 	struct nsock *s = fdtable_get(fd);
 
-	return s ? done_put(s, recv_from(s, buf, n, flags, NULL, NULL)) : real.recv(fd, buf, n, flags);
+	return s ? done_put(s, recv_from(s, buf, n, flags, NULL, NULL))
+		 : real.recv(fd, buf, n, flags);
 }
 
 HOOK ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
@@ -202,8 +212,8 @@ HOOK ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags)
 	return recv(fd, buf, n, flags);
 }
 
-HOOK ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADDR_ARG sa,
-    socklen_t *restrict len)
+HOOK ssize_t recvfrom(
+    int fd, void *restrict buf, size_t n, int flags, __SOCKADDR_ARG sa, socklen_t *restrict len)
 {
 	struct nsock *s = fdtable_get(fd);
 
@@ -212,8 +222,8 @@ HOOK ssize_t recvfrom(int fd, void *restrict buf, size_t n, int flags, __SOCKADD
 	return done_put(s, recv_from(s, buf, n, flags, sa.__sockaddr__, len));
 }
 
-HOOK ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG sa,
-    socklen_t *len)
+HOOK ssize_t __recvfrom_chk(
+    int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG sa, socklen_t *len)
 {
 	if (n > room)
 		__chk_fail();

@@ -25,7 +25,8 @@ static inline struct deadline deadline_in(const struct timespec *ts)
 	return d;
 }
 
-/* What is left, or zero; `ts` is filled and returned, NULL for never: the form that ppoll() takes. */
+/* What is left, or zero; `ts` is filled and returned, NULL for never: the form that ppoll() takes.
+ */
 static inline struct timespec *deadline_left(const struct deadline *d, struct timespec *ts)
 {
 	struct timespec now;

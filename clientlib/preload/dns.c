@@ -1,9 +1,10 @@
 /*
  * Address queries (RFC 1035) to the name servers of netd's configuration, over a socket of netd.
  *
- * libc's resolver opens its sockets inside libc, so they are the kernel's; where the kernel has no way
- * out, it fails. This is no replacement for it: A records over UDP, one question, no search list, no cache. An
- * answer counts only if identifier, question and sender are right; everything in it is bounds-checked.
+ * libc's resolver opens its sockets inside libc, so they are the kernel's; where the kernel has no
+ * way out, it fails. This is no replacement for it: A records over UDP, one question, no search
+ * list, no cache. An answer counts only if identifier, question and sender are right; everything in
+ * it is bounds-checked.
  */
 #include "clientlib/preload/dns.h"
 #include "clientlib/preload/hook.h"
@@ -11,9 +12,9 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define TRIES      2
+#define TRIES	   2
 #define TIMEOUT_MS 2000
-#define HEADER     12
+#define HEADER	   12
 #define PACKET_MAX 1232
 
 struct packet {
@@ -63,7 +64,8 @@ static bool make_question(const char *name, unsigned id, struct packet *p)
 	return true;
 }
 
-/* The place after a name, 0 if it is broken. A pointer ends a name; where it leads does not matter here. */
+/* The place after a name, 0 if it is broken. A pointer ends a name; where it leads does not matter
+ * here. */
 static size_t skip_name(const struct packet *p, size_t at)
 {
 	while (at < p->len) {
@@ -78,15 +80,16 @@ static size_t skip_name(const struct packet *p, size_t at)
 	return 0;
 }
 
-/* The A records of an answer: how many, an EAI_ error, or -1000 if it is no answer to this question. */
+/* The A records of an answer: how many, an EAI_ error, or -1000 if it is no answer to this
+ * question. */
 static int read_answer(const struct packet *q, const struct packet *a, struct in_addr *out, int max)
 {
 	unsigned code = a->b[3] & 0xf, count;
 	size_t at = q->len;
 	int n = 0;
 
-	if (a->len < q->len || memcmp(a->b, q->b, 2) || !(a->b[2] & 0x80) || get16(a, 4) != 1 ||
-	    memcmp(a->b + HEADER, q->b + HEADER, q->len - HEADER))
+	if (a->len < q->len || memcmp(a->b, q->b, 2) != 0 || !(a->b[2] & 0x80) || get16(a, 4) != 1 ||
+	    memcmp(a->b + HEADER, q->b + HEADER, q->len - HEADER) != 0)
 		return -1000;
 	if (code)
 		return code == 3 ? EAI_NONAME : EAI_AGAIN;
@@ -135,9 +138,11 @@ static int ask_server(const char *server, const struct packet *q, struct in_addr
 	struct nsock *s;
 	int ret = EAI_AGAIN;
 
-	if (inet_pton(AF_INET, server, &sa.sin_addr) != 1 || ns_socket(AF_INET, SOCK_DGRAM, 0, &s) < 0)
+	if (inet_pton(AF_INET, server, &sa.sin_addr) != 1 ||
+	    ns_socket(AF_INET, SOCK_DGRAM, 0, &s) < 0)
 		return EAI_AGAIN;
-	if (ns_connect(s, (struct sockaddr *)&sa, sizeof(sa), false) == 0 && ns_sendmsg(s, &m, 0, false) >= 0)
+	if (ns_connect(s, (struct sockaddr *)&sa, sizeof(sa), false) == 0 &&
+	    ns_sendmsg(s, &m, 0, false) >= 0)
 		ret = await_answer(s, q, out, max);
 	ns_close(s);
 	ns_put(s);

@@ -1,4 +1,5 @@
-/* Members of an epoll set, its ready list, and when its bell and kick are on (epset.h). Under its lock. */
+/* Members of an epoll set, its ready list, and when its bell and kick are on (epset.h). Under its
+ * lock. */
 #include "clientlib/preload/epset.h"
 #include <stdlib.h>
 
@@ -110,10 +111,12 @@ void epset_calm(struct epset *ep)
 	ep->armed = false;
 }
 
-/* Leaves bell and kick as those who sleep, watch or nest need them. To be called after every change. */
+/* Leaves bell and kick as those who sleep, watch or nest need them. To be called after every
+ * change. */
 void epset_settle(struct epset *ep)
 {
-	bool needed = ep->nested || ep->watchers || __atomic_load_n(&ep->sleepers, __ATOMIC_SEQ_CST);
+	bool needed =
+	    ep->nested || ep->watchers || __atomic_load_n(&ep->sleepers, __ATOMIC_SEQ_CST);
 
 	if (!ep->set)
 		return;
@@ -240,7 +243,8 @@ void epset_discard(struct epset *ep)
 	ep->kicked = ep->armed = false;
 }
 
-/* The member of this socket that the wait set knows: others, under numbers made by dup(), hang on it. */
+/* The member of this socket that the wait set knows: others, under numbers made by dup(), hang on
+ * it. */
 static struct epmember *first_of(struct epset *ep, const struct nsock *s)
 {
 	for (int fd = 0; fd < ep->by_fd_size; fd++)

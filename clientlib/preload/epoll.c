@@ -1,8 +1,8 @@
 /*
  * epoll_create, epoll_ctl, epoll_wait and their variants (see epset.h for how it works).
  *
- * An epoll set without a socket of netd goes straight to the kernel; only the count of sleepers is kept,
- * so that the first socket of netd added by another thread can wake them.
+ * An epoll set without a socket of netd goes straight to the kernel; only the count of sleepers is
+ * kept, so that the first socket of netd added by another thread can wake them.
  */
 #include "clientlib/preload/deadline.h"
 #include "clientlib/preload/epset.h"
@@ -105,7 +105,8 @@ static int ctl_netd(int epfd, int op, int fd, struct nsock *s, const struct epol
 	return ret;
 }
 
-/* A kernel descriptor went in or out. An epoll set that is nested in this one must keep its bell armed. */
+/* A kernel descriptor went in or out. An epoll set that is nested in this one must keep its bell
+ * armed. */
 static void ctl_kernel_done(int epfd, int op, int fd)
 {
 	struct epset *ep = epset_get(epfd), *inner;
@@ -156,7 +157,8 @@ struct wait {
 	const sigset_t *mask;
 };
 
-/* Takes our own marks out of `n` events; true in *marks if there were any. Returns how many are left. */
+/* Takes our own marks out of `n` events; true in *marks if there were any. Returns how many are
+ * left. */
 static int filter(struct epoll_event *ev, int n, bool *marks)
 {
 	int kept = 0;
@@ -175,7 +177,8 @@ static int filter(struct epoll_event *ev, int n, bool *marks)
  * The kernel's part; `now`: without sleeping. The signal mask counts only in the one call that may
  * sleep, so that an -EINTR is never thrown away. -1 and errno like the call itself.
  */
-static int kernel_wait(const struct wait *w, struct epoll_event *ev, int max, bool now, const sigset_t *mask)
+static int kernel_wait(
+    const struct wait *w, struct epoll_event *ev, int max, bool now, const sigset_t *mask)
 {
 	struct timespec ts = {0, 0}, *left = now ? &ts : deadline_left(&w->until, &ts);
 	long ms = -1;
@@ -183,7 +186,9 @@ static int kernel_wait(const struct wait *w, struct epoll_event *ev, int max, bo
 	if (!w->ms && real.epoll_pwait2)
 		return real.epoll_pwait2(w->epfd, ev, max, left, mask);
 	if (left)
-		ms = left->tv_sec > 2000000 ? 2000000000 : left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
+		ms = left->tv_sec > 2000000
+			 ? 2000000000
+			 : left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
 	return real.epoll_pwait(w->epfd, ev, max, (int)ms, mask);
 }
 
@@ -226,7 +231,8 @@ static int collect(struct wait *w)
 	return n + k;
 }
 
-/* Sleeps once. The number of events, 0 after the timeout, -1 and errno, -2 to look again. Lock held. */
+/* Sleeps once. The number of events, 0 after the timeout, -1 and errno, -2 to look again. Lock
+ * held. */
 static int sleep_once(struct wait *w)
 {
 	struct epset *ep = w->ep;
@@ -263,7 +269,8 @@ static int wait_mixed(struct wait *w)
 	pthread_mutex_lock(&ep->lock);
 	do {
 		ret = collect(w);
-		if (ret == 0 && (!w->poll || w->mask || __atomic_load_n(&ep->kernel_fds, __ATOMIC_RELAXED)))
+		if (ret == 0 &&
+		    (!w->poll || w->mask || __atomic_load_n(&ep->kernel_fds, __ATOMIC_RELAXED)))
 			ret = sleep_once(w);
 	} while (ret == -2);
 	epset_settle(ep);
@@ -296,7 +303,8 @@ static int wait_put(struct wait *w, const struct timespec *timeout)
 
 HOOK int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
 {
-	struct wait w = {.ep = epset_get(epfd), .epfd = epfd, .ev = ev, .max = max, .ms = true, .mask = mask};
+	struct wait w = {
+	    .ep = epset_get(epfd), .epfd = epfd, .ev = ev, .max = max, .ms = true, .mask = mask};
 	struct timespec ts;
 
 	if (!w.ep)
@@ -309,17 +317,19 @@ HOOK int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 	return epoll_pwait(epfd, ev, max, timeout, NULL);
 }
 
-HOOK int epoll_pwait2(int epfd, struct epoll_event *ev, int max, const struct timespec *timeout,
-    const sigset_t *mask)
+HOOK int epoll_pwait2(
+    int epfd, struct epoll_event *ev, int max, const struct timespec *timeout, const sigset_t *mask)
 {
 	struct wait w = {.ep = epset_get(epfd), .epfd = epfd, .ev = ev, .max = max, .mask = mask};
 
 	if (!real.epoll_pwait2 || !w.ep) {
 		if (w.ep)
 			epset_put(w.ep);
-		return real.epoll_pwait2 ? real.epoll_pwait2(epfd, ev, max, timeout, mask) : (int)done(-ENOSYS);
+		return real.epoll_pwait2 ? real.epoll_pwait2(epfd, ev, max, timeout, mask)
+					 : (int)done(-ENOSYS);
 	}
-	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999)) {
+	if (timeout &&
+	    (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999)) {
 		epset_put(w.ep);
 		return (int)done(-EINVAL);
 	}

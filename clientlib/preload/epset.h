@@ -3,26 +3,28 @@
  *
  * Theory of operation
  *
- * - An epoll descriptor stays a kernel epoll descriptor, and kernel descriptors in it stay the kernel's
- *   affair. Beside it stands an epset with the members that are sockets of netd: their events and data,
- *   a list of those that may be ready, and a wait set of the core.
- * - The wait set's bell, and an eventfd of ours (the kick), are members of the kernel's epoll set, marked
- *   by two secret words as their user data. So a thread sleeps in the kernel's epoll_wait() on everything
- *   at once, and the epoll descriptor itself becomes readable for whoever polls it or nests it.
- * - The bell rings only while the wait set is armed: it is armed whenever somebody is asleep in this
- *   set (sleepers), polls its descriptor (watchers), or it is nested in another epoll set. A thread that
- *   leaves with others still asleep arms again and looks once more (epset_settle); what is still ready
- *   then turns the kick on, which wakes the next one: nobody sleeps over something that is ready.
- * - The ready list follows the kernel's rules. News puts a member on it. epoll_wait() takes members off
- *   the front and asks each socket what is true now: nothing, then it stays off; otherwise it is
- *   reported, and a level-triggered one goes to the back again, an edge-triggered one waits for the next
- *   news, a one-shot one is silent until EPOLL_CTL_MOD. ADD and MOD look at once.
- * - Objects are never freed, only reused, and the table of descriptor numbers is read without a lock:
- *   take a reference, then see whether the entry still stands.
- * - Locks: list_lock, then an epset's lock, then the core's. The core's event callback runs inside the
- *   epset's lock of the thread that called ns_set_events(), and takes none.
- * - A member holds a reference on its socket, so it must go when the socket's last number is closed:
- *   epset_forget(). ns_user() of a socket counts its memberships (under list_lock).
+ * - An epoll descriptor stays a kernel epoll descriptor, and kernel descriptors in it stay the
+ * kernel's affair. Beside it stands an epset with the members that are sockets of netd: their
+ * events and data, a list of those that may be ready, and a wait set of the core.
+ * - The wait set's bell, and an eventfd of ours (the kick), are members of the kernel's epoll set,
+ * marked by two secret words as their user data. So a thread sleeps in the kernel's epoll_wait() on
+ * everything at once, and the epoll descriptor itself becomes readable for whoever polls it or
+ * nests it.
+ * - The bell rings only while the wait set is armed: it is armed whenever somebody is asleep in
+ * this set (sleepers), polls its descriptor (watchers), or it is nested in another epoll set. A
+ * thread that leaves with others still asleep arms again and looks once more (epset_settle); what
+ * is still ready then turns the kick on, which wakes the next one: nobody sleeps over something
+ * that is ready.
+ * - The ready list follows the kernel's rules. News puts a member on it. epoll_wait() takes members
+ * off the front and asks each socket what is true now: nothing, then it stays off; otherwise it is
+ *   reported, and a level-triggered one goes to the back again, an edge-triggered one waits for the
+ * next news, a one-shot one is silent until EPOLL_CTL_MOD. ADD and MOD look at once.
+ * - Objects are never freed, only reused, and the table of descriptor numbers is read without a
+ * lock: take a reference, then see whether the entry still stands.
+ * - Locks: list_lock, then an epset's lock, then the core's. The core's event callback runs inside
+ * the epset's lock of the thread that called ns_set_events(), and takes none.
+ * - A member holds a reference on its socket, so it must go when the socket's last number is
+ * closed: epset_forget(). ns_user() of a socket counts its memberships (under list_lock).
  */
 #pragma once
 #include "clientlib/preload/hook.h"
@@ -36,8 +38,8 @@ struct epmember {
 	bool listed; /* on the ready list */
 	struct epmember *prev, *next;
 	struct epmember *fd_next; /* same number */
-	bool first;               /* the one that the wait set knows */
-	struct epmember *twin;    /* next one of the same socket under another number */
+	bool first;		  /* the one that the wait set knows */
+	struct epmember *twin;	  /* next one of the same socket under another number */
 };
 
 struct epset {
@@ -48,7 +50,7 @@ struct epset {
 	int kick;
 	bool kicked, armed, nested, kernel_first;
 	unsigned sleepers, watchers; /* sleepers: atomic */
-	unsigned kernel_fds;         /* at most so many kernel members; atomic */
+	unsigned kernel_fds;	     /* at most so many kernel members; atomic */
 	unsigned members;
 	struct epmember **by_fd;
 	int by_fd_size;
@@ -66,7 +68,8 @@ extern uint64_t epset_secret; /* user data of the bell; + 1: of the kick */
 struct epset *epset_get(int epfd); /* with a reference, or NULL */
 bool epset_has(int epfd);
 void epset_put(struct epset *ep);
-/* A new epset for the number. `foreign`: an epoll descriptor that we did not see made. NULL: no memory. */
+/* A new epset for the number. `foreign`: an epoll descriptor that we did not see made. NULL: no
+ * memory. */
 struct epset *epset_open(int epfd, bool foreign);
 void epset_dup(int from, int to); /* also drops what `to` named */
 void epset_drop(int epfd);

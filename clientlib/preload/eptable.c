@@ -9,8 +9,8 @@
 #define CHUNKS 1024
 
 static struct epset **chunks[CHUNKS]; /* atomic, as are their entries; never freed */
-static int limit;               /* one above the highest number ever entered; atomic */
-static struct epset own_mark;   /* entry of a descriptor of the library's own */
+static int limit;		      /* one above the highest number ever entered; atomic */
+static struct epset own_mark;	      /* entry of a descriptor of the library's own */
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct epset *all, *pool;
 uint64_t epset_secret;
@@ -26,8 +26,8 @@ static struct epset **entry(int fd, bool make)
 	c = __atomic_load_n(&chunks[i], __ATOMIC_ACQUIRE);
 	if (!c && make) {
 		c = calloc(CHUNK, sizeof(*c));
-		if (c && !__atomic_compare_exchange_n(&chunks[i], &none, c, false, __ATOMIC_ACQ_REL,
-		             __ATOMIC_ACQUIRE)) {
+		if (c && !__atomic_compare_exchange_n(
+			     &chunks[i], &none, c, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
 			free(c);
 			c = none;
 		}
@@ -50,8 +50,9 @@ static bool set_entry(int fd, struct epset *ep)
 	if (!e)
 		return false;
 	__atomic_store_n(e, ep, __ATOMIC_SEQ_CST);
-	while (ep && seen <= fd && !__atomic_compare_exchange_n(&limit, &seen, fd + 1, false,
-	    __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+	while (ep && seen <= fd &&
+	       !__atomic_compare_exchange_n(
+		   &limit, &seen, fd + 1, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
 		;
 	return true;
 }
@@ -73,7 +74,8 @@ static bool try_get(struct epset *ep)
 	unsigned n = __atomic_load_n(&ep->refs, __ATOMIC_RELAXED);
 
 	while (n)
-		if (__atomic_compare_exchange_n(&ep->refs, &n, n + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			&ep->refs, &n, n + 1, true, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return true;
 	return false;
 }
@@ -140,9 +142,11 @@ static void make_secret(void)
 		return;
 	if (getrandom(&epset_secret, sizeof(epset_secret), GRND_NONBLOCK) != sizeof(epset_secret)) {
 		clock_gettime(CLOCK_MONOTONIC, &ts);
-		epset_secret = 0x9e3779b97f4a7c15ull * (uint64_t)(ts.tv_nsec + 1) + (uint64_t)ts.tv_sec;
+		epset_secret =
+		    0x9e3779b97f4a7c15ull * (uint64_t)(ts.tv_nsec + 1) + (uint64_t)ts.tv_sec;
 	}
-	epset_secret = (epset_secret | 0x5a01000000000000ull) & ~1ull; /* no pointer, no small number */
+	epset_secret =
+	    (epset_secret | 0x5a01000000000000ull) & ~1ull; /* no pointer, no small number */
 }
 
 struct epset *epset_open(int epfd, bool foreign)
@@ -154,7 +158,8 @@ struct epset *epset_open(int epfd, bool foreign)
 	make_secret();
 	ep = object();
 	if (ep) {
-		*ep = (struct epset){.epfd = epfd, .kick = -1, .kernel_fds = foreign, .all_next = all};
+		*ep = (struct epset){
+		    .epfd = epfd, .kick = -1, .kernel_fds = foreign, .all_next = all};
 		pthread_mutex_init(&ep->lock, NULL);
 		if (all)
 			all->all_prev = ep;
@@ -175,8 +180,8 @@ void epset_drop(int epfd)
 	struct epset **e = entry(epfd, false);
 	struct epset *ep = peek(epfd);
 
-	if (ep && ep != &own_mark && __atomic_compare_exchange_n(e, &ep, NULL, false, __ATOMIC_SEQ_CST,
-	                                 __ATOMIC_SEQ_CST))
+	if (ep && ep != &own_mark &&
+	    __atomic_compare_exchange_n(e, &ep, NULL, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		epset_put(ep);
 }
 
@@ -231,7 +236,8 @@ static struct epmember *search(struct epset *ep, int fd, const struct nsock *s)
 	return m;
 }
 
-/* One pass over all sets. `to_kernel`: the numbers are kernel sockets now and go on in the kernel's set. */
+/* One pass over all sets. `to_kernel`: the numbers are kernel sockets now and go on in the kernel's
+ * set. */
 static void remove_from_all(struct nsock *s, int fd, bool to_kernel)
 {
 	struct epmember *m;
@@ -292,8 +298,9 @@ static void fork_parent(void)
 }
 
 /*
- * The child's epoll descriptors are the parent's in the kernel, the members in them stay the parent's:
- * the child starts with empty sets and keeps only what tells our marks from the application's data.
+ * The child's epoll descriptors are the parent's in the kernel, the members in them stay the
+ * parent's: the child starts with empty sets and keeps only what tells our marks from the
+ * application's data.
  */
 static void fork_child(void)
 {
@@ -303,13 +310,19 @@ static void fork_child(void)
 			sys_close(ep->kick);
 		}
 		pthread_mutex_init(&ep->lock, NULL);
-		*ep = (struct epset){.refs = ep->refs, .epfd = ep->epfd, .lock = ep->lock, .kick = -1,
-		    .kernel_fds = 1, .all_prev = ep->all_prev, .all_next = ep->all_next};
+		*ep = (struct epset){.refs = ep->refs,
+		    .epfd = ep->epfd,
+		    .lock = ep->lock,
+		    .kick = -1,
+		    .kernel_fds = 1,
+		    .all_prev = ep->all_prev,
+		    .all_next = ep->all_next};
 	}
 	pthread_mutex_init(&list_lock, NULL);
 }
 
-/* Call after the core registered its handlers: ours must take list_lock before the core takes its locks. */
+/* Call after the core registered its handlers: ours must take list_lock before the core takes its
+ * locks. */
 void epset_atfork(void)
 {
 	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);

@@ -1,14 +1,14 @@
 /*
  * Calls that mix sockets with files: sendfile, splice, and those that need a position.
  *
- * sendfile() reads the file straight into the transmit ring, as much at a time as the ring has room for,
- * so the file's position never runs ahead of what was sent. splice() with a socket of netd is refused the way
- * the kernel refuses descriptors that cannot do it; programs then copy by hand.
+ * sendfile() reads the file straight into the transmit ring, as much at a time as the ring has room
+ * for, so the file's position never runs ahead of what was sent. splice() with a socket of netd is
+ * refused the way the kernel refuses descriptors that cannot do it; programs then copy by hand.
  */
 #include "clientlib/preload/hook.h"
 #include <sys/stat.h>
 
-#define PIECE    (256u << 10) /* bytes read from the file at once */
+#define PIECE	 (256u << 10) /* bytes read from the file at once */
 #define DATAGRAM (32u << 10)  /* the same, on a datagram socket */
 #define SEND_MAX 0x7ffff000u
 
@@ -19,11 +19,13 @@ static ssize_t send_piece(struct nsock *s, int in, off_t *off, size_t want, bool
 	size_t room;
 	ssize_t n, ret, piece = ns_type(s) == SOCK_STREAM ? PIECE : DATAGRAM;
 
-	ret = ns_send_reserve(s, want < (size_t)piece ? want : (size_t)piece, &at, &room, NULL, nonblock);
+	ret = ns_send_reserve(
+	    s, want < (size_t)piece ? want : (size_t)piece, &at, &room, NULL, nonblock);
 	if (ret < 0)
 		return ret;
 	room = room < want ? room : want;
-	n = off ? sys_call(SYS_pread64, in, (long)at, (long)room, *off, 0, 0) : sys_read(in, at, room);
+	n = off ? sys_call(SYS_pread64, in, (long)at, (long)room, *off, 0, 0)
+		: sys_read(in, at, room);
 	ret = ns_send_commit(s, n > 0 ? n : ns_type(s) == SOCK_STREAM ? 0 : -1);
 	if (n > 0 && ret < 0)
 		return ret;

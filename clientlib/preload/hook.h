@@ -7,9 +7,10 @@
  *   socket of netd. If not, the call goes to libc unchanged, arguments and errno included.
  * - The core below makes its system calls itself (clientlib/sys.h) and never comes back up here, so
  *   there is no guard against recursion. In these files: `real`, or sys_*(), never the plain name.
- * - A vfork() child runs in our memory but is another process with descriptors of its own: it must not
- *   touch a table. Every hook that changes one asks ns_owner() first and makes the bare system call in
- *   such a child; it will exec soon, and what it closes there is only its own copy of a placeholder.
+ * - A vfork() child runs in our memory but is another process with descriptors of its own: it must
+ * not touch a table. Every hook that changes one asks ns_owner() first and makes the bare system
+ * call in such a child; it will exec soon, and what it closes there is only its own copy of a
+ * placeholder.
  */
 #pragma once
 #undef _FORTIFY_SOURCE
@@ -37,25 +38,29 @@ ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
 ssize_t __pread_chk(int fd, void *buf, size_t n, off_t off, size_t room);
 ssize_t __pread64_chk(int fd, void *buf, size_t n, off64_t off, size_t room);
 ssize_t __recv_chk(int fd, void *buf, size_t n, size_t room, int flags);
-ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG sa,
-    socklen_t *len);
+ssize_t __recvfrom_chk(
+    int fd, void *buf, size_t n, size_t room, int flags, __SOCKADDR_ARG sa, socklen_t *len);
 int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
-int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask,
-    size_t room);
+int __ppoll_chk(
+    struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask, size_t room);
 int __dprintf_chk(int fd, int flag, const char *format, ...);
 int __vdprintf_chk(int fd, int flag, const char *format, va_list ap);
 void __chk_fail(void) __attribute__((noreturn));
 
 /* libc's functions, each resolved once. Called through real_(), which sees to that. */
-#define REAL_LIST(X)                                                                               \
-	X(read) X(write) X(close) X(readv) X(writev) X(pread) X(pwrite) X(pread64) X(pwrite64)     \
-	X(preadv) X(pwritev) X(preadv64) X(pwritev64) X(lseek) X(lseek64) X(socket) X(bind)        \
-	X(listen) X(accept) X(accept4) X(connect) X(shutdown) X(getsockname) X(getpeername)        \
-	X(getsockopt) X(setsockopt) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom)   \
-	X(recvmsg) X(recvmmsg) X(sendfile) X(sendfile64) X(splice) X(dup) X(dup2) X(dup3)          \
-	X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) X(ppoll) X(select) X(pselect)          \
-	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait)                 \
+/* clang-format off */
+#define REAL_LIST(X) \
+	X(read) X(write) X(close) X(readv) X(writev) X(pread) X(pwrite) X(pread64) \
+	X(pwrite64) X(preadv) X(pwritev) X(preadv64) X(pwritev64) X(lseek) X(lseek64) \
+	X(socket) X(bind) X(listen) X(accept) X(accept4) X(connect) X(shutdown) \
+	X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) \
+	X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) \
+	X(recvmmsg) X(sendfile) X(sendfile64) X(splice) \
+	X(dup) X(dup2) X(dup3) X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) \
+	X(ppoll) X(select) X(pselect) \
+	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
 	X(epoll_pwait2) X(getaddrinfo) X(fdopen) X(vdprintf)
+/* clang-format on */
 
 struct libc_calls {
 #define X(name) __typeof__(name) *name;
@@ -95,8 +100,8 @@ ssize_t data_read(struct nsock *s, void *buf, size_t n);
 ssize_t data_write(struct nsock *s, const void *buf, size_t n);
 
 /*
- * readiness.c: ns_poll(), and POLLIN for a listener whose child could not be given a number (EMFILE)
- * and waits here for the next accept().
+ * readiness.c: ns_poll(), and POLLIN for a listener whose child could not be given a number
+ * (EMFILE) and waits here for the next accept().
  */
 unsigned readiness(struct nsock *s);
 void stash_put(struct nsock *listener, struct nsock *child, const struct endpoint *peer);
@@ -104,12 +109,14 @@ bool stash_take(struct nsock *listener, struct nsock **child, struct endpoint *p
 /* A socket was closed: what was kept for it goes too. */
 void stash_forget(struct nsock *listener);
 
-/* life.c: takes the number out of the table, and the socket out of every epoll set if that was its last number. */
+/* life.c: takes the number out of the table, and the socket out of every epoll set if that was its
+ * last number. */
 int number_close(int fd);
 /* The same where the kernel is about to put something else at the number. */
 void number_forget(int fd);
 /* Is it a descriptor of the library's own, that the application does not know of? */
 bool number_own(int fd);
 
-/* passthrough.c: gives every number of the socket a kernel socket instead, options and epoll sets carried over. 0 or negative errno. */
+/* passthrough.c: gives every number of the socket a kernel socket instead, options and epoll sets
+ * carried over. 0 or negative errno. */
 int passthrough_switch(struct nsock *s);

@@ -1,9 +1,10 @@
 /*
- * The life of a descriptor number: socket, accept, close, and the calls that copy or replace numbers.
+ * The life of a descriptor number: socket, accept, close, and the calls that copy or replace
+ * numbers.
  *
- * Sockets of AF_INET and AF_INET6, stream and datagram, are netd's; everything else is the kernel's. If
- * netd cannot be reached the program is told so once and socket() fails with ENETDOWN: it must never end up on the
- * kernel's stack unnoticed.
+ * Sockets of AF_INET and AF_INET6, stream and datagram, are netd's; everything else is the
+ * kernel's. If netd cannot be reached the program is told so once and socket() fails with ENETDOWN:
+ * it must never end up on the kernel's stack unnoticed.
  */
 #include "clientlib/preload/epset.h"
 #include <stdlib.h>
@@ -54,7 +55,8 @@ HOOK int socket(int family, int type, int protocol)
 {
 	int base = type & 0xf;
 
-	if ((family != AF_INET && family != AF_INET6) || (base != SOCK_STREAM && base != SOCK_DGRAM))
+	if ((family != AF_INET && family != AF_INET6) ||
+	    (base != SOCK_STREAM && base != SOCK_DGRAM))
 		return real.socket(family, type, protocol);
 	return (int)done(open_socket(family, type, protocol));
 }

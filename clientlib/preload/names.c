@@ -1,4 +1,5 @@
-/* Calls on a socket that neither move bytes nor change numbers: names, options, connect, listen, shutdown. */
+/* Calls on a socket that neither move bytes nor change numbers: names, options, connect, listen,
+ * shutdown. */
 #include "clientlib/preload/hook.h"
 #include <netinet/in.h>
 
@@ -52,7 +53,8 @@ HOOK int getsockname(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
 
 	if (!s)
 		return real.getsockname(fd, sa, len);
-	return (int)done_put(s, sa.__sockaddr__ && len ? ns_getname(s, false, sa.__sockaddr__, len) : -EFAULT);
+	return (int)done_put(
+	    s, sa.__sockaddr__ && len ? ns_getname(s, false, sa.__sockaddr__, len) : -EFAULT);
 }
 
 HOOK int getpeername(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
@@ -61,7 +63,8 @@ HOOK int getpeername(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
 
 	if (!s)
 		return real.getpeername(fd, sa, len);
-	return (int)done_put(s, sa.__sockaddr__ && len ? ns_getname(s, true, sa.__sockaddr__, len) : -EFAULT);
+	return (int)done_put(
+	    s, sa.__sockaddr__ && len ? ns_getname(s, true, sa.__sockaddr__, len) : -EFAULT);
 }
 
 HOOK int getsockopt(int fd, int level, int name, void *restrict val, socklen_t *restrict len)
@@ -77,6 +80,6 @@ HOOK int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	struct nsock *s = fdtable_get(fd);
 
-	return s ? (int)done_put(s, ns_setsockopt(s, level, name, val, len)) :
-	    real.setsockopt(fd, level, name, val, len);
+	return s ? (int)done_put(s, ns_setsockopt(s, level, name, val, len))
+		 : real.setsockopt(fd, level, name, val, len);
 }

@@ -1,9 +1,10 @@
 /*
  * Addresses that stay with the kernel (configuration: pass_through).
  *
- * A socket is netd's from the start, as its destination is not known then. At the first bind, connect or
- * send to such an address every number of the socket gets a kernel socket of the same kind instead: the
- * options that a program may have set are copied, memberships in epoll sets go on in the kernel's.
+ * A socket is netd's from the start, as its destination is not known then. At the first bind,
+ * connect or send to such an address every number of the socket gets a kernel socket of the same
+ * kind instead: the options that a program may have set are copied, memberships in epoll sets go on
+ * in the kernel's.
  */
 #include "clientlib/preload/epset.h"
 #include <netinet/in.h>
@@ -48,7 +49,8 @@ static void copy_options(struct nsock *s, int to)
 		if (copied[i].level == IPPROTO_IPV6 && ns_family(s) != AF_INET6)
 			continue;
 		if (ns_getsockopt(s, copied[i].level, copied[i].name, &v, &len) == 0)
-			(void)sys_call(SYS_setsockopt, to, copied[i].level, copied[i].name, (long)&v, len, 0);
+			(void)sys_call(
+			    SYS_setsockopt, to, copied[i].level, copied[i].name, (long)&v, len, 0);
 	}
 }
 
@@ -79,8 +81,8 @@ int passthrough_switch(struct nsock *s)
 
 	if (!ns_owner())
 		return -EAGAIN;
-	fd = sys_socket(ns_family(s), ns_type(s) | SOCK_CLOEXEC | (ns_nonblock(s) ? SOCK_NONBLOCK : 0),
-	    ns_protocol(s));
+	fd = sys_socket(ns_family(s),
+	    ns_type(s) | SOCK_CLOEXEC | (ns_nonblock(s) ? SOCK_NONBLOCK : 0), ns_protocol(s));
 	if (fd < 0)
 		return fd;
 	copy_options(s, fd);

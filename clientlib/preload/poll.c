@@ -31,8 +31,8 @@ HOOK int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const si
 	return pollset_wait(fds, n, ts, mask);
 }
 
-HOOK int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask,
-    size_t room)
+HOOK int __ppoll_chk(
+    struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask, size_t room)
 {
 	if (room / sizeof(*fds) < n)
 		__chk_fail();
@@ -42,14 +42,14 @@ HOOK int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *ts, co
 /*
  * ---- select: the three sets become a pollfd array and come back.
  *
- * The sets are used as arrays of words, nfds bits long: programs with more than FD_SETSIZE descriptors
- * pass larger ones.
+ * The sets are used as arrays of words, nfds bits long: programs with more than FD_SETSIZE
+ * descriptors pass larger ones.
  */
 
 #define NFDS_MAX (1 << 20)
-#define WORD (8 * (int)sizeof(long))
-#define IN   (POLLRDNORM | POLLRDBAND | POLLIN)
-#define OUT  (POLLWRBAND | POLLWRNORM | POLLOUT)
+#define WORD	 (8 * (int)sizeof(long))
+#define IN	 (POLLRDNORM | POLLRDBAND | POLLIN)
+#define OUT	 (POLLWRBAND | POLLWRNORM | POLLOUT)
 
 static unsigned long *words(fd_set *set)
 {
@@ -65,7 +65,7 @@ static bool select_concerns(int nfds, fd_set *in, fd_set *out, fd_set *except)
 {
 	for (int w = 0; w * WORD < nfds; w++) {
 		unsigned long bits = (in ? words(in)[w] : 0) | (out ? words(out)[w] : 0) |
-		    (except ? words(except)[w] : 0);
+				     (except ? words(except)[w] : 0);
 
 		for (; bits; bits &= bits - 1) {
 			int fd = w * WORD + __builtin_ctzl(bits);
@@ -84,7 +84,8 @@ static nfds_t to_poll(int nfds, fd_set *in, fd_set *out, fd_set *except, struct 
 
 	for (int fd = 0; fd < nfds; fd++) {
 		short ev = (short)((has(in, fd) ? POLLIN | POLLRDNORM : 0) |
-		    (has(out, fd) ? POLLOUT | POLLWRNORM : 0) | (has(except, fd) ? POLLPRI : 0));
+				   (has(out, fd) ? POLLOUT | POLLWRNORM : 0) |
+				   (has(except, fd) ? POLLPRI : 0));
 
 		if (ev)
 			p[n++] = (struct pollfd){.fd = fd, .events = ev};
@@ -107,7 +108,8 @@ static int mark(fd_set *set, int fd, bool asked, bool on)
 }
 
 /* The sets from the answers; the number of bits. */
-static int from_poll(int nfds, fd_set *in, fd_set *out, fd_set *except, const struct pollfd *p, nfds_t n)
+static int from_poll(
+    int nfds, fd_set *in, fd_set *out, fd_set *except, const struct pollfd *p, nfds_t n)
 {
 	int count = 0;
 
@@ -115,7 +117,8 @@ static int from_poll(int nfds, fd_set *in, fd_set *out, fd_set *except, const st
 	clear(out, nfds);
 	clear(except, nfds);
 	for (nfds_t i = 0; i < n; i++) {
-		count += mark(in, p[i].fd, p[i].events & POLLIN, p[i].revents & (IN | POLLHUP | POLLERR));
+		count += mark(
+		    in, p[i].fd, p[i].events & POLLIN, p[i].revents & (IN | POLLHUP | POLLERR));
 		count += mark(out, p[i].fd, p[i].events & POLLOUT, p[i].revents & (OUT | POLLERR));
 		count += mark(except, p[i].fd, p[i].events & POLLPRI, p[i].revents & POLLPRI);
 	}
@@ -123,9 +126,9 @@ static int from_poll(int nfds, fd_set *in, fd_set *out, fd_set *except, const st
 }
 
 /*
- * Looks through the answers. -EBADF for a bad number; else how many entries select() would wake for. A
- * hang-up alone ends a poll(), but is nothing that a writer or one who waits for exceptions asked for:
- * such an entry is taken out.
+ * Looks through the answers. -EBADF for a bad number; else how many entries select() would wake
+ * for. A hang-up alone ends a poll(), but is nothing that a writer or one who waits for exceptions
+ * asked for: such an entry is taken out.
  */
 static int review(struct pollfd *p, nfds_t n)
 {
@@ -138,8 +141,8 @@ static int review(struct pollfd *p, nfds_t n)
 			continue;
 		if (r & POLLNVAL)
 			return -EBADF;
-		if ((ev & POLLIN && r & (IN | POLLHUP | POLLERR)) || (ev & POLLOUT && r & (OUT | POLLERR)) ||
-		    (ev & POLLPRI && r & POLLPRI))
+		if ((ev & POLLIN && r & (IN | POLLHUP | POLLERR)) ||
+		    (ev & POLLOUT && r & (OUT | POLLERR)) || (ev & POLLPRI && r & POLLPRI))
 			good++;
 		else
 			p[i] = (struct pollfd){.fd = -1};

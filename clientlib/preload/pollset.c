@@ -16,9 +16,9 @@ struct pollset {
 	struct pollfd *fds;
 	nfds_t n;
 	const sigset_t *mask;
-	struct pollfd *kernel; /* n + 1 entries */
+	struct pollfd *kernel;	 /* n + 1 entries */
 	struct watched *watched; /* n entries */
-	struct epset **ep;       /* n entries */
+	struct epset **ep;	 /* n entries */
 	bool have_kernel, have_ep;
 	struct nset *set;
 };
@@ -77,7 +77,8 @@ static void gather(struct pollset *p)
 
 		p->watched[i] = (struct watched){.sock = fd < 0 ? NULL : fdtable_get(fd)};
 		p->ep[i] = p->watched[i].sock || fd < 0 ? NULL : epset_get(fd);
-		p->kernel[i] = (struct pollfd){.fd = p->watched[i].sock ? -1 : fd, .events = p->fds[i].events};
+		p->kernel[i] =
+		    (struct pollfd){.fd = p->watched[i].sock ? -1 : fd, .events = p->fds[i].events};
 		p->have_kernel = p->have_kernel || p->kernel[i].fd >= 0;
 		if (p->ep[i]) {
 			p->have_ep = true;
@@ -108,8 +109,9 @@ static int ask_netd(struct pollset *p)
 	for (nfds_t i = 0; i < p->n; i++) {
 		if (!p->watched[i].sock)
 			continue;
-		p->fds[i].revents = (short)(readiness(p->watched[i].sock) &
-		    ((unsigned)p->fds[i].events | POLLERR | POLLHUP | POLLNVAL));
+		p->fds[i].revents =
+		    (short)(readiness(p->watched[i].sock) &
+			    ((unsigned)p->fds[i].events | POLLERR | POLLHUP | POLLNVAL));
 		count += p->fds[i].revents != 0;
 	}
 	return count;
@@ -257,7 +259,8 @@ int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct pollfd kernel[ON_STACK + 1];
 	struct watched watched[ON_STACK];
 	struct epset *ep[ON_STACK];
-	struct pollset p = {.fds = fds, .n = n, .mask = mask, .kernel = kernel, .watched = watched, .ep = ep};
+	struct pollset p = {
+	    .fds = fds, .n = n, .mask = mask, .kernel = kernel, .watched = watched, .ep = ep};
 	void *heap;
 	int ret;
 

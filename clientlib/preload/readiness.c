@@ -1,8 +1,8 @@
 /*
  * What a socket is ready for, and children of listeners that wait for a descriptor number.
  *
- * The kernel takes a number before it takes a connection; here the connection is there first. When no
- * number is free then, accept() fails with EMFILE and the child waits in this short list; its
+ * The kernel takes a number before it takes a connection; here the connection is there first. When
+ * no number is free then, accept() fails with EMFILE and the child waits in this short list; its
  * listener stays readable, and the next accept() gets the child.
  */
 #include "clientlib/preload/hook.h"

@@ -1,8 +1,8 @@
 /*
  * libc's own functions.
  *
- * Resolved by the constructor, or by the first call if some other library's constructor comes earlier.
- * A function that this libc lacks stays NULL; hooks of such functions answer ENOSYS.
+ * Resolved by the constructor, or by the first call if some other library's constructor comes
+ * earlier. A function that this libc lacks stays NULL; hooks of such functions answer ENOSYS.
  */
 #include "clientlib/preload/hook.h"
 #include <dlfcn.h>

@@ -1,11 +1,13 @@
 /*
  * getaddrinfo().
  *
- * AI_ADDRCONFIG asks which families this machine has addresses of. libc looks at the kernel's interfaces,
- * where a program on netd may see none; netd has IPv4. So the flag is taken out here and answered for.
+ * AI_ADDRCONFIG asks which families this machine has addresses of. libc looks at the kernel's
+ * interfaces, where a program on netd may see none; netd has IPv4. So the flag is taken out here
+ * and answered for.
  *
- * libc answers first (numbers, /etc/hosts, its own resolver where the kernel has a way out). If it has no
- * answer, netd's name servers are asked over netd (dns.h), and libc makes the list from the numbers.
+ * libc answers first (numbers, /etc/hosts, its own resolver where the kernel has a way out). If it
+ * has no answer, netd's name servers are asked over netd (dns.h), and libc makes the list from the
+ * numbers.
  */
 #include "clientlib/preload/dns.h"
 #include "clientlib/preload/hook.h"
@@ -30,8 +32,8 @@ static int from_number(const struct in_addr *in, const char *service, const stru
 	return real.getaddrinfo(text, service, &numeric, res);
 }
 
-static int by_netd(const char *node, const char *service, const struct addrinfo *hints,
-    struct addrinfo **res)
+static int by_netd(
+    const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **res)
 {
 	struct addrinfo **tail = res;
 	struct in_addr in[ADDRESSES];
@@ -67,8 +69,8 @@ HOOK int getaddrinfo(const char *restrict node, const char *restrict service,
 	mine.ai_flags &= ~AI_ADDRCONFIG;
 	ret = real.getaddrinfo(node, service, &mine, res);
 	if ((ret != EAI_AGAIN && ret != EAI_NONAME && ret != EAI_FAIL) || !node ||
-	    (mine.ai_flags & AI_NUMERICHOST) || !strchr(node, '.') || !ns_owner() || ns_attach() < 0 ||
-	    !ns_name_server(0))
+	    (mine.ai_flags & AI_NUMERICHOST) || !strchr(node, '.') || !ns_owner() ||
+	    ns_attach() < 0 || !ns_name_server(0))
 		return ret;
 	if (mine.ai_family == AF_INET6 && !(mine.ai_flags & AI_V4MAPPED))
 		return ret;

@@ -1,9 +1,9 @@
 /*
  * stdio on a socket of netd.
  *
- * libc's streams call the kernel from inside libc, where no symbol can be replaced. So fdopen() on such a
- * socket gives a cookie stream whose functions come back here; its descriptor number is put where
- * fileno() finds it. dprintf() formats first and writes then.
+ * libc's streams call the kernel from inside libc, where no symbol can be replaced. So fdopen() on
+ * such a socket gives a cookie stream whose functions come back here; its descriptor number is put
+ * where fileno() finds it. dprintf() formats first and writes then.
  */
 #include "clientlib/preload/hook.h"
 #include <stdarg.h>
@@ -29,7 +29,8 @@ static int stream_close(void *cookie)
 
 HOOK FILE *fdopen(int fd, const char *mode)
 {
-	cookie_io_functions_t io = {.read = stream_read, .write = stream_write, .close = stream_close};
+	cookie_io_functions_t io = {
+	    .read = stream_read, .write = stream_write, .close = stream_close};
 	FILE *f;
 
 	if (!fdtable_has(fd))

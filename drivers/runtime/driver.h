@@ -64,7 +64,7 @@ struct driver {
 	uv_loop_t loop;
 	uv_poll_t channel_watch, bell_watch, dev_watch;
 	int watched; /* events that dev_watch has now */
-	bool channel_open, stop;
+	bool channel_open, bell_open, stop;
 	int failed; /* negative errno that ends the driver */
 	struct channel_msg msg;
 };

@@ -7,6 +7,8 @@
  * every few busy turns, so that pings are answered under load.
  *
  * The end of the channel means that the supervisor is dead. That is no reason to stop: frames go on.
+ * Only when the bell's other end is gone too (every netd-inet, and whoever could start one, is dead),
+ * nobody can ever reach this process again, and it leaves.
  */
 #include "drivers/runtime/attach.h"
 #include "base/log.h"
@@ -40,6 +42,7 @@ static void on_channel(uv_poll_t *watch, int status, int events)
 		return;
 	log_warn("the supervisor is gone; going on without it");
 	d->channel_open = false;
+	d->stop |= !d->bell_open;
 	uv_poll_stop(watch);
 }
 
@@ -53,9 +56,11 @@ static void on_bell(uv_poll_t *watch, int status, int events)
 	do
 		n = read(d->bell, buf, sizeof(buf));
 	while (n == (ssize_t)sizeof(buf));
-	/* Supervisor and netd-inet both dead: nobody can ring any more, and an end of file is always readable. */
-	if (status < 0 || n == 0)
+	if (status < 0 || n == 0) {
+		d->bell_open = false;
+		d->stop |= !d->channel_open;
 		uv_poll_stop(watch);
+	}
 }
 
 static void on_device(uv_poll_t *watch, int status, int events)
@@ -216,7 +221,7 @@ int driver_main(const struct driver_ops *ops)
 	log_init(ops->type, LOG_LEVEL_INFO);
 	d->ops = ops;
 	d->dev_fd = d->bell = d->inet_bell = -1;
-	d->channel_open = true;
+	d->channel_open = d->bell_open = true;
 	ret = attach_await(d);
 	if (!ret && !d->stop)
 		ret = driver_run(d);

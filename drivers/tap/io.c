@@ -22,14 +22,17 @@ static void window_compact(struct tap *t)
 	t->first = 1;
 }
 
-/* Looks further ahead until the window holds `need` entries or there are no more good ones. */
-static void window_fill(struct driver *d, struct tap *t, unsigned need)
+/*
+ * Looks further ahead until the window holds `need` entries or there are no more good ones. Returns
+ * false if the very next entry is a bad one.
+ */
+static bool window_fill(struct driver *d, struct tap *t, unsigned need)
 {
 	struct queue *q = &d->queue;
 	unsigned more;
 
 	if (t->have >= need)
-		return;
+		return true;
 	if (t->first + need >= TAP_WINDOW)
 		window_compact(t);
 	more = queue_fill_avail(q, q->rx + t->have);
@@ -37,11 +40,12 @@ static void window_fill(struct driver *d, struct tap *t, unsigned need)
 		unsigned at = t->first + t->have;
 
 		if (!queue_fill_at(q, q->rx + t->have, &t->chunk[at]))
-			break;
+			return t->have > 0;
 		t->iov[at].iov_base = region_chunk(q->region, &q->geo, t->chunk[at]);
 		t->iov[at].iov_len = q->geo.chunk_size;
 		t->have++;
 	}
+	return true;
 }
 
 static void window_drop(struct tap *t, unsigned n)
@@ -114,15 +118,14 @@ int tap_receive(struct driver *d, unsigned budget)
 	while (done < budget && bytes < BATCH_BYTES) {
 		ssize_t n;
 
-		window_fill(d, t, 1);
-		t->starved = !t->have;
-		if (t->starved) {
-			if (!queue_fill_avail(&d->queue, d->queue.rx))
-				break;
+		if (!window_fill(d, t, 1)) {
 			queue_receive_nothing(&d->queue);
 			done++;
 			continue;
 		}
+		t->starved = !t->have;
+		if (t->starved)
+			break;
 		n = tap_read(d, t);
 		if (n < 0)
 			return (int)n;

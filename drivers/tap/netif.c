@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/ipv6.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -80,7 +81,6 @@ static int netif_set_ipv4(int sock, const char *ifname, const char *text)
 
 static int netif_set_ipv6(const char *ifname, const char *text)
 {
-	/* As the kernel has it; <linux/ipv6.h> does not go with <netinet/in.h> everywhere. */
 	struct in6_ifreq req = {.ifr6_ifindex = (int)if_nametoindex(ifname)};
 	char addr[INET6_ADDRSTRLEN];
 	unsigned bits;
@@ -93,6 +93,41 @@ static int netif_set_ipv6(const char *ifname, const char *text)
 	if (sock < 0)
 		return sock;
 	ret = ioctl(sock, SIOCSIFADDR, &req) < 0 && errno != EEXIST ? -errno : 0;
+	close(sock);
+	return ret;
+}
+
+/*
+ * By rtnetlink: SIOCSIFTXQLEN wants privileges in the first user namespace, this only in that of
+ * the interface.
+ */
+static int netif_set_txqueuelen(const char *ifname, uint32_t len)
+{
+	struct {
+		struct nlmsghdr h;
+		struct ifinfomsg info;
+		struct rtattr attr;
+		uint32_t len;
+	} req = {.h = {.nlmsg_len = sizeof(req), .nlmsg_type = RTM_NEWLINK, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+	    .info = {.ifi_family = AF_UNSPEC, .ifi_index = (int)if_nametoindex(ifname)},
+	    .attr = {.rta_len = RTA_LENGTH(sizeof(uint32_t)), .rta_type = IFLA_TXQLEN},
+	    .len = len};
+	struct {
+		struct nlmsghdr h;
+		struct nlmsgerr err;
+		char rest[512];
+	} answer;
+	int ret = 0, sock = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	ssize_t n;
+
+	if (sock < 0)
+		return -errno;
+	if (send(sock, &req, sizeof(req), 0) < 0 || (n = recv(sock, &answer, sizeof(answer), 0)) < 0)
+		ret = -errno;
+	else if (n < (ssize_t)(sizeof(answer.h) + sizeof(answer.err)) || answer.h.nlmsg_type != NLMSG_ERROR)
+		ret = -EPROTO;
+	else
+		ret = answer.err.error;
 	close(sock);
 	return ret;
 }
@@ -120,8 +155,7 @@ int netif_set_up(const Netd__Component__DriverConfig *c)
 	ret = netif_ioctl(sock, SIOCSIFMTU, c->ifname, &ifr);
 	if (!ret && c->txqueuelen) {
 		what = "queue length";
-		ifr.ifr_qlen = (int)c->txqueuelen;
-		ret = netif_ioctl(sock, SIOCSIFTXQLEN, c->ifname, &ifr);
+		ret = netif_set_txqueuelen(c->ifname, c->txqueuelen);
 	}
 	if (!ret && host[0]) {
 		what = "address";

@@ -2,13 +2,14 @@
  * Who has which chunk.
  *
  * Theory of operation. A chunk is with the driver ("given", a bit in a record that is committed
- * together with the ring positions), in a record that waits (a packet_ref), in the hand of this cycle,
- * or free. The bits and the references are the facts; what is neither given nor referred to is free.
- * So after a death no chunk is lost and none is in two places, whatever the dead cycle had done.
+ * together with the ring positions), in a record that waits (a packet_ref), in the hand of this
+ * cycle, or free. The bits and the references are the facts; what is neither given nor referred to
+ * is free. So after a death no chunk is lost and none is in two places, whatever the dead cycle had
+ * done.
  *
  * A chunk that came from the driver or from a record in this cycle must keep its content until the
- * commit, because a successor that finds the cycle undone reads it again: it waits in `freed`. A chunk
- * that this cycle itself took from the free list goes straight back.
+ * commit, because a successor that finds the cycle undone reads it again: it waits in `freed`. A
+ * chunk that this cycle itself took from the free list goes straight back.
  *
  * The rings say a second time what was given (proto/region.h: the k-th received frame uses the k-th
  * fill entry). Where the two do not agree, after a corrupt record or a driver that lied, the rings
@@ -122,7 +123,8 @@ static uint32_t places_from_bits(struct stack *s, struct device *d)
 }
 
 /* Marks what stands in entries [from, to) of a ring that we wrote. */
-static void mark_ring(struct device *d, enum region_ring ring, uint64_t from, uint64_t to, uint8_t *seen)
+static void mark_ring(
+    struct device *d, enum region_ring ring, uint64_t from, uint64_t to, uint8_t *seen)
 {
 	for (; from != to; from++) {
 		uint64_t off = load_once(&region_desc(d->region, &d->geo, 0, ring, from)->chunk);

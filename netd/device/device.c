@@ -1,9 +1,9 @@
 /*
  * The interface table: attaching regions, what a driver says of its device, positions made public.
  *
- * Everything that the driver writes is read once and checked. A lie about a descriptor or a position
- * stops the device (`accused`) until a driver with a new incarnation is there; the supervisor, told by
- * the daemon, kills the liar.
+ * Everything that the driver writes is read once and checked. A lie about a descriptor or a
+ * position stops the device (`accused`) until a driver with a new incarnation is there; the
+ * supervisor, told by the daemon, kills the liar.
  */
 #include "device/layer.h"
 #include "base/log.h"
@@ -11,8 +11,8 @@
 #include "proto/channel.h"
 #include <stdlib.h>
 
-#define MTU_MIN     68 /* RFC 791 */
-#define MTU_MAX     65535
+#define MTU_MIN	    68 /* RFC 791 */
+#define MTU_MAX	    65535
 #define MTU_DEFAULT 1500
 
 #define FEATURES_KNOWN (REGION_F_CSUM | REGION_F_TSO4 | REGION_F_TSO6 | REGION_F_USO)
@@ -75,7 +75,8 @@ static void count_up_to(struct stack *s, uint32_t dev)
 }
 
 /* Finds the record by name, or makes it. NULL: the table is full. */
-static struct device_rec *make_record(struct stack *s, const char *name, const char *driver, uint32_t *dev)
+static struct device_rec *make_record(
+    struct stack *s, const char *name, const char *driver, uint32_t *dev)
 {
 	struct device_rec *r;
 	int found = device_find(s, name);
@@ -96,7 +97,8 @@ static struct device_rec *make_record(struct stack *s, const char *name, const c
 }
 
 /* A region that nobody ever spoke to, or one of another size: the record starts over with it. */
-static bool is_fresh(const struct device_rec *r, const struct region *region, const struct region_geometry *g)
+static bool is_fresh(
+    const struct device_rec *r, const struct region *region, const struct region_geometry *g)
 {
 	return !load_once(&region->inet_ready) || r->chunks != g->chunks;
 }
@@ -128,7 +130,8 @@ static int open_region(struct stack *s, uint32_t dev, struct device_rec *r, stru
 	return 0;
 }
 
-int device_attach(struct stack *s, const char *name, const char *driver, void *region, uint64_t size, int bell)
+int device_attach(
+    struct stack *s, const char *name, const char *driver, void *region, uint64_t size, int bell)
 {
 	struct region_geometry g;
 	struct device_rec *r;
@@ -140,7 +143,8 @@ int device_attach(struct stack *s, const char *name, const char *driver, void *r
 	if (size < sizeof(struct region))
 		return -EPROTO;
 	memcpy(&g, region, sizeof(g));
-	__asm__ __volatile__("" ::: "memory"); /* the private copy is what is checked and used */
+	/* the private copy is what is checked and used */
+	__asm__ __volatile__("" : : : "memory");
 	if ((ret = region_check(&g, size)) < 0 || (ret = lo_attach(s)) < 0)
 		return ret;
 	r = make_record(s, name, driver, &dev);
@@ -154,7 +158,8 @@ int device_attach(struct stack *s, const char *name, const char *driver, void *r
 	s->device->announce = true;
 	count_up_to(s, dev);
 	device_refresh(s, dev);
-	log_info("device %s is number %u: %u chunks of %u bytes", name, dev, g.chunks, g.chunk_size);
+	log_info(
+	    "device %s is number %u: %u chunks of %u bytes", name, dev, g.chunks, g.chunk_size);
 	return (int)dev;
 }
 
@@ -188,7 +193,8 @@ static void read_facts(const struct region *region, struct driver_facts *f)
 	f->incarnation = load_acquire(&region->driver_incarnation);
 	f->up = load_once(&region->link_up) != 0;
 	f->mtu = load_once(&region->mtu);
-	f->mtu = f->mtu ? min_of(max_of(f->mtu, (uint32_t)MTU_MIN), (uint32_t)MTU_MAX) : MTU_DEFAULT;
+	f->mtu =
+	    f->mtu ? min_of(max_of(f->mtu, (uint32_t)MTU_MIN), (uint32_t)MTU_MAX) : MTU_DEFAULT;
 	f->features = load_once(&region->features) & FEATURES_KNOWN;
 	for (int i = 0; i < 6; i++)
 		f->mac[i] = load_once(&region->mac[i]);
@@ -277,8 +283,8 @@ bool device_restarted(struct stack *s, uint32_t dev)
 /* ---- speak, sleep */
 
 /*
- * Has the driver something new to do? A refill alone is worth a bell only if the driver may have run
- * short; what it published of itself is a hint here, and wrong hints are its own loss.
+ * Has the driver something new to do? A refill alone is worth a bell only if the driver may have
+ * run short; what it published of itself is a hint here, and wrong hints are its own loss.
  */
 static bool worth_a_bell(const struct device *d, const struct device_rec *r)
 {
@@ -287,7 +293,8 @@ static bool worth_a_bell(const struct device *d, const struct device_rec *r)
 
 	if (r->transmit_prod != d->published_transmit)
 		return true;
-	return r->fill_prod != d->published_fill && (int64_t)(d->published_fill - used) < fill_target(d) / 2;
+	return r->fill_prod != d->published_fill &&
+	       (int64_t)(d->published_fill - used) < fill_target(d) / 2;
 }
 
 static void speak_one(struct stack *s, uint32_t dev, bool all)
@@ -308,7 +315,8 @@ static void speak_one(struct stack *s, uint32_t dev, bool all)
 	store_release(&q->transmit_prod.v, r->transmit_prod);
 	KILLPOINT("device.speak_sent");
 	fence_full();
-	if (d->bell >= 0 && (all || (load_acquire(&d->region->driver_sleeps) && worth_a_bell(d, r))))
+	if (d->bell >= 0 &&
+	    (all || (load_acquire(&d->region->driver_sleeps) && worth_a_bell(d, r))))
 		bell_ring(d->bell);
 	d->published_fill = r->fill_prod;
 	d->published_transmit = r->transmit_prod;
@@ -316,8 +324,8 @@ static void speak_one(struct stack *s, uint32_t dev, bool all)
 }
 
 /*
- * "Ready" comes before the first position, after the first commit: whoever finds a region that is not
- * ready knows that nobody has seen a position of it.
+ * "Ready" comes before the first position, after the first commit: whoever finds a region that is
+ * not ready knows that nobody has seen a position of it.
  */
 static void announce(struct stack *s)
 {

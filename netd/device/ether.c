@@ -26,7 +26,8 @@ void ether_input(struct stack *s, struct packet *p)
 	uint8_t head[ETHERNET_LEN];
 	struct ethernet_header h;
 
-	if (!r || !packet_header(p, head, sizeof(head)) || ethernet_parse(&h, head, sizeof(head)) < 0) {
+	if (!r || !packet_header(p, head, sizeof(head)) ||
+	    ethernet_parse(&h, head, sizeof(head)) < 0) {
 		s->count.bad_frame++;
 		return;
 	}

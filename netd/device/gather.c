@@ -1,14 +1,14 @@
 /*
  * Taking what a driver has for us: completions, received chains; and giving it empty chunks.
  *
- * Theory of operation. A descriptor is copied once to private memory, then checked: inside the region,
- * and its chunk one that was given to the driver. Positions are checked against what the driver can
- * have had at most: as many receive entries as there were fill entries, as many completions as there
- * were transmissions. Nothing here is visible outside before device_speak().
+ * Theory of operation. A descriptor is copied once to private memory, then checked: inside the
+ * region, and its chunk one that was given to the driver. Positions are checked against what the
+ * driver can have had at most: as many receive entries as there were fill entries, as many
+ * completions as there were transmissions. Nothing here is visible outside before device_speak().
  *
- * A chain whose descriptors lie is consumed all the same (its honest chunks taken back), so that the
- * next driver does not hand us the same lie again. A position that lies cannot be consumed; it is
- * put back for the next driver.
+ * A chain whose descriptors lie is consumed all the same (its honest chunks taken back), so that
+ * the next driver does not hand us the same lie again. A position that lies cannot be consumed; it
+ * is put back for the next driver.
  */
 #include "device/layer.h"
 #include "base/util.h"
@@ -20,7 +20,8 @@ static struct dev_desc desc_read(const struct device *d, enum region_ring ring, 
 	struct dev_desc desc;
 
 	memcpy(&desc, region_desc(d->region, &d->geo, 0, ring, pos), sizeof(desc));
-	__asm__ __volatile__("" ::: "memory"); /* read once: what is checked below is what is used */
+	/* read once: what is checked below is what is used */
+	__asm__ __volatile__("" : : : "memory");
 	return desc;
 }
 
@@ -44,7 +45,8 @@ static void take_completions(struct stack *s, uint32_t dev, struct device *d)
 
 	if (prod == seen->completion_cons)
 		return;
-	if (ring_avail(prod, seen->completion_cons, seen->transmit_prod - seen->completion_cons) < 0) {
+	if (ring_avail(prod, seen->completion_cons, seen->transmit_prod - seen->completion_cons) <
+	    0) {
 		device_accuse(d, "its completion position");
 		return;
 	}
@@ -74,7 +76,8 @@ struct chain {
 	bool drop; /* too long, or of a shape that no honest frame has: not worth an accusation */
 };
 
-static void first_desc(struct chain *c, uint32_t dev, const struct device *d, const struct dev_desc *desc)
+static void first_desc(
+    struct chain *c, uint32_t dev, const struct device *d, const struct dev_desc *desc)
 {
 	struct packet *p = c->p;
 
@@ -82,7 +85,8 @@ static void first_desc(struct chain *c, uint32_t dev, const struct device *d, co
 	p->len = 0;
 	p->segs = 0;
 	p->kept = false;
-	/* A checksum that was never filled in comes from this machine and is as good as verified. */
+	/* A checksum that was never filled in comes from this machine and is as good as verified.
+	 */
 	p->flags = desc->flags & (DESC_CSUM_VALID | DESC_CSUM_NEEDED) ? DESC_CSUM_VALID : 0;
 	p->gso_type = desc->gso_size && desc->gso_type <= GSO_UDP ? desc->gso_type : GSO_NONE;
 	p->gso_size = p->gso_type ? desc->gso_size : 0;
@@ -92,7 +96,8 @@ static void first_desc(struct chain *c, uint32_t dev, const struct device *d, co
 }
 
 /* One descriptor of a chain. Its chunk is in hand afterwards: in the packet, or given back. */
-static void add_desc(struct stack *s, struct device *d, struct chain *c, const struct dev_desc *desc)
+static void add_desc(
+    struct stack *s, struct device *d, struct chain *c, const struct dev_desc *desc)
 {
 	uint32_t chunk = (uint32_t)(desc->chunk >> d->shift);
 	struct packet *p = c->p;
@@ -107,7 +112,8 @@ static void add_desc(struct stack *s, struct device *d, struct chain *c, const s
 		chunk_put(d, chunk);
 		return;
 	}
-	p->seg[p->segs++] = (struct packet_seg){desc->chunk, d->mem + desc->chunk + desc->off, desc->len};
+	p->seg[p->segs++] =
+	    (struct packet_seg){desc->chunk, d->mem + desc->chunk + desc->off, desc->len};
 	p->len += desc->len;
 }
 
@@ -206,8 +212,8 @@ static void refill(struct stack *s, uint32_t dev, struct device *d)
 }
 
 /*
- * An accused driver is dead or dying, and its successor believes the positions that it finds: one that
- * cannot be is put back to where we are, or we would accuse innocents for ever.
+ * An accused driver is dead or dying, and its successor believes the positions that it finds: one
+ * that cannot be is put back to where we are, or we would accuse innocents for ever.
  */
 static void mend_positions(struct stack *s, uint32_t dev, struct device *d)
 {

@@ -11,38 +11,41 @@
 
 #define LO_CHUNKS     8192u
 #define LO_CHUNK_SIZE 4096u
-#define LO_MTU        65536u
+#define LO_MTU	      65536u
 
 enum chunk_place {
 	CHUNK_FREE,
-	CHUNK_GIVEN, /* to the driver: fill and receive ring, transmit and completion ring, or between */
+	CHUNK_GIVEN, /* to the driver: fill and receive ring, transmit and completion ring, or
+			between */
 	CHUNK_FRESH, /* in hand, from the free list in this cycle: nobody needs what was in it */
-	CHUNK_TAKEN, /* in hand, from the driver or from a record in this cycle: a successor would read it again */
+	CHUNK_TAKEN, /* in hand, from the driver or from a record in this cycle: a successor would
+			read it again */
 	CHUNK_HELD,  /* stands in a record */
 	CHUNK_FREED, /* was TAKEN, free after the commit */
 };
 
 struct device {
-	struct region *region; /* NULL for lo, and while no region is attached */
-	uint8_t *mem;          /* the chunk area; NULL: not attached */
+	struct region *region;	    /* NULL for lo, and while no region is attached */
+	uint8_t *mem;		    /* the chunk area; NULL: not attached */
 	struct region_geometry geo; /* private, checked copy */
-	unsigned shift;        /* log2 of chunk_size */
+	unsigned shift;		    /* log2 of chunk_size */
 	int bell;
-	uint8_t *place;        /* enum chunk_place of each chunk */
-	uint32_t *free, n_free;   /* last in, first out: warm ones first */
+	uint8_t *place;		  /* enum chunk_place of each chunk */
+	uint32_t *free, n_free;	  /* last in, first out: warm ones first */
 	uint32_t *freed, n_freed; /* until the commit */
-	uint32_t *bits;        /* index of the KIND_CHUNKS record of each 1,024 chunks */
-	uint32_t in_hand;      /* FRESH and TAKEN chunks: none outside a cycle */
-	bool census;           /* the free list is to be made from `place` */
-	bool touched;          /* positions changed in this cycle */
-	bool restarted;        /* its driver, and nobody asked yet */
+	uint32_t *bits;		  /* index of the KIND_CHUNKS record of each 1,024 chunks */
+	uint32_t in_hand;	  /* FRESH and TAKEN chunks: none outside a cycle */
+	bool census;		  /* the free list is to be made from `place` */
+	bool touched;		  /* positions changed in this cycle */
+	bool restarted;		  /* its driver, and nobody asked yet */
 	bool accused, told;
 	const char *reason;
 	uint64_t published_fill, published_transmit;
 };
 
 struct lo_queue {
-	struct packet *p; /* LO_CHUNKS places: a packet has at least one chunk, so it is never full */
+	struct packet
+	    *p; /* LO_CHUNKS places: a packet has at least one chunk, so it is never full */
 	uint32_t head, tail;
 };
 
@@ -110,7 +113,8 @@ static inline uint32_t fill_target(const struct device *d)
 
 /* ---- the rest of the layer */
 
-/* device.c: the driver's facts (link, MTU, features, incarnation) into the record, if they changed. */
+/* device.c: the driver's facts (link, MTU, features, incarnation) into the record, if they changed.
+ */
 void device_refresh(struct stack *s, uint32_t dev);
 void device_accuse(struct device *d, const char *reason);
 /* lo.c */

@@ -2,8 +2,9 @@
  * lo, device 0: what is sent to our own addresses.
  *
  * Its chunks are private memory and its packets never outlive the cycle: lo_run() works them off
- * before the commit, so a death undoes sending and receiving together and nothing on lo is ever lost.
- * There is no link header; packets pass whole, GSO or not, and a checksum that was left open is valid.
+ * before the commit, so a death undoes sending and receiving together and nothing on lo is ever
+ * lost. There is no link header; packets pass whole, GSO or not, and a checksum that was left open
+ * is valid.
  */
 #include "device/layer.h"
 #include "wire/ether.h"
@@ -11,7 +12,8 @@
 
 static void *private_memory(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(
+	    NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
 }

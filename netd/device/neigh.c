@@ -3,21 +3,19 @@
  *
  * What is legal in each state:
  *
- *	INCOMPLETE  no MAC; packets wait (the oldest goes when one too many comes); asked by broadcast
- *	REACHABLE   confirmed at most REACHABLE_TIME ago
- *	STALE       a MAC that nobody confirmed lately; used as it is, but the first use starts DELAY
- *	DELAY       used; the upper layer has DELAY_TIME to confirm before we ask ourselves
- *	PROBE       asked by unicast; packets still go to the old MAC
- *	FAILED      nobody answered: packets are refused for FAILED_HOLD, then the next one asks again
- *	PERMANENT   set by the administrator
+ *	INCOMPLETE  no MAC; packets wait (the oldest goes when one too many comes); asked by
+ *broadcast REACHABLE   confirmed at most REACHABLE_TIME ago STALE       a MAC that nobody confirmed
+ *lately; used as it is, but the first use starts DELAY DELAY       used; the upper layer has
+ *DELAY_TIME to confirm before we ask ourselves PROBE       asked by unicast; packets still go to
+ *the old MAC FAILED      nobody answered: packets are refused for FAILED_HOLD, then the next one
+ *asks again PERMANENT   set by the administrator
  *
  * The record's one timer:
  *
  *	INCOMPLETE, PROBE  ask again after RETRANS, PROBES times; a neighbour that does not answer
- *	                   unicast is asked by broadcast before it is given up (it may have a new MAC)
- *	REACHABLE          becomes STALE
- *	DELAY              becomes PROBE
- *	STALE, FAILED      collected when unused for long
+ *	                   unicast is asked by broadcast before it is given up (it may have a new
+ *MAC) REACHABLE          becomes STALE DELAY              becomes PROBE STALE, FAILED collected
+ *when unused for long
  */
 #include "device/layer.h"
 #include "base/log.h"
@@ -27,8 +25,8 @@
 
 #define REACHABLE_TIME (30 * NSEC_PER_SEC)
 #define DELAY_TIME     (5 * NSEC_PER_SEC)
-#define RETRANS        (1 * NSEC_PER_SEC)
-#define PROBES         3
+#define RETRANS	       (1 * NSEC_PER_SEC)
+#define PROBES	       3
 #define FAILED_HOLD    (5 * NSEC_PER_SEC)
 #define STALE_KEPT     (600 * NSEC_PER_SEC)
 #define FAILED_KEPT    (60 * NSEC_PER_SEC)
@@ -59,8 +57,8 @@ static void arm(struct stack *s, uint32_t index, struct neigh_rec *r, uint64_t d
 
 static const char *state_name(uint8_t state)
 {
-	static const char *const name[] = {"none", "incomplete", "reachable", "stale", "delay", "probe",
-	    "failed", "permanent"};
+	static const char *const name[] = {
+	    "none", "incomplete", "reachable", "stale", "delay", "probe", "failed", "permanent"};
 
 	return state < ARRAY_SIZE(name) ? name[state] : "?";
 }
@@ -69,15 +67,16 @@ static const char *state_name(uint8_t state)
 static void set_state(struct stack *s, uint32_t index, struct neigh_rec *r, enum neigh_state state)
 {
 	static const uint64_t after[] = {
-		[NEIGH_INCOMPLETE] = RETRANS,
-		[NEIGH_REACHABLE] = REACHABLE_TIME,
-		[NEIGH_STALE] = STALE_KEPT,
-		[NEIGH_DELAY] = DELAY_TIME,
-		[NEIGH_PROBE] = RETRANS,
-		[NEIGH_FAILED] = FAILED_KEPT,
+	    [NEIGH_INCOMPLETE] = RETRANS,
+	    [NEIGH_REACHABLE] = REACHABLE_TIME,
+	    [NEIGH_STALE] = STALE_KEPT,
+	    [NEIGH_DELAY] = DELAY_TIME,
+	    [NEIGH_PROBE] = RETRANS,
+	    [NEIGH_FAILED] = FAILED_KEPT,
 	};
 
-	log_debug("neighbour %u: %s -> %s", index, state_name(r->state), state_name((uint8_t)state));
+	log_debug(
+	    "neighbour %u: %s -> %s", index, state_name(r->state), state_name((uint8_t)state));
 	r->state = (uint8_t)state;
 	r->probes = 0;
 	r->updated_ns = s->now;
@@ -166,7 +165,8 @@ static void forget(struct stack *s, uint32_t index)
 	state_free(s->state, KIND_NEIGH, index);
 }
 
-static struct neigh_rec *create(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint32_t *index)
+static struct neigh_rec *create(
+    struct stack *s, uint32_t dev, const struct ipaddr *addr, uint32_t *index)
 {
 	uint32_t victim = neigh_table_victim(s);
 	struct neigh_rec *r = state_alloc(s->state, KIND_NEIGH, index);
@@ -223,7 +223,8 @@ static bool group_mac(const struct ipaddr *addr, uint8_t mac[6])
 	}
 	if (v4 >> 28 != 14)
 		return false;
-	memcpy(mac, (const uint8_t[]){0x01, 0x00, 0x5e, addr->b[13] & 0x7f, addr->b[14], addr->b[15]}, 6);
+	memcpy(mac,
+	    (const uint8_t[]){0x01, 0x00, 0x5e, addr->b[13] & 0x7f, addr->b[14], addr->b[15]}, 6);
 	return true; /* RFC 1112, 6.4 */
 }
 
@@ -276,7 +277,8 @@ int neigh_output(struct stack *s, struct packet *p, const struct ipaddr *next_ho
 }
 
 /* News about an entry that has a MAC (RFC 4861, 7.2.5, with ARP's words). */
-static void update_known(struct stack *s, uint32_t index, const uint8_t mac[6], bool solicited, bool override)
+static void update_known(
+    struct stack *s, uint32_t index, const uint8_t mac[6], bool solicited, bool override)
 {
 	const struct neigh_rec *seen = rec_peek(s, index);
 	bool same = !memcmp(seen->mac, mac, 6);
@@ -294,7 +296,8 @@ static void update_known(struct stack *s, uint32_t index, const uint8_t mac[6], 
 	if (same || override)
 		set_state(s, index, r, solicited ? NEIGH_REACHABLE : NEIGH_STALE);
 	else
-		set_state(s, index, r, NEIGH_STALE); /* somebody else claims it: to be asked at the next use */
+		set_state(s, index, r,
+		    NEIGH_STALE); /* somebody else claims it: to be asked at the next use */
 }
 
 void neigh_update(struct stack *s, uint32_t dev, const struct ipaddr *addr, const uint8_t mac[6],

@@ -9,13 +9,14 @@
 #define FRAME_64K (65535u + PACKET_HEADROOM)
 
 static const uint32_t gso_feature[] = {
-	[GSO_NONE] = 0,
-	[GSO_TCPV4] = REGION_F_TSO4,
-	[GSO_TCPV6] = REGION_F_TSO6,
-	[GSO_UDP] = REGION_F_USO,
+    [GSO_NONE] = 0,
+    [GSO_TCPV4] = REGION_F_TSO4,
+    [GSO_TCPV6] = REGION_F_TSO6,
+    [GSO_UDP] = REGION_F_USO,
 };
 
-/* Headers of a GSO frame: up to the transport header's end. 0 if they are not there as they must be. */
+/* Headers of a GSO frame: up to the transport header's end. 0 if they are not there as they must
+ * be. */
 static uint32_t gso_hdr_len(const struct packet *p)
 {
 	uint32_t at;
@@ -42,7 +43,8 @@ static void fill_first(struct dev_desc *desc, const struct packet *p)
 	}
 }
 
-/* Working copies of the records that the gift will be noted in: all or none, so that no chain is cut. */
+/* Working copies of the records that the gift will be noted in: all or none, so that no chain is
+ * cut. */
 static bool can_give(struct stack *s, const struct device *d, const struct packet *p)
 {
 	for (unsigned i = 0; i < p->segs; i++)
@@ -68,7 +70,8 @@ int device_transmit(struct stack *s, struct packet *p)
 		const struct packet_seg *seg = &p->seg[i];
 		uint32_t chunk = (uint32_t)(seg->chunk >> d->shift);
 		struct dev_desc desc = {.chunk = seg->chunk,
-		    .off = (uint32_t)(seg->data - (d->mem + seg->chunk)), .len = seg->len};
+		    .off = (uint32_t)(seg->data - (d->mem + seg->chunk)),
+		    .len = seg->len};
 
 		if (i >= last) {
 			chunk_put(d, chunk);
@@ -115,7 +118,8 @@ int device_output(struct stack *s, struct packet *p)
 			return drop(s, p, -EINVAL);
 		if (p->len - hdr_len <= p->gso_size)
 			p->gso_type = GSO_NONE; /* one segment is no super-frame */
-		else if (!(r->features & gso_feature[p->gso_type]) || !(r->features & REGION_F_CSUM))
+		else if (!(r->features & gso_feature[p->gso_type]) ||
+			 !(r->features & REGION_F_CSUM))
 			return segment_output(s, p);
 	}
 	if (p->flags & DESC_CSUM_NEEDED && !(r->features & REGION_F_CSUM))
@@ -130,7 +134,8 @@ unsigned device_room(const struct stack *s, uint32_t dev)
 
 	if (!d)
 		return 0;
-	/* Super-frames count, and a reserve is left for what must go out all the same (ACK, ARP). */
+	/* Super-frames count, and a reserve is left for what must go out all the same (ACK, ARP).
+	 */
 	per_frame = (uint32_t)((FRAME_64K + d->geo.chunk_size - 1) >> d->shift);
 	per_frame = min_of(per_frame, (uint32_t)PACKET_SEGS);
 	reserve = min_of(d->geo.chunks / 32, 64u);

@@ -125,7 +125,8 @@ static void packet_clear(struct packet *p, uint32_t dev)
 	p->head = NULL;
 }
 
-static void add_chunk(struct packet *p, const struct device *d, uint32_t chunk, uint32_t off, uint32_t len)
+static void add_chunk(
+    struct packet *p, const struct device *d, uint32_t chunk, uint32_t off, uint32_t len)
 {
 	struct packet_seg *seg = &p->seg[p->segs++];
 
@@ -199,8 +200,13 @@ int packet_keep(struct stack *s, struct packet *p, struct packet_ref *ref)
 		segs--;
 	if (!segs || segs > ARRAY_SIZE(ref->chunk) || !is_dense(p, d, segs))
 		return -EMSGSIZE;
-	*ref = (struct packet_ref){.dev = p->dev, .len = p->len, .segs = (uint16_t)segs, .flags = p->flags,
-	    .gso_size = p->gso_size, .gso_type = p->gso_type, .csum_offset = p->csum_offset,
+	*ref = (struct packet_ref){.dev = p->dev,
+	    .len = p->len,
+	    .segs = (uint16_t)segs,
+	    .flags = p->flags,
+	    .gso_size = p->gso_size,
+	    .gso_type = p->gso_type,
+	    .csum_offset = p->csum_offset,
 	    .csum_start = p->csum_at ? (uint16_t)(p->csum_at - p->seg[0].data) : 0,
 	    .off = (uint32_t)(p->seg[0].data - (d->mem + p->seg[0].chunk))};
 	for (unsigned i = 0; i < segs; i++) {

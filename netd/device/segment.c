@@ -1,10 +1,10 @@
 /*
- * What a device without offloads needs done: a super-frame cut into frames of gso_size bytes payload
- * (TCP and UDP over IPv4), and transport checksums put in.
+ * What a device without offloads needs done: a super-frame cut into frames of gso_size bytes
+ * payload (TCP and UDP over IPv4), and transport checksums put in.
  *
- * The payload is copied, frame by frame, into chunks of its own. Each frame carries the super-frame's
- * headers with its own lengths, identification, sequence number and flags: FIN and PSH only in the
- * last, CWR only in the first, as a network card does it.
+ * The payload is copied, frame by frame, into chunks of its own. Each frame carries the
+ * super-frame's headers with its own lengths, identification, sequence number and flags: FIN and
+ * PSH only in the last, CWR only in the first, as a network card does it.
  */
 #include "device/layer.h"
 #include "base/util.h"
@@ -63,8 +63,8 @@ void segment_complete(struct packet *p)
 	if (start > p->len || at + 2 > p->len)
 		return;
 	sum = packet_sum(p, start, p->len - start, 0);
-	field = be16_make(
-	    p->csum_offset == UDP_CSUM_OFFSET ? csum_finish_udp(sum) : csum_finish(sum));
+	field =
+	    be16_make(p->csum_offset == UDP_CSUM_OFFSET ? csum_finish_udp(sum) : csum_finish(sum));
 	packet_write(p, at, &field, sizeof(field));
 	p->flags &= (uint16_t)~DESC_CSUM_NEEDED;
 	p->csum_at = NULL;
@@ -106,7 +106,7 @@ static void make_headers(struct cut *c, uint32_t off, uint32_t n, uint32_t numbe
 		uint8_t flags = c->flags;
 
 		if (!last)
-			flags &= (uint8_t)~(TCP_F_FIN | TCP_F_PSH);
+			flags &= (uint8_t) ~(TCP_F_FIN | TCP_F_PSH);
 		if (off)
 			flags &= (uint8_t)~TCP_F_CWR;
 		put32(t + TCP_SEQ_AT, c->seq + off);
@@ -118,7 +118,8 @@ static void make_headers(struct cut *c, uint32_t off, uint32_t n, uint32_t numbe
 	}
 }
 
-static int send_piece(struct stack *s, const struct packet *whole, struct cut *c, uint32_t off, uint32_t n)
+static int send_piece(
+    struct stack *s, const struct packet *whole, struct cut *c, uint32_t off, uint32_t n)
 {
 	const struct device_rec *r = device_peek(s, whole->dev);
 	struct packet p;

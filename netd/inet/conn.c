@@ -1,4 +1,5 @@
-/* The connected table: 4-tuples to records of any kind, by a keyed hash; grows by doubling. See inet/layer.h. */
+/* The connected table: 4-tuples to records of any kind, by a keyed hash; grows by doubling. See
+ * inet/layer.h. */
 #include "inet/layer.h"
 #include "base/siphash.h"
 #include <errno.h>
@@ -16,7 +17,8 @@ static uint32_t *chain(const struct stack *s, uint8_t protocol, const struct end
 		uint32_t protocol;
 	} key = {local->addr, remote->addr, local->port, remote->port, protocol};
 
-	return &t->head[(uint32_t)siphash(&world_peek(s)->hash_key, &key, sizeof(key)) & (t->buckets - 1)];
+	return &t->head[(uint32_t)siphash(&world_peek(s)->hash_key, &key, sizeof(key)) &
+			(t->buckets - 1)];
 }
 
 uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
@@ -30,7 +32,8 @@ uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct end
 	for (e = *chain(s, protocol, local, remote); e; e = t->entry[e].next) {
 		const struct conn_entry *c = &t->entry[e];
 
-		if (c->protocol == protocol && endpoint_eq(&c->remote, remote) && endpoint_eq(&c->local, local))
+		if (c->protocol == protocol && endpoint_eq(&c->remote, remote) &&
+		    endpoint_eq(&c->local, local))
 			break;
 	}
 	return e;
@@ -117,8 +120,8 @@ static void disown_port(struct stack *s, uint32_t e)
 	bucket_put(s, b);
 }
 
-int conn_insert(struct stack *s, uint8_t protocol, const struct endpoint *local, const struct endpoint *remote,
-    struct conn_ref ref)
+int conn_insert(struct stack *s, uint8_t protocol, const struct endpoint *local,
+    const struct endpoint *remote, struct conn_ref ref)
 {
 	struct conn_table *t = &s->inet->conn;
 	uint32_t e, *at;
@@ -130,7 +133,8 @@ int conn_insert(struct stack *s, uint8_t protocol, const struct endpoint *local,
 	e = new_entry(t);
 	if (!e)
 		return -ENOMEM;
-	t->entry[e] = (struct conn_entry){.local = *local, .remote = *remote, .ref = ref, .protocol = protocol};
+	t->entry[e] = (struct conn_entry){
+	    .local = *local, .remote = *remote, .ref = ref, .protocol = protocol};
 	if (ref.kind != KIND_SOCK && own_port(s, e)) {
 		t->entry[e].next = t->free;
 		t->free = e;
@@ -143,8 +147,8 @@ int conn_insert(struct stack *s, uint8_t protocol, const struct endpoint *local,
 	return 0;
 }
 
-void conn_remove(struct stack *s, uint8_t protocol, const struct endpoint *local, const struct endpoint *remote,
-    struct conn_ref ref)
+void conn_remove(struct stack *s, uint8_t protocol, const struct endpoint *local,
+    const struct endpoint *remote, struct conn_ref ref)
 {
 	struct conn_table *t = &s->inet->conn;
 	uint32_t e = conn_entry_of(s, protocol, local, remote), *at;

@@ -2,12 +2,12 @@
  * What the files of the INET layer share: tables by port and by connection, all derived. Private to
  * inet/.
  *
- * Theory of operation. Every owner of a local port stands in the bucket of (protocol, port): sockets
- * without a peer in the list `idle`, which is what a lookup of listeners and unconnected datagram
- * sockets walks; sockets of the connected table in `busy`, which only a bind walks, and may be a
- * million for a server's port; half-open and TIME_WAIT connections through their entries. Entries of
- * the connected table hold their 4-tuple themselves, because the records of other kinds belong to
- * layers above.
+ * Theory of operation. Every owner of a local port stands in the bucket of (protocol, port):
+ * sockets without a peer in the list `idle`, which is what a lookup of listeners and unconnected
+ * datagram sockets walks; sockets of the connected table in `busy`, which only a bind walks, and
+ * may be a million for a server's port; half-open and TIME_WAIT connections through their entries.
+ * Entries of the connected table hold their 4-tuple themselves, because the records of other kinds
+ * belong to layers above.
  */
 #pragma once
 #include "inet/sock.h"
@@ -18,8 +18,8 @@
 struct conn_entry {
 	struct endpoint local, remote;
 	struct conn_ref ref;
-	uint32_t next;               /* in its hash chain, or in the free list */
-	uint32_t bucket;             /* kinds other than KIND_SOCK: of the local port ... */
+	uint32_t next;		       /* in its hash chain, or in the free list */
+	uint32_t bucket;	       /* kinds other than KIND_SOCK: of the local port ... */
 	uint32_t peer_prev, peer_next; /* ... and their list in it */
 	uint8_t protocol;
 };
@@ -48,11 +48,11 @@ struct port_table {
 
 /* A socket's place in the tables. */
 struct sock_node {
-	uint32_t bucket; /* 0: owns no port */
+	uint32_t bucket;     /* 0: owns no port */
 	uint32_t prev, next; /* in the bucket's list, index + 1 */
-	bool busy;       /* which list */
-	bool changed;    /* stands in inet_layer.changed */
-	bool stalled;    /* stands in inet_layer.stalled */
+	bool busy;	     /* which list */
+	bool changed;	     /* stands in inet_layer.changed */
+	bool stalled;	     /* stands in inet_layer.stalled */
 };
 
 struct index_list {
@@ -66,7 +66,7 @@ struct inet_layer {
 	struct sock_node *node; /* by socket index, grows */
 	uint32_t nodes;
 	struct index_list changed;
-	struct index_list stalled; /* datagram sockets whose device was full */
+	struct index_list stalled;    /* datagram sockets whose device was full */
 	uint32_t port_next, port_end; /* reserved part of world_rec.port_cursor */
 };
 
@@ -108,15 +108,17 @@ void conn_exit(struct conn_table *t);
 uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
     const struct endpoint *remote);
 
-/* lookup.c: may this socket get what comes to `local` from `remote` on `dev`? Higher is better, 0: no. */
-unsigned sock_score(const struct sock_rec *k, const struct endpoint *local, const struct endpoint *remote,
-    uint32_t dev);
+/* lookup.c: may this socket get what comes to `local` from `remote` on `dev`? Higher is better, 0:
+ * no. */
+unsigned sock_score(const struct sock_rec *k, const struct endpoint *local,
+    const struct endpoint *remote, uint32_t dev);
 
 struct ip_meta;
 struct packet;
 
 /* udp_send.c */
-/* Sends what lies between k->tx_head and k->tx_tail. 0, or -EPROTO if the ring's content is a lie. */
+/* Sends what lies between k->tx_head and k->tx_tail. 0, or -EPROTO if the ring's content is a lie.
+ */
 int udp_transmit(struct stack *s, uint32_t sk);
 /* The same at a timer or a completion: there is no request to answer. */
 void udp_transmit_stalled(struct stack *s, uint32_t sk);

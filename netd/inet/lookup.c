@@ -1,9 +1,9 @@
 /*
- * Who gets a packet: the connected table first (sock_lookup_connected, conn_find), then the owners of
- * the port that have no peer. Of these the most specific wins, by the kernel's points; among equals
- * with SO_REUSEPORT a hash of sender and socket chooses (highest weight), so that a flow stays with its
- * socket, also across a restart; among equals with SO_REUSEADDR only, the newest gets everything, as in
- * the kernel.
+ * Who gets a packet: the connected table first (sock_lookup_connected, conn_find), then the owners
+ * of the port that have no peer. Of these the most specific wins, by the kernel's points; among
+ * equals with SO_REUSEPORT a hash of sender and socket chooses (highest weight), so that a flow
+ * stays with its socket, also across a restart; among equals with SO_REUSEADDR only, the newest
+ * gets everything, as in the kernel.
  */
 #include "inet/layer.h"
 #include "base/siphash.h"
@@ -25,8 +25,8 @@ static bool takes_family(const struct sock_rec *k, const struct endpoint *local)
 	return !v4 || !(k->flags & SOCK_F_V6ONLY);
 }
 
-unsigned sock_score(const struct sock_rec *k, const struct endpoint *local, const struct endpoint *remote,
-    uint32_t dev)
+unsigned sock_score(const struct sock_rec *k, const struct endpoint *local,
+    const struct endpoint *remote, uint32_t dev)
 {
 	unsigned score = SCORE_ANY;
 
@@ -57,8 +57,10 @@ static bool listens(const struct sock_rec *k)
 	return k->type != SOCK_STREAM || (k->flags & SOCK_F_LISTEN);
 }
 
-/* A flow's preference among the members of a group: the same after a restart, and for most flows when members come and go. */
-static uint64_t weight(const struct stack *s, uint32_t sk, const struct endpoint *local, const struct endpoint *remote)
+/* A flow's preference among the members of a group: the same after a restart, and for most flows
+ * when members come and go. */
+static uint64_t weight(
+    const struct stack *s, uint32_t sk, const struct endpoint *local, const struct endpoint *remote)
 {
 	struct {
 		struct endpoint local, remote;
@@ -100,10 +102,11 @@ uint32_t sock_lookup_bound(const struct stack *s, uint8_t protocol, const struct
 	return best;
 }
 
-uint32_t sock_lookup_connected(const struct stack *s, uint8_t protocol, const struct endpoint *local,
-    const struct endpoint *remote)
+uint32_t sock_lookup_connected(const struct stack *s, uint8_t protocol,
+    const struct endpoint *local, const struct endpoint *remote)
 {
 	struct conn_ref ref;
 
-	return conn_find(s, protocol, local, remote, &ref) && ref.kind == KIND_SOCK ? ref.index : NO_INDEX;
+	return conn_find(s, protocol, local, remote, &ref) && ref.kind == KIND_SOCK ? ref.index
+										    : NO_INDEX;
 }

@@ -7,8 +7,8 @@
  *
  * Ephemeral ports, RFC 6056: bind(0) starts at a random port; a connect starts at a keyed hash of
  * local and remote address plus a counter (algorithm 3), so that ports towards one peer come around
- * only after the whole range. The counter is reserved in strides in the world's record. A connect may
- * share its port with other connections, the 4-tuple decides; it never takes one that a socket
+ * only after the whole range. The counter is reserved in strides in the world's record. A connect
+ * may share its port with other connections, the 4-tuple decides; it never takes one that a socket
  * without a peer owns.
  */
 #include "inet/layer.h"
@@ -32,8 +32,12 @@ struct owner {
 
 static struct owner owner_of(const struct sock_rec *k, const struct ipaddr *addr)
 {
-	return (struct owner){.addr = *addr, .family = k->family, .type = k->type, .flags = k->flags,
-	    .uid = k->uid, .dev = k->bound_dev};
+	return (struct owner){.addr = *addr,
+	    .family = k->family,
+	    .type = k->type,
+	    .flags = k->flags,
+	    .uid = k->uid,
+	    .dev = k->bound_dev};
 }
 
 /* A wildcard's reach: an IPv6 one without V6ONLY also covers IPv4. */
@@ -71,7 +75,8 @@ static bool conflict(const struct owner *a, const struct owner *b)
 	return !((both & SOCK_F_REUSEPORT) && a->uid == b->uid);
 }
 
-static bool list_conflict(const struct stack *s, uint32_t sk, const struct owner *me, uint32_t first)
+static bool list_conflict(
+    const struct stack *s, uint32_t sk, const struct owner *me, uint32_t first)
 {
 	for (uint32_t i = first; i; i = s->inet->node[i - 1].next) {
 		const struct sock_rec *k = sock_peek(s, i - 1);
@@ -92,8 +97,8 @@ static bool others_conflict(const struct stack *s, const struct owner *me, uint3
 	if (me->flags & SOCK_F_REUSEADDR)
 		return false;
 	for (uint32_t e = first; e; e = s->inet->conn.entry[e].peer_next) {
-		struct owner other = {.addr = s->inet->conn.entry[e].local.addr, .family = AF_INET,
-		    .dev = NO_INDEX};
+		struct owner other = {
+		    .addr = s->inet->conn.entry[e].local.addr, .family = AF_INET, .dev = NO_INDEX};
 
 		if (addresses_meet(me, &other))
 			return true;
@@ -101,7 +106,8 @@ static bool others_conflict(const struct stack *s, const struct owner *me, uint3
 	return false;
 }
 
-static bool port_taken(const struct stack *s, uint32_t sk, const struct owner *me, uint8_t protocol, uint16_t port)
+static bool port_taken(
+    const struct stack *s, uint32_t sk, const struct owner *me, uint8_t protocol, uint16_t port)
 {
 	uint32_t b = bucket_find(s, protocol, port);
 	const struct port_bucket *p;
@@ -128,7 +134,8 @@ static uint16_t next_port(uint16_t port)
 	return port >= PORT_MAX ? PORT_MIN : (uint16_t)(port + 1);
 }
 
-/* A port that nobody owns; where all are owned, one that the rules let us share. 0 if there is none. */
+/* A port that nobody owns; where all are owned, one that the rules let us share. 0 if there is
+ * none. */
 static uint16_t free_port(struct stack *s, uint32_t sk, const struct owner *me, uint8_t protocol)
 {
 	uint16_t port = random_port(s);
@@ -201,7 +208,8 @@ int port_listen(struct stack *s, uint32_t sk)
 	if (k->flags & SOCK_F_LISTEN)
 		return 0;
 	me = owner_of(k, &k->local.addr);
-	/* Connections of this port go on beside their listener: only owners without a peer count. */
+	/* Connections of this port go on beside their listener: only owners without a peer count.
+	 */
 	if (list_conflict(s, sk, &me, bucket_at(s, sock_node_peek(s, sk)->bucket)->idle))
 		return -EADDRINUSE;
 	k->flags |= SOCK_F_LISTEN;
@@ -233,7 +241,8 @@ static uint32_t next_cursor(struct stack *s)
 	return in->port_next++;
 }
 
-static uint16_t connect_start(struct stack *s, const struct ipaddr *local, const struct endpoint *remote)
+static uint16_t connect_start(
+    struct stack *s, const struct ipaddr *local, const struct endpoint *remote)
 {
 	struct {
 		struct ipaddr local, remote;
@@ -266,7 +275,8 @@ static int connect_port(struct stack *s, struct sock_rec *k, const struct ipaddr
 	return -EADDRNOTAVAIL;
 }
 
-int port_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local, const struct endpoint *remote)
+int port_autobind(
+    struct stack *s, uint32_t sk, const struct ipaddr *local, const struct endpoint *remote)
 {
 	struct sock_rec *k = sock_get(s, sk);
 	struct owner me;
@@ -300,7 +310,8 @@ void port_release(struct stack *s, uint32_t sk)
 	owner_remove(s, sk);
 	if (!k)
 		return;
-	k->flags &= ~(uint32_t)(SOCK_F_BOUND | SOCK_F_BOUND_ADDR | SOCK_F_PORT_USER | SOCK_F_LISTEN);
+	k->flags &=
+	    ~(uint32_t)(SOCK_F_BOUND | SOCK_F_BOUND_ADDR | SOCK_F_PORT_USER | SOCK_F_LISTEN);
 	k->local = (struct endpoint){.port = 0};
 	sock_changed(s, sk);
 }
@@ -319,7 +330,8 @@ int sock_hash_connected(struct stack *s, uint32_t sk)
 		return ret;
 	ret = owner_add(s, sk, true);
 	if (ret) {
-		conn_remove(s, k->protocol, &k->local, &k->remote, (struct conn_ref){KIND_SOCK, sk});
+		conn_remove(
+		    s, k->protocol, &k->local, &k->remote, (struct conn_ref){KIND_SOCK, sk});
 		return ret;
 	}
 	k->flags |= SOCK_F_HASHED | SOCK_F_BOUND;

@@ -3,10 +3,10 @@
  *
  * Rings and their moves. A ring that becomes larger, or goes to another memory, is allocated anew,
  * its live bytes are copied, and its place gets the next epoch; positions stay. Of a transmit ring
- * the old place can be freed at once: the client has parked as its producer. The client may still read
- * from an old receive ring: it stays in rx_old until the client's acknowledgement of the new epoch was
- * read (sock_epoch_ack), and until then the ring does not move again. The live range begins the new
- * ring (base), so whatever was contiguous is so again.
+ * the old place can be freed at once: the client has parked as its producer. The client may still
+ * read from an old receive ring: it stays in rx_old until the client's acknowledgement of the new
+ * epoch was read (sock_epoch_ack), and until then the ring does not move again. The live range
+ * begins the new ring (base), so whatever was contiguous is so again.
  *
  * Nothing here becomes visible before the commit: the new place holds copies, the old one is not
  * touched, and ring_free() waits for the commit.
@@ -86,7 +86,8 @@ uint32_t sock_next_changed(struct stack *s)
 const struct sock_ops *sock_ops_of(const struct stack *s, const struct sock_rec *k)
 {
 	for (unsigned i = 0; i < s->board->n_inetsw; i++)
-		if (s->board->inetsw[i].type == k->type && s->board->inetsw[i].protocol == k->protocol)
+		if (s->board->inetsw[i].type == k->type &&
+		    s->board->inetsw[i].protocol == k->protocol)
 			return s->board->inetsw[i].ops;
 	return NULL;
 }
@@ -154,8 +155,8 @@ static uint32_t home_of(const struct sock_rec *k)
 	return k->session == NO_INDEX ? 0 : k->session + 1;
 }
 
-static void copy_ring(struct stack *s, const struct ring_place *from, const struct ring_place *to, uint64_t pos,
-    uint64_t end)
+static void copy_ring(struct stack *s, const struct ring_place *from, const struct ring_place *to,
+    uint64_t pos, uint64_t end)
 {
 	while (pos < end) {
 		uint32_t run, n = (uint32_t)min_of(end - pos, (uint64_t)COPY_PIECE);
@@ -169,7 +170,8 @@ static void copy_ring(struct stack *s, const struct ring_place *from, const stru
 }
 
 /* A new place for a ring in memory `mem`; what was live is in it. The old place is the caller's. */
-static int new_place(struct stack *s, uint32_t sk, bool rx, uint32_t mem, uint32_t cap, struct ring_place *out)
+static int new_place(
+    struct stack *s, uint32_t sk, bool rx, uint32_t mem, uint32_t cap, struct ring_place *out)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	const struct ring_place *old = rx ? &k->rx : &k->tx;
@@ -197,7 +199,8 @@ static uint32_t ring_cap(uint32_t cap)
 	return cap > RING_MAX ? 0 : max_of(round_up_pow2(cap), 4096u);
 }
 
-static int first_place(struct stack *s, struct ring_place *r, uint32_t mem, uint32_t cap, uint64_t pos)
+static int first_place(
+    struct stack *s, struct ring_place *r, uint32_t mem, uint32_t cap, uint64_t pos)
 {
 	struct ring_place place = *r;
 	int ret = ring_alloc(s->mem, mem, cap, &place);
@@ -315,7 +318,8 @@ void inet_layer_exit(struct stack *s)
 	s->inet = NULL;
 }
 
-/* A memory that is not there is the socket layer's business; a place that cannot be is corruption. */
+/* A memory that is not there is the socket layer's business; a place that cannot be is corruption.
+ */
 static bool claim(struct stack *s, const struct ring_place *r)
 {
 	return !r->cap || !memory_base(s->mem, r->mem) || !ring_claim(s->mem, r);
@@ -346,7 +350,8 @@ static int enter_tables(struct stack *s, uint32_t sk)
 	int ret = 0;
 
 	if (k->flags & SOCK_F_HASHED)
-		ret = conn_insert(s, k->protocol, &k->local, &k->remote, (struct conn_ref){KIND_SOCK, sk});
+		ret = conn_insert(
+		    s, k->protocol, &k->local, &k->remote, (struct conn_ref){KIND_SOCK, sk});
 	if (ret == -EADDRINUSE) {
 		log_error("socket %u: another one has the same connection", sk);
 		sock_get(s, sk)->flags &= ~(uint32_t)SOCK_F_HASHED;

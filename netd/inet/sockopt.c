@@ -2,8 +2,9 @@
  * Options that all sockets have, with the kernel's units and errors. Two tables, one row an option;
  * what is in neither is -ENOPROTOOPT, so that no program believes in an option that does nothing.
  *
- * A client answers SO_ERROR itself (it knows which error it has taken), and the receive options that
- * only choose control messages are kept here but carried out by it: a datagram's header has it all.
+ * A client answers SO_ERROR itself (it knows which error it has taken), and the receive options
+ * that only choose control messages are kept here but carried out by it: a datagram's header has it
+ * all.
  */
 #include "inet/layer.h"
 #include "base/util.h"
@@ -15,18 +16,18 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
-#define BUF_MAX_RCV  (6144u << 10)
-#define BUF_MAX_SND  (4096u << 10)
-#define BUF_FORCED   (64u << 20)
-#define BUF_MIN_RCV  1152u /* half of the kernel's SOCK_MIN_RCVBUF, which counts doubled */
-#define BUF_MIN_SND  2304u
+#define BUF_MAX_RCV   (6144u << 10)
+#define BUF_MAX_SND   (4096u << 10)
+#define BUF_FORCED    (64u << 20)
+#define BUF_MIN_RCV   1152u /* half of the kernel's SOCK_MIN_RCVBUF, which counts doubled */
+#define BUF_MIN_SND   2304u
 #define IP_DEVICE_LEN 16
 
 enum { GET_ONLY = 1, SET_ONLY = 2 };
 
 struct option {
 	int level, name;
-	uint32_t flag; /* enum sock_flags: the option is this bit */
+	uint32_t flag;	 /* enum sock_flags: the option is this bit */
 	uint16_t family; /* 0: both */
 	uint8_t access;
 	int (*set)(struct stack *s, uint32_t sk, struct sock_rec *k, int v);
@@ -272,45 +273,45 @@ static int set_flowinfo(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 }
 
 static const struct option options[] = {
-	{SOL_SOCKET, SO_REUSEADDR, SOCK_F_REUSEADDR, 0, 0, NULL, NULL},
-	{SOL_SOCKET, SO_REUSEPORT, SOCK_F_REUSEPORT, 0, 0, NULL, NULL},
-	{SOL_SOCKET, SO_KEEPALIVE, SOCK_F_KEEPALIVE, 0, 0, NULL, NULL},
-	{SOL_SOCKET, SO_BROADCAST, SOCK_F_BROADCAST, 0, 0, NULL, NULL},
-	{SOL_SOCKET, SO_OOBINLINE, SOCK_F_OOBINLINE, 0, 0, NULL, NULL},
-	{SOL_SOCKET, SO_RCVBUF, 0, 0, 0, set_rcvbuf, get_rcvbuf},
-	{SOL_SOCKET, SO_SNDBUF, 0, 0, 0, set_sndbuf, get_sndbuf},
-	{SOL_SOCKET, SO_RCVBUFFORCE, 0, 0, SET_ONLY, set_rcvbuf_force, NULL},
-	{SOL_SOCKET, SO_SNDBUFFORCE, 0, 0, SET_ONLY, set_sndbuf_force, NULL},
-	{SOL_SOCKET, SO_RCVLOWAT, 0, 0, 0, set_rcvlowat, get_rcvlowat},
-	{SOL_SOCKET, SO_SNDLOWAT, 0, 0, GET_ONLY, NULL, get_sndlowat},
-	{SOL_SOCKET, SO_PRIORITY, 0, 0, 0, set_priority, get_priority},
-	{SOL_SOCKET, SO_MARK, 0, 0, 0, set_mark, get_mark},
-	{SOL_SOCKET, SO_TYPE, 0, 0, GET_ONLY, NULL, get_type},
-	{SOL_SOCKET, SO_DOMAIN, 0, 0, GET_ONLY, NULL, get_domain},
-	{SOL_SOCKET, SO_PROTOCOL, 0, 0, GET_ONLY, NULL, get_protocol},
-	{SOL_SOCKET, SO_ACCEPTCONN, 0, 0, GET_ONLY, NULL, get_acceptconn},
-	{IPPROTO_IP, IP_TTL, 0, 0, 0, set_ttl, get_ttl},
-	{IPPROTO_IP, IP_TOS, 0, 0, 0, set_tos, get_tos},
-	{IPPROTO_IP, IP_MTU_DISCOVER, 0, 0, 0, set_mtu_discover, get_mtu_discover},
-	{IPPROTO_IP, IP_MTU, 0, 0, GET_ONLY, NULL, get_mtu},
-	{IPPROTO_IP, IP_FREEBIND, SOCK_F_FREEBIND, 0, 0, NULL, NULL},
-	{IPPROTO_IP, IP_RECVERR, SOCK_F_RECVERR, 0, 0, NULL, NULL},
-	{IPPROTO_IP, IP_PKTINFO, SOCK_F_PKTINFO, 0, 0, NULL, NULL},
-	{IPPROTO_IP, IP_RECVTTL, SOCK_F_RECVTTL, 0, 0, NULL, NULL},
-	{IPPROTO_IP, IP_RECVTOS, SOCK_F_RECVTOS, 0, 0, NULL, NULL},
-	{IPPROTO_IP, IP_MULTICAST_TTL, 0, 0, 0, set_mcast_ttl, get_mcast_ttl},
-	{IPPROTO_IPV6, IPV6_V6ONLY, 0, AF_INET6, 0, set_v6only, get_v6only},
-	{IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0, AF_INET6, 0, set_ttl, get_ttl},
-	{IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0, AF_INET6, 0, set_mcast_ttl, get_mcast_ttl},
-	{IPPROTO_IPV6, IPV6_TCLASS, 0, AF_INET6, 0, set_tclass, get_tos},
-	{IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0, AF_INET6, 0, set_mtu_discover, get_mtu_discover},
-	{IPPROTO_IPV6, IPV6_MTU, 0, AF_INET6, GET_ONLY, NULL, get_mtu},
-	{IPPROTO_IPV6, IPV6_FREEBIND, SOCK_F_FREEBIND, AF_INET6, 0, NULL, NULL},
-	{IPPROTO_IPV6, IPV6_RECVERR, SOCK_F_RECVERR, AF_INET6, 0, NULL, NULL},
-	{IPPROTO_IPV6, IPV6_RECVPKTINFO, SOCK_F_PKTINFO, AF_INET6, 0, NULL, NULL},
-	{IPPROTO_IPV6, IPV6_RECVHOPLIMIT, SOCK_F_RECVTTL, AF_INET6, 0, NULL, NULL},
-	{IPPROTO_IPV6, IPV6_RECVTCLASS, SOCK_F_RECVTOS, AF_INET6, 0, NULL, NULL},
-	{IPPROTO_IPV6, IPV6_FLOWINFO_SEND, 0, AF_INET6, SET_ONLY, set_flowinfo, NULL},
+    {SOL_SOCKET, SO_REUSEADDR, SOCK_F_REUSEADDR, 0, 0, NULL, NULL},
+    {SOL_SOCKET, SO_REUSEPORT, SOCK_F_REUSEPORT, 0, 0, NULL, NULL},
+    {SOL_SOCKET, SO_KEEPALIVE, SOCK_F_KEEPALIVE, 0, 0, NULL, NULL},
+    {SOL_SOCKET, SO_BROADCAST, SOCK_F_BROADCAST, 0, 0, NULL, NULL},
+    {SOL_SOCKET, SO_OOBINLINE, SOCK_F_OOBINLINE, 0, 0, NULL, NULL},
+    {SOL_SOCKET, SO_RCVBUF, 0, 0, 0, set_rcvbuf, get_rcvbuf},
+    {SOL_SOCKET, SO_SNDBUF, 0, 0, 0, set_sndbuf, get_sndbuf},
+    {SOL_SOCKET, SO_RCVBUFFORCE, 0, 0, SET_ONLY, set_rcvbuf_force, NULL},
+    {SOL_SOCKET, SO_SNDBUFFORCE, 0, 0, SET_ONLY, set_sndbuf_force, NULL},
+    {SOL_SOCKET, SO_RCVLOWAT, 0, 0, 0, set_rcvlowat, get_rcvlowat},
+    {SOL_SOCKET, SO_SNDLOWAT, 0, 0, GET_ONLY, NULL, get_sndlowat},
+    {SOL_SOCKET, SO_PRIORITY, 0, 0, 0, set_priority, get_priority},
+    {SOL_SOCKET, SO_MARK, 0, 0, 0, set_mark, get_mark},
+    {SOL_SOCKET, SO_TYPE, 0, 0, GET_ONLY, NULL, get_type},
+    {SOL_SOCKET, SO_DOMAIN, 0, 0, GET_ONLY, NULL, get_domain},
+    {SOL_SOCKET, SO_PROTOCOL, 0, 0, GET_ONLY, NULL, get_protocol},
+    {SOL_SOCKET, SO_ACCEPTCONN, 0, 0, GET_ONLY, NULL, get_acceptconn},
+    {IPPROTO_IP, IP_TTL, 0, 0, 0, set_ttl, get_ttl},
+    {IPPROTO_IP, IP_TOS, 0, 0, 0, set_tos, get_tos},
+    {IPPROTO_IP, IP_MTU_DISCOVER, 0, 0, 0, set_mtu_discover, get_mtu_discover},
+    {IPPROTO_IP, IP_MTU, 0, 0, GET_ONLY, NULL, get_mtu},
+    {IPPROTO_IP, IP_FREEBIND, SOCK_F_FREEBIND, 0, 0, NULL, NULL},
+    {IPPROTO_IP, IP_RECVERR, SOCK_F_RECVERR, 0, 0, NULL, NULL},
+    {IPPROTO_IP, IP_PKTINFO, SOCK_F_PKTINFO, 0, 0, NULL, NULL},
+    {IPPROTO_IP, IP_RECVTTL, SOCK_F_RECVTTL, 0, 0, NULL, NULL},
+    {IPPROTO_IP, IP_RECVTOS, SOCK_F_RECVTOS, 0, 0, NULL, NULL},
+    {IPPROTO_IP, IP_MULTICAST_TTL, 0, 0, 0, set_mcast_ttl, get_mcast_ttl},
+    {IPPROTO_IPV6, IPV6_V6ONLY, 0, AF_INET6, 0, set_v6only, get_v6only},
+    {IPPROTO_IPV6, IPV6_UNICAST_HOPS, 0, AF_INET6, 0, set_ttl, get_ttl},
+    {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, 0, AF_INET6, 0, set_mcast_ttl, get_mcast_ttl},
+    {IPPROTO_IPV6, IPV6_TCLASS, 0, AF_INET6, 0, set_tclass, get_tos},
+    {IPPROTO_IPV6, IPV6_MTU_DISCOVER, 0, AF_INET6, 0, set_mtu_discover, get_mtu_discover},
+    {IPPROTO_IPV6, IPV6_MTU, 0, AF_INET6, GET_ONLY, NULL, get_mtu},
+    {IPPROTO_IPV6, IPV6_FREEBIND, SOCK_F_FREEBIND, AF_INET6, 0, NULL, NULL},
+    {IPPROTO_IPV6, IPV6_RECVERR, SOCK_F_RECVERR, AF_INET6, 0, NULL, NULL},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO, SOCK_F_PKTINFO, AF_INET6, 0, NULL, NULL},
+    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, SOCK_F_RECVTTL, AF_INET6, 0, NULL, NULL},
+    {IPPROTO_IPV6, IPV6_RECVTCLASS, SOCK_F_RECVTOS, AF_INET6, 0, NULL, NULL},
+    {IPPROTO_IPV6, IPV6_FLOWINFO_SEND, 0, AF_INET6, SET_ONLY, set_flowinfo, NULL},
 };
 
 static const struct option *option_of(const struct sock_rec *k, int level, int name)
@@ -394,7 +395,8 @@ static int read_int(int level, const void *val, uint32_t len, int *v)
 	return 0;
 }
 
-int sock_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
+int sock_setsockopt(
+    struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
 {
 	struct sock_rec *k = sock_get(s, sk);
 	const struct option *o;
@@ -429,7 +431,8 @@ int sock_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val
 	if (level == SOL_SOCKET && name == SO_BINDTODEVICE)
 		return get_device(s, k, val, len);
 	if (level == SOL_SOCKET && name == SO_LINGER) {
-		struct linger l = {.l_onoff = !!(k->flags & SOCK_F_LINGER), .l_linger = (int)k->linger_s};
+		struct linger l = {
+		    .l_onoff = !!(k->flags & SOCK_F_LINGER), .l_linger = (int)k->linger_s};
 
 		return give(val, len, &l, sizeof(l));
 	}

@@ -2,13 +2,14 @@
  * UDP sockets: the operation table and ICMP's errors. Sending is in udp_send.c, receiving in
  * udp_receive.c.
  *
- * A datagram socket has no control block: names, options and the four ring positions in its record are
- * all there is. Receive ring: it is made when the socket can receive (bound), and holds whole
- * datagrams only; what does not fit is dropped and counted. Transmit ring: made when the client asks.
+ * A datagram socket has no control block: names, options and the four ring positions in its record
+ * are all there is. Receive ring: it is made when the socket can receive (bound), and holds whole
+ * datagrams only; what does not fit is dropped and counted. Transmit ring: made when the client
+ * asks.
  *
  * Connected sockets stand in the connected table as far as their 4-tuple is free there; a second
- * socket with the same one (SO_REUSEADDR allows that) stays among the unconnected and is found by its
- * points (inet/lookup.c).
+ * socket with the same one (SO_REUSEADDR allows that) stays among the unconnected and is found by
+ * its points (inet/lookup.c).
  */
 #include "inet/udp.h"
 #include "inet/layer.h"
@@ -18,7 +19,8 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
-/* So that the largest datagram fits wherever the ring's end lies: filler and datagram are 64 KiB each. */
+/* So that the largest datagram fits wherever the ring's end lies: filler and datagram are 64 KiB
+ * each. */
 #define RING_MIN (256u << 10)
 
 static int udp_create(struct stack *s, uint32_t sk)
@@ -37,7 +39,8 @@ int udp_receive_ring(struct stack *s, uint32_t sk)
 	if (k->rx.cap >= cap)
 		return 0;
 	ret = sock_rx_ring(s, sk, cap, k->rx_tail);
-	/* Where it cannot grow now (the client still reads from the ring before), the one there is will do. */
+	/* Where it cannot grow now (the client still reads from the ring before), the one there is
+	 * will do. */
 	return ret && !k->rx.cap ? -ENOBUFS : 0;
 }
 
@@ -49,7 +52,8 @@ static int udp_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 
 	if (ret)
 		return ret;
-	sock_get(s, sk)->arrival = ++world_get(s)->arrival; /* the newest of equals gets the packets */
+	sock_get(s, sk)->arrival =
+	    ++world_get(s)->arrival; /* the newest of equals gets the packets */
 	ret = udp_receive_ring(s, sk);
 	if (ret)
 		port_release(s, sk);
@@ -172,7 +176,8 @@ static int udp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_
 	return w->tx_head == tx_tail ? 0 : udp_transmit(s, sk);
 }
 
-static int udp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
+static int udp_setsockopt(
+    struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
 {
 	int ret;
 
@@ -181,11 +186,13 @@ static int udp_setsockopt(struct stack *s, uint32_t sk, int level, int name, con
 	ret = sock_setsockopt(s, sk, level, name, val, len);
 	if (!ret && level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE) &&
 	    sock_peek(s, sk)->rx.cap)
-		(void)udp_receive_ring(s, sk); /* the smaller ring goes on serving if there is no memory */
+		(void)udp_receive_ring(
+		    s, sk); /* the smaller ring goes on serving if there is no memory */
 	return ret;
 }
 
-static int udp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len)
+static int udp_getsockopt(
+    struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len)
 {
 	int v = 0;
 
@@ -213,10 +220,13 @@ static void udp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 		v->state |= CM_ST_HUP;
 	v->rx_tail = k->rx_tail;
 	v->tx_head = k->tx_head;
-	v->tcp_state = sock_connected(k) ? 1 : 7; /* TCP_ESTABLISHED, TCP_CLOSE: as ss shows datagram sockets */
+	v->tcp_state = sock_connected(k)
+			   ? 1
+			   : 7; /* TCP_ESTABLISHED, TCP_CLOSE: as ss shows datagram sockets */
 }
 
-static void udp_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
+static void udp_live_range(
+    const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
@@ -243,8 +253,8 @@ static bool error_counts(const struct sock_rec *k, int err, bool hard)
 	return err == EMSGSIZE ? k->mtu_discover != IP_PMTUDISC_DONT : hard;
 }
 
-static void udp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err, bool hard,
-    uint32_t mtu)
+static void udp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err,
+    bool hard, uint32_t mtu)
 {
 	struct endpoint local = {.addr = m->src, .port = (uint16_t)(head[0] << 8 | head[1])};
 	struct endpoint remote = {.addr = m->dst, .port = (uint16_t)(head[2] << 8 | head[3])};
@@ -261,22 +271,22 @@ static void udp_error(struct stack *s, const struct ip_meta *m, const uint8_t he
 }
 
 const struct sock_ops udp_ops = {
-	.name = "udp",
-	.create = udp_create,
-	.bind = udp_bind,
-	.connect = udp_connect,
-	.disconnect = udp_disconnect,
-	.shutdown = udp_shutdown,
-	.close = udp_close,
-	.poke = udp_poke,
-	.setsockopt = udp_setsockopt,
-	.getsockopt = udp_getsockopt,
-	.publish = udp_publish,
-	.live_range = udp_live_range,
+    .name = "udp",
+    .create = udp_create,
+    .bind = udp_bind,
+    .connect = udp_connect,
+    .disconnect = udp_disconnect,
+    .shutdown = udp_shutdown,
+    .close = udp_close,
+    .poke = udp_poke,
+    .setsockopt = udp_setsockopt,
+    .getsockopt = udp_getsockopt,
+    .publish = udp_publish,
+    .live_range = udp_live_range,
 };
 
 const struct inet_proto udp_proto = {
-	.number = IPPROTO_UDP,
-	.input = udp_input,
-	.error = udp_error,
+    .number = IPPROTO_UDP,
+    .input = udp_input,
+    .error = udp_error,
 };

@@ -1,10 +1,11 @@
 /*
  * udp_rcv: from the wire into receive rings.
  *
- * The payload is copied once, beyond the published end of the ring, and the checksum is of the copy:
- * neither a driver nor anybody else can change it between check and use. Only then the end moves, in
- * the record, published after the commit; a datagram whose cycle was lost is still in the device's
- * ring. A client that meddles with its own ring while it is filled damages what it will read itself.
+ * The payload is copied once, beyond the published end of the ring, and the checksum is of the
+ * copy: neither a driver nor anybody else can change it between check and use. Only then the end
+ * moves, in the record, published after the commit; a datagram whose cycle was lost is still in the
+ * device's ring. A client that meddles with its own ring while it is filled damages what it will
+ * read itself.
  */
 #include "inet/udp.h"
 #include "inet/layer.h"
@@ -21,8 +22,8 @@ struct arrival {
 	const struct ip_meta *m;
 	struct endpoint from, to;
 	uint32_t off, len; /* payload, behind the front */
-	bool verify;       /* the checksum covers UDP_LEN + len bytes of `head` and payload */
-	uint32_t seed;     /* pseudo header and UDP header */
+	bool verify;	   /* the checksum covers UDP_LEN + len bytes of `head` and payload */
+	uint32_t seed;	   /* pseudo header and UDP header */
 };
 
 /* ---- one socket's ring */
@@ -53,7 +54,11 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	uint64_t room = cm_dgram_room(a->len), skip, at;
-	struct cm_dgram h = {.len = a->len, .ttl = a->m->ttl, .tos = a->m->tos, .peer = a->from, .local = a->to,
+	struct cm_dgram h = {.len = a->len,
+	    .ttl = a->m->ttl,
+	    .tos = a->m->tos,
+	    .peer = a->from,
+	    .local = a->to,
 	    .ifindex = IFINDEX(a->m->dev)};
 	struct sock_rec *w;
 	uint32_t run = 0;
@@ -173,7 +178,8 @@ void udp_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 	struct arrival a = {.p = p, .m = m, .off = UDP_LEN};
 
 	s->count.udp_in++;
-	if (!packet_read(p, 0, head, sizeof(head)) || udp_parse(&h, head, sizeof(head)) || h.len > p->len) {
+	if (!packet_read(p, 0, head, sizeof(head)) || udp_parse(&h, head, sizeof(head)) ||
+	    h.len > p->len) {
 		s->count.udp_bad++;
 		return;
 	}

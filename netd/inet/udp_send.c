@@ -1,15 +1,16 @@
 /*
  * udp_sendmsg: datagrams from a client's transmit ring.
  *
- * Theory of operation. The ring lies in the client's memory, which it can change at any moment: each
- * header is copied once, checked, and only the copy is used; the payload is copied once into the
- * packet, and the checksum is of that copy. tx_head in the record says how far the ring was sent, so
- * across a restart nothing is sent twice that was committed, and what was not committed never went
- * out. A header that no library writes costs the session (-EPROTO); a wish that cannot be granted is
- * an error of the socket, and the datagram is gone, as it would be in the kernel after sendto().
+ * Theory of operation. The ring lies in the client's memory, which it can change at any moment:
+ * each header is copied once, checked, and only the copy is used; the payload is copied once into
+ * the packet, and the checksum is of that copy. tx_head in the record says how far the ring was
+ * sent, so across a restart nothing is sent twice that was committed, and what was not committed
+ * never went out. A header that no library writes costs the session (-EPROTO); a wish that cannot
+ * be granted is an error of the socket, and the datagram is gone, as it would be in the kernel
+ * after sendto().
  *
- * A device without room stops the walk where it is; it goes on at completions (udp_resume) or when a
- * short timer runs out.
+ * A device without room stops the walk where it is; it goes on at completions (udp_resume) or when
+ * a short timer runs out.
  */
 #include "inet/udp.h"
 #include "inet/layer.h"
@@ -20,9 +21,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-#define STALL_NS (1 * NSEC_PER_MSEC)
-#define IP_LEN   20u
-#define FULL     1 /* the device has no room now */
+#define STALL_NS	(1 * NSEC_PER_MSEC)
+#define IP_LEN		20u
+#define FULL		1  /* the device has no room now */
+#define CHUNKS_PER_ROOM 16 /* at least: device_room() counts frames of 64 KiB */
 
 /* ---- one datagram */
 
@@ -33,8 +35,8 @@ struct sending {
 	uint32_t len;
 };
 
-static int choose_destination(const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h,
-    struct sending *d)
+static int choose_destination(
+    const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
 {
 	bool given = h->peer.port || !ipaddr_is_any(&h->peer.addr);
 
@@ -47,9 +49,12 @@ static int choose_destination(const struct stack *s, const struct sock_rec *k, c
 }
 
 /* Where from, and which way. */
-static int choose_way(struct stack *s, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
+static int choose_way(
+    struct stack *s, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
 {
-	uint32_t oif = k->bound_dev != NO_INDEX ? k->bound_dev : h->ifindex ? h->ifindex - 1 : NO_INDEX;
+	uint32_t oif = k->bound_dev != NO_INDEX ? k->bound_dev
+		       : h->ifindex		? h->ifindex - 1
+						: NO_INDEX;
 	struct ipaddr src = !ipaddr_is_any(&h->local.addr) ? h->local.addr : k->local.addr;
 	int ret;
 
@@ -74,7 +79,8 @@ static int choose_fragmenting(struct stack *s, const struct sock_rec *k, struct 
 
 	if (k->mtu_discover == IP_PMTUDISC_PROBE || k->mtu_discover >= IP_PMTUDISC_INTERFACE)
 		d->r.mtu = ip_device_mtu(s, d->r.dev);
-	d->how.dont_fragment = k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
+	d->how.dont_fragment = k->mtu_discover == IP_PMTUDISC_DO ||
+			       k->mtu_discover == IP_PMTUDISC_PROBE ||
 			       (k->mtu_discover == IP_PMTUDISC_WANT && total <= d->r.mtu);
 	if (total > d->r.mtu && (d->how.dont_fragment || k->mtu_discover == IP_PMTUDISC_INTERFACE))
 		return -EMSGSIZE;
@@ -82,7 +88,8 @@ static int choose_fragmenting(struct stack *s, const struct sock_rec *k, struct 
 }
 
 /* The payload goes from the ring into the packet, behind the header. */
-static bool fill(struct stack *s, const struct ring_place *ring, uint64_t pos, struct packet *p, uint32_t len)
+static bool fill(
+    struct stack *s, const struct ring_place *ring, uint64_t pos, struct packet *p, uint32_t len)
 {
 	uint32_t skip = UDP_LEN;
 
@@ -100,11 +107,13 @@ static bool fill(struct stack *s, const struct ring_place *ring, uint64_t pos, s
 	return !len;
 }
 
-static void put_header(struct stack *s, const struct sock_rec *k, const struct sending *d, struct packet *p)
+static void put_header(
+    struct stack *s, const struct sock_rec *k, const struct sending *d, struct packet *p)
 {
 	uint32_t pseudo = ip_pseudo_sum(&d->how.src, &d->how.dst, IPPROTO_UDP, p->len);
 	const struct device_rec *dev = device_peek(s, d->r.dev);
-	bool offload = dev && !dev->is_lo && (dev->features & REGION_F_CSUM) && p->len + IP_LEN <= d->r.mtu;
+	bool offload =
+	    dev && !dev->is_lo && (dev->features & REGION_F_CSUM) && p->len + IP_LEN <= d->r.mtu;
 	struct udp_header h = {.src = k->local.port, .dst = d->to.port, .len = (uint16_t)p->len};
 	uint8_t *at = p->seg[0].data;
 
@@ -123,6 +132,16 @@ static void put_header(struct stack *s, const struct sock_rec *k, const struct s
 	udp_emit(&h, at, UDP_LEN);
 }
 
+/* Is there room for the datagram and, if it is long, its fragments? A small device is not waited
+ * for for ever. */
+static bool has_room(const struct stack *s, const struct sending *d)
+{
+	uint32_t room = device_room(s, d->r.dev), frames = (d->len + UDP_LEN + IP_LEN) / d->r.mtu;
+	const struct device_rec *dev = device_peek(s, d->r.dev);
+
+	return room && dev && room * CHUNKS_PER_ROOM >= min_of(frames, dev->chunks / 8);
+}
+
 /* 0, FULL, or the error that the socket gets. */
 static int send_one(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t payload)
 {
@@ -136,7 +155,7 @@ static int send_one(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint
 	if ((ret = choose_destination(s, k, h, &d)) || (ret = choose_way(s, k, h, &d)) ||
 	    (ret = choose_fragmenting(s, k, &d)))
 		return ret;
-	if (!device_room(s, d.r.dev))
+	if (!has_room(s, &d))
 		return FULL;
 	ret = packet_alloc(s, &p, d.r.dev, UDP_LEN + h->len);
 	if (ret)
@@ -183,9 +202,12 @@ int udp_transmit(struct stack *s, uint32_t sk)
 		if (k->tx_tail - k->tx_head < sizeof(h) || !memory_base(s->mem, k->tx.mem))
 			return -EPROTO;
 		ring_read(s->mem, &k->tx, k->tx_head, &h, sizeof(h));
-		__asm__ __volatile__("" ::: "memory"); /* read once: what is checked below is what is used */
+		__asm__ __volatile__(
+		    "" ::
+			: "memory"); /* read once: what is checked below is what is used */
 		h.peer.pad = h.local.pad = 0;
-		room = cm_dgram_room(h.len & 0xffffff); /* no length above 64 KiB gets further than header_ok() */
+		room = cm_dgram_room(
+		    h.len & 0xffffff); /* no length above 64 KiB gets further than header_ok() */
 		if (h.len > 0xffffff || !header_ok(k, &h, room))
 			return -EPROTO;
 		if (!(h.flags & CM_DGRAM_SKIP)) {
@@ -238,6 +260,8 @@ void udp_resume(struct stack *s)
 	struct index_list *l = &s->inet->stalled;
 	uint32_t n = l->n;
 
+	if (!n)
+		return;
 	/* Those that stall again go behind the ones that stand here now. */
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t sk = l->v[i];

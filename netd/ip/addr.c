@@ -35,8 +35,11 @@ static bool connected_route(const struct addr_rec *a, struct route_rec *r)
 {
 	if (a->prefix == 32)
 		return false;
-	*r = (struct route_rec){.dst = subnet_of(&a->addr, a->prefix), .source = a->addr, .dev = a->dev,
-	    .prefix = a->prefix, .origin = ROUTE_CONNECTED};
+	*r = (struct route_rec){.dst = subnet_of(&a->addr, a->prefix),
+	    .source = a->addr,
+	    .dev = a->dev,
+	    .prefix = a->prefix,
+	    .origin = ROUTE_CONNECTED};
 	return true;
 }
 
@@ -85,8 +88,8 @@ static void hand_on_route(struct stack *s, const struct addr_rec *gone)
 	for (uint32_t i = addr_next(s, 0, &a); i != NO_INDEX; i = addr_next(s, i + 1, &a)) {
 		struct route_rec other;
 
-		if (a->dev != gone->dev || !connected_route(a, &other) || other.prefix != r.prefix ||
-		    !ipaddr_eq(&other.dst, &r.dst))
+		if (a->dev != gone->dev || !connected_route(a, &other) ||
+		    other.prefix != r.prefix || !ipaddr_eq(&other.dst, &r.dst))
 			continue;
 		route_add(s, &other);
 		return;

@@ -19,7 +19,9 @@ struct addr_rec {
 int addr_add(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint8_t prefix);
 /* Its connected route goes with it. 0, -EADDRNOTAVAIL. */
 int addr_delete(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint8_t prefix);
-/* The next one at or after `from`, NO_INDEX after the last. For lists: for (i = addr_next(s, 0, &a); a; i = addr_next(s, i + 1, &a)) */
+/* The next one at or after `from`, NO_INDEX after the last. For lists: for (i = addr_next(s, 0,
+ * &a); a; i = addr_next(s, i + 1, &a)) */
 uint32_t addr_next(const struct stack *s, uint32_t from, const struct addr_rec **a);
-/* The address of ours on this device that a packet to `to` should come from; false if it has none. */
+/* The address of ours on this device that a packet to `to` should come from; false if it has none.
+ */
 bool addr_select(const struct stack *s, uint32_t dev, const struct ipaddr *to, struct ipaddr *out);

@@ -1,10 +1,11 @@
 /*
  * ARP.
  *
- * What a message may change. An existing entry learns from whatever it hears (RFC 826's merge); a new
- * entry is made only for somebody who asked for one of our addresses, because we shall answer him and
- * he is likely to be talked to. A changed MAC is believed from an announcement, or when the entry is
- * older than LOCK_TIME: of several answers to one question the first one wins, as in the kernel.
+ * What a message may change. An existing entry learns from whatever it hears (RFC 826's merge); a
+ * new entry is made only for somebody who asked for one of our addresses, because we shall answer
+ * him and he is likely to be talked to. A changed MAC is believed from an announcement, or when the
+ * entry is older than LOCK_TIME: of several answers to one question the first one wins, as in the
+ * kernel.
  */
 #include "ip/arp.h"
 #include "base/log.h"
@@ -18,7 +19,7 @@
 #include "wire/ether.h"
 
 #define LOCK_TIME NSEC_PER_SEC
-#define PADDED    (ETHERNET_MIN - ETHERNET_LEN) /* the shortest payload that Ethernet knows */
+#define PADDED	  (ETHERNET_MIN - ETHERNET_LEN) /* the shortest payload that Ethernet knows */
 
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
@@ -53,7 +54,8 @@ static bool is_unicast(uint32_t v4)
 	return v4 && v4 >> 28 < 14 && v4 >> 24 != 127;
 }
 
-static void reply(struct stack *s, uint32_t dev, const struct device_rec *d, const struct arp_header *to)
+static void reply(
+    struct stack *s, uint32_t dev, const struct device_rec *d, const struct arp_header *to)
 {
 	struct arp_header h = {.op = ARP_REPLY, .sender = to->target, .target = to->sender};
 
@@ -89,16 +91,18 @@ void arp_input(struct stack *s, struct packet *p, const uint8_t src[6])
 
 	(void)src;
 	s->count.arp_in++;
-	if (!d || d->is_lo || !packet_header(p, buf, sizeof(buf)) || arp_parse(&h, buf, sizeof(buf)) < 0 ||
-	    (h.op != ARP_REQUEST && h.op != ARP_REPLY) || ethernet_is_multicast(h.sender_mac))
+	if (!d || d->is_lo || !packet_header(p, buf, sizeof(buf)) ||
+	    arp_parse(&h, buf, sizeof(buf)) < 0 || (h.op != ARP_REQUEST && h.op != ARP_REPLY) ||
+	    ethernet_is_multicast(h.sender_mac))
 		return;
 	for_us = is_ours_here(s, p->dev, h.target);
 	if (is_ours_here(s, p->dev, h.sender)) {
 		if (memcmp(h.sender_mac, d->mac, 6) != 0)
-			log_warn("device %s: somebody else uses our address", d->name);
+			log_debug("device %s: somebody else uses our address", d->name);
 		return;
 	}
-	/* A probe (RFC 5227, 2.1.1) has no sender yet: there is nothing to learn, but it is answered. */
+	/* A probe (RFC 5227, 2.1.1) has no sender yet: there is nothing to learn, but it is
+	 * answered. */
 	if (is_unicast(h.sender))
 		learn(s, p->dev, &h, for_us);
 	else if (h.sender)
@@ -123,7 +127,8 @@ void arp_solicit(struct stack *s, uint32_t dev, const struct ipaddr *target, con
 void arp_announce(struct stack *s, uint32_t dev, const struct ipaddr *addr)
 {
 	const struct device_rec *d = device_peek(s, dev);
-	struct arp_header h = {.op = ARP_REQUEST, .sender = ipaddr_to_v4(addr), .target = ipaddr_to_v4(addr)};
+	struct arp_header h = {
+	    .op = ARP_REQUEST, .sender = ipaddr_to_v4(addr), .target = ipaddr_to_v4(addr)};
 
 	if (!d || d->is_lo || !ipaddr_is_v4(addr))
 		return;

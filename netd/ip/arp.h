@@ -1,4 +1,5 @@
-/* ARP, RFC 826, with the probes and announcements of RFC 5227. Feeds the neighbour table (device/neigh.h). */
+/* ARP, RFC 826, with the probes and announcements of RFC 5227. Feeds the neighbour table
+ * (device/neigh.h). */
 #pragma once
 #include "device/packet.h"
 #include "proto/endpoint.h"

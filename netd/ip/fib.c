@@ -3,12 +3,12 @@
  *
  * Theory of operation. Addresses (KIND_ADDR) and routes (KIND_ROUTE) are the facts; from both one
  * sorted array is made: our own addresses and 127.0.0.0/8 as local entries, broadcast addresses of
- * our subnets, then routes. It is sorted by prefix length (longest first), network, and preference; a
- * lookup does one binary search for each prefix length that occurs, which is a handful. The array is
- * made anew at the first lookup after a change, so a thousand changes in a row cost one sort.
+ * our subnets, then routes. It is sorted by prefix length (longest first), network, and preference;
+ * a lookup does one binary search for each prefix length that occurs, which is a handful. The array
+ * is made anew at the first lookup after a change, so a thousand changes in a row cost one sort.
  *
- * The kernel keeps local and main tables apart and asks the local one first. Here one table has both:
- * local and broadcast entries are host entries (but for 127.0.0.0/8), and win ties.
+ * The kernel keeps local and main tables apart and asks the local one first. Here one table has
+ * both: local and broadcast entries are host entries (but for 127.0.0.0/8), and win ties.
  */
 #include "ip/layer.h"
 #include "ip/addr.h"
@@ -35,7 +35,8 @@ static struct ipaddr key_of(const struct ipaddr *a)
 	return k;
 }
 
-static struct fib_entry *fib_add(struct fib *f, const struct ipaddr *dst, unsigned v4_prefix, enum fib_type type)
+static struct fib_entry *fib_add(
+    struct fib *f, const struct ipaddr *dst, unsigned v4_prefix, enum fib_type type)
 {
 	struct ipaddr k = key_of(dst);
 	struct fib_entry *e;
@@ -50,7 +51,8 @@ static struct fib_entry *fib_add(struct fib *f, const struct ipaddr *dst, unsign
 		f->room = room;
 	}
 	e = &f->entry[f->n];
-	*e = (struct fib_entry){.bits = (uint8_t)(96 + v4_prefix), .type = (uint8_t)type, .order = f->n};
+	*e = (struct fib_entry){
+	    .bits = (uint8_t)(96 + v4_prefix), .type = (uint8_t)type, .order = f->n};
 	mask_to(e->key, &k, e->bits);
 	f->n++;
 	return e;
@@ -197,8 +199,10 @@ const struct fib_entry *fib_lookup(const struct stack *s, const struct ipaddr *d
 		uint32_t end = f->first[bits] + f->count[bits];
 
 		mask_to(key, &full, bits);
-		for (uint32_t i = lower_bound(f, bits, key); i < end && !by_key(&f->entry[i], key); i++)
-			if (oif == NO_INDEX || f->entry[i].type == FIB_LOCAL || f->entry[i].dev == oif)
+		for (uint32_t i = lower_bound(f, bits, key); i < end && !by_key(&f->entry[i], key);
+		     i++)
+			if (oif == NO_INDEX || f->entry[i].type == FIB_LOCAL ||
+			    f->entry[i].dev == oif)
 				return &f->entry[i];
 	}
 	return NULL;

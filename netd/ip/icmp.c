@@ -3,11 +3,12 @@
  *
  * No error is sent about (RFC 1122, 3.2.2) another ICMP error, a packet to a group or broadcast
  * address, a later fragment, or a source that is not one single host. Errors are limited as in the
- * kernel: a thousand a second altogether (bursts of fifty), one a second to one destination (bursts of
- * six); packets to ourselves are not counted. The buckets are hints and begin full after a restart.
+ * kernel: a thousand a second altogether (bursts of fifty), one a second to one destination (bursts
+ * of six); packets to ourselves are not counted. The buckets are hints and begin full after a
+ * restart.
  *
- * An error from outside is only a claim: it is believed by the transport that finds its own socket in
- * the quoted header, which here is only checked to be well-formed and ours.
+ * An error from outside is only a claim: it is believed by the transport that finds its own socket
+ * in the quoted header, which here is only checked to be well-formed and ours.
  */
 #include "ip/icmp.h"
 #include "ip/layer.h"
@@ -21,14 +22,15 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-#define QUOTE_MIN       8 /* transport bytes in a quote that is of any use */
-#define ALL_PER_NS      (NSEC_PER_SEC / 1000)
-#define ALL_BURST       50
-#define PEER_PER_NS     NSEC_PER_SEC
-#define PEER_BURST      6
-#define CSUM_AT         2
-#define QUERY_TYPES     ((1u << 0) | (1u << 8) | (1u << 9) | (1u << 10) | (1u << 13) | (1u << 14) | (1u << 15) | \
-			 (1u << 16) | (1u << 17) | (1u << 18))
+#define QUOTE_MIN   8 /* transport bytes in a quote that is of any use */
+#define ALL_PER_NS  (NSEC_PER_SEC / 1000)
+#define ALL_BURST   50
+#define PEER_PER_NS NSEC_PER_SEC
+#define PEER_BURST  6
+#define CSUM_AT	    2
+#define QUERY_TYPES                                                                                \
+	((1u << 0) | (1u << 8) | (1u << 9) | (1u << 10) | (1u << 13) | (1u << 14) | (1u << 15) |   \
+	    (1u << 16) | (1u << 17) | (1u << 18))
 #define PRECEDENCE_INTERNETCONTROL 0xc0
 
 /* ---- sending */
@@ -54,12 +56,14 @@ static bool take_token(struct bucket *b, uint64_t now, uint64_t each, uint32_t b
 static bool may_send(struct stack *s, const struct ipaddr *dst, const struct route *r)
 {
 	struct ip_layer *ip = ip_of(s);
-	struct bucket *b = &ip->icmp_peer[siphash(&world_peek(s)->hash_key, dst, sizeof(*dst)) % ICMP_PEERS];
+	struct bucket *b =
+	    &ip->icmp_peer[siphash(&world_peek(s)->hash_key, dst, sizeof(*dst)) % ICMP_PEERS];
 
 	if (r->local)
 		return true;
 	if (!ipaddr_eq(&b->peer, dst))
-		*b = (struct bucket){.peer = *dst, .tokens_ns = PEER_PER_NS * PEER_BURST, .last_ns = s->now};
+		*b = (struct bucket){
+		    .peer = *dst, .tokens_ns = PEER_PER_NS * PEER_BURST, .last_ns = s->now};
 	if (!ip->icmp_all.last_ns)
 		ip->icmp_all.tokens_ns = ALL_PER_NS * ALL_BURST;
 	return take_token(b, s->now, PEER_PER_NS, PEER_BURST) &&
@@ -86,27 +90,34 @@ static int send_message(struct stack *s, const struct route *r, const struct ip_
 
 /* ---- errors of ours */
 
-/* The header that was checked at input, unless it is not this packet's: then one made of what is known. */
-static void quote_header(struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m)
+/* The header that was checked at input, unless it is not this packet's: then one made of what is
+ * known. */
+static void quote_header(
+    struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m)
 {
 	const struct ip_layer *ip = ip_of(s);
 	struct ipv4_header h = {0};
 	int n;
 
 	if (ip->header_len >= IPV4_LEN && !ipv4_parse(&h, ip->header, ip->header_len) &&
-	    h.src == ipaddr_to_v4(&m->src) && h.dst == ipaddr_to_v4(&m->dst) && h.proto == m->proto) {
+	    h.src == ipaddr_to_v4(&m->src) && h.dst == ipaddr_to_v4(&m->dst) &&
+	    h.proto == m->proto) {
 		memcpy(q->bytes, ip->header, ip->header_len);
 		q->header_len = ip->header_len;
 		return;
 	}
-	h = (struct ipv4_header){.tos = m->tos, .ttl = m->ttl, .proto = m->proto,
-	    .total_len = (uint16_t)(p->len + IPV4_LEN), .src = ipaddr_to_v4(&m->src),
+	h = (struct ipv4_header){.tos = m->tos,
+	    .ttl = m->ttl,
+	    .proto = m->proto,
+	    .total_len = (uint16_t)(p->len + IPV4_LEN),
+	    .src = ipaddr_to_v4(&m->src),
 	    .dst = ipaddr_to_v4(&m->dst)};
 	n = ipv4_emit(&h, q->bytes, sizeof(q->bytes));
 	q->header_len = n > 0 ? (uint32_t)n : 0;
 }
 
-void icmp_quote_packet(struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m)
+void icmp_quote_packet(
+    struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m)
 {
 	uint32_t n;
 
@@ -127,7 +138,8 @@ static bool is_error(const struct icmp_quote *q)
 	return type > 31 || !(QUERY_TYPES >> type & 1);
 }
 
-static bool may_answer(const struct stack *s, const struct icmp_quote *q, const struct ipv4_header *h)
+static bool may_answer(
+    const struct stack *s, const struct icmp_quote *q, const struct ipv4_header *h)
 {
 	struct ipaddr src = ipaddr_v4(h->src), dst = ipaddr_v4(h->dst);
 
@@ -135,13 +147,15 @@ static bool may_answer(const struct stack *s, const struct icmp_quote *q, const 
 		return false;
 	if (ip_is_multicast(&dst) || ip_is_broadcast(s, &dst))
 		return false;
-	return !ipaddr_is_any(&src) && src.b[12] != 0 && !ip_is_multicast(&src) && !ip_is_broadcast(s, &src) &&
-	       src.b[12] < 240;
+	return !ipaddr_is_any(&src) && src.b[12] != 0 && !ip_is_multicast(&src) &&
+	       !ip_is_broadcast(s, &src) && src.b[12] < 240;
 }
 
-void icmp_error(struct stack *s, const struct icmp_quote *q, uint8_t type, uint8_t code, uint32_t info)
+void icmp_error(
+    struct stack *s, const struct icmp_quote *q, uint8_t type, uint8_t code, uint32_t info)
 {
-	struct icmp_header h = {.type = type, .code = code, .id = (uint16_t)(info >> 16), .seq = (uint16_t)info};
+	struct icmp_header h = {
+	    .type = type, .code = code, .id = (uint16_t)(info >> 16), .seq = (uint16_t)info};
 	struct ip_send how = {.proto = IPPROTO_ICMP};
 	struct ipv4_header about;
 	struct ipaddr from;
@@ -160,7 +174,8 @@ void icmp_error(struct stack *s, const struct icmp_quote *q, uint8_t type, uint8
 	send_message(s, &r, &how, &h, q->bytes, q->len);
 }
 
-static void error_about(struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t code, uint32_t info)
+static void error_about(
+    struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t code, uint32_t info)
 {
 	struct icmp_quote q;
 
@@ -182,7 +197,8 @@ void icmp_needfrag(struct stack *s, struct packet *p, const struct ip_meta *m, u
 
 /* ---- echo */
 
-static void echo(struct stack *s, const struct packet *p, const struct ip_meta *m, struct icmp_header h)
+static void echo(
+    struct stack *s, const struct packet *p, const struct ip_meta *m, struct icmp_header h)
 {
 	struct ip_send how = {.src = m->dst, .dst = m->src, .proto = IPPROTO_ICMP, .tos = m->tos};
 	uint8_t *data = ip_of(s)->scratch;
@@ -207,10 +223,22 @@ struct meaning {
 
 /* RFC 1122, 4.2.3.9, and what the kernel makes of each code. */
 static const struct meaning unreachable[] = {
-	{ENETUNREACH, false}, {EHOSTUNREACH, false}, {ENOPROTOOPT, true}, {ECONNREFUSED, true},
-	{EMSGSIZE, false},    {EOPNOTSUPP, false},   {ENETUNREACH, true}, {EHOSTDOWN, true},
-	{ENONET, true},       {ENETUNREACH, true},   {EHOSTUNREACH, true}, {ENETUNREACH, false},
-	{EHOSTUNREACH, false}, {EHOSTUNREACH, true}, {EHOSTUNREACH, true}, {EHOSTUNREACH, true},
+    {ENETUNREACH, false},
+    {EHOSTUNREACH, false},
+    {ENOPROTOOPT, true},
+    {ECONNREFUSED, true},
+    {EMSGSIZE, false},
+    {EOPNOTSUPP, false},
+    {ENETUNREACH, true},
+    {EHOSTDOWN, true},
+    {ENONET, true},
+    {ENETUNREACH, true},
+    {EHOSTUNREACH, true},
+    {ENETUNREACH, false},
+    {EHOSTUNREACH, false},
+    {EHOSTUNREACH, true},
+    {EHOSTUNREACH, true},
+    {EHOSTUNREACH, true},
 };
 
 static bool meaning_of(const struct icmp_header *h, struct meaning *m)
@@ -243,7 +271,8 @@ static uint32_t plateau(uint32_t len)
 	return table[ARRAY_SIZE(table) - 1];
 }
 
-static void error_in(struct stack *s, const struct packet *p, const struct ip_meta *m, const struct icmp_header *h)
+static void error_in(
+    struct stack *s, const struct packet *p, const struct ip_meta *m, const struct icmp_header *h)
 {
 	uint8_t quote[IPV4_LEN_MAX + QUOTE_MIN], head[QUOTE_MIN];
 	uint32_t n = min_of((uint32_t)sizeof(quote), p->len - ICMP_LEN), mtu = 0;
@@ -252,15 +281,16 @@ static void error_in(struct stack *s, const struct packet *p, const struct ip_me
 	struct ipv4_header q;
 
 	if (!meaning_of(h, &what) || m->to_broadcast || m->to_multicast ||
-	    !packet_read(p, ICMP_LEN, quote, n) || ipv4_parse(&q, quote, n) || (uint32_t)q.hdr_len + QUOTE_MIN > n ||
-	    q.frag_off)
+	    !packet_read(p, ICMP_LEN, quote, n) || ipv4_parse(&q, quote, n) ||
+	    (uint32_t)q.hdr_len + QUOTE_MIN > n || q.frag_off)
 		return;
 	about.src = ipaddr_v4(q.src);
 	about.dst = ipaddr_v4(q.dst);
 	about.proto = q.proto;
 	about.ttl = q.ttl;
 	about.tos = q.tos;
-	if (!ip_is_local(s, &about.src) || ip_is_broadcast(s, &about.dst) || ip_is_multicast(&about.dst))
+	if (!ip_is_local(s, &about.src) || ip_is_broadcast(s, &about.dst) ||
+	    ip_is_multicast(&about.dst))
 		return;
 	if (h->type == ICMP_T_UNREACHABLE && h->code == ICMP_C_FRAG_NEEDED)
 		mtu = h->seq ? h->seq : plateau(q.total_len);
@@ -290,6 +320,6 @@ static void icmp_input(struct stack *s, struct packet *p, const struct ip_meta *
 }
 
 const struct inet_proto icmp_proto = {
-	.number = IPPROTO_ICMP,
-	.input = icmp_input,
+    .number = IPPROTO_ICMP,
+    .input = icmp_input,
 };

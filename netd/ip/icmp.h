@@ -4,7 +4,8 @@
 
 extern const struct inet_proto icmp_proto;
 
-/* An offending packet as errors quote it: its IP header and the beginning of what followed, private copies. */
+/* An offending packet as errors quote it: its IP header and the beginning of what followed, private
+ * copies. */
 #define ICMP_QUOTE_MAX 548 /* so that the error is no longer than 576 bytes */
 struct icmp_quote {
 	uint32_t len, header_len;
@@ -12,8 +13,10 @@ struct icmp_quote {
 };
 
 /*
- * Sends an error about the quoted packet to its source; `info` is the second word of the ICMP header
- * (the MTU for "fragmentation needed"). Silent where RFC 1122 forbids one or the rate is used up.
+ * Sends an error about the quoted packet to its source; `info` is the second word of the ICMP
+ * header (the MTU for "fragmentation needed"). Silent where RFC 1122 forbids one or the rate is
+ * used up.
  */
-void icmp_error(struct stack *s, const struct icmp_quote *q, uint8_t type, uint8_t code, uint32_t info);
+void icmp_error(
+    struct stack *s, const struct icmp_quote *q, uint8_t type, uint8_t code, uint32_t info);
 void icmp_needfrag(struct stack *s, struct packet *p, const struct ip_meta *m, uint32_t mtu);

@@ -2,8 +2,8 @@
  * ip_rcv, ip_rcv_finish, ip_local_deliver: an arriving packet's way to its transport.
  *
  * The header is copied once and everything below believes the copy only. What is dropped here is
- * counted in ip_bad; what is well-formed but not for us in ip_forward_refused (netd does not forward
- * yet). Source-routed packets are dropped (RFC 7126, 4.3 and 4.4).
+ * counted in ip_bad; what is well-formed but not for us in ip_forward_refused (netd does not
+ * forward yet). Source-routed packets are dropped (RFC 7126, 4.3 and 4.4).
  */
 #include "ip/input.h"
 #include "ip/hook.h"
@@ -41,8 +41,10 @@ static bool options_ok(const struct ipv4_header *h)
 	return true;
 }
 
-/* Can a packet with these addresses come from this device at all? RFC 1122, 3.2.1.3; RFC 1812, 5.3.7. */
-static bool martian(const struct stack *s, uint32_t dev, const struct ipaddr *src, const struct ipaddr *dst)
+/* Can a packet with these addresses come from this device at all? RFC 1122, 3.2.1.3; RFC
+ * 1812, 5.3.7. */
+static bool martian(
+    const struct stack *s, uint32_t dev, const struct ipaddr *src, const struct ipaddr *dst)
 {
 	bool outside = dev != DEVICE_LO;
 
@@ -66,8 +68,8 @@ static void deliver(struct stack *s, struct packet *p, struct ip_meta *m)
 	icmp_unreachable(s, p, m, ICMP_C_PROTO);
 }
 
-static void local_in(struct stack *s, struct packet *p, const struct ipv4_header *h, const uint8_t *raw,
-    struct ip_meta *m)
+static void local_in(struct stack *s, struct packet *p, const struct ipv4_header *h,
+    const uint8_t *raw, struct ip_meta *m)
 {
 	struct ip_layer *ip = ip_of(s);
 	struct packet whole;

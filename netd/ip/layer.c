@@ -39,7 +39,8 @@ int ip_reindex(struct stack *s)
 {
 	struct ip_layer *ip = s->ip;
 
-	ip->id_next = ip->id_end = 0; /* the next packet reserves a stride beyond those used before */
+	ip->id_next = ip->id_end =
+	    0; /* the next packet reserves a stride beyond those used before */
 	fib_changed(s);
 	return frag_reindex(s);
 }

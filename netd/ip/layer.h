@@ -1,4 +1,5 @@
-/* What the files of the IP layer share: all of it derived, rebuilt after a restart. Private to ip/. */
+/* What the files of the IP layer share: all of it derived, rebuilt after a restart. Private to ip/.
+ */
 #pragma once
 #include "ip/icmp.h"
 #include "ip/ip.h"
@@ -17,20 +18,21 @@ enum fib_type {
 
 struct fib_entry {
 	uint8_t key[16]; /* masked; IPv4 as v4-mapped, so the prefix counts from 96 */
-	uint8_t bits;    /* 0..128 */
-	uint8_t type;    /* enum fib_type */
+	uint8_t bits;	 /* 0..128 */
+	uint8_t type;	 /* enum fib_type */
 	uint32_t dev;
 	uint32_t metric;
-	uint32_t order;  /* of the record: the first one wins a tie */
+	uint32_t order; /* of the record: the first one wins a tie */
 	struct ipaddr gateway, source;
 };
 
 struct fib {
 	struct fib_entry *entry; /* longest prefix first, then key, then type, metric, order */
 	uint32_t n, room;
-	uint32_t first[130]; /* entries of prefix length `bits` are [first[bits], first[bits] + count[bits]) */
+	uint32_t first[130]; /* entries of prefix length `bits` are [first[bits], first[bits] +
+				count[bits]) */
 	uint32_t count[130];
-	uint8_t used[130];   /* prefix lengths that occur, longest first */
+	uint8_t used[130]; /* prefix lengths that occur, longest first */
 	uint32_t n_used;
 	bool stale;
 	uint32_t version; /* grows with every change; void cache lines have another one */
@@ -79,10 +81,12 @@ static inline struct ip_layer *ip_of(const struct stack *s)
 
 /* fib.c: addresses or routes have changed. */
 void fib_changed(struct stack *s);
-/* Longest prefix, then metric; entries of other devices than `oif` (unless NO_INDEX) do not count, our own addresses always do. */
+/* Longest prefix, then metric; entries of other devices than `oif` (unless NO_INDEX) do not count,
+ * our own addresses always do. */
 const struct fib_entry *fib_lookup(const struct stack *s, const struct ipaddr *dst, uint32_t oif);
 void fib_free(struct fib *f);
 /* output.c: `n` identifications for packets of this flow; the first. */
 uint16_t ip_next_id(struct stack *s, const struct ip_send *how, uint32_t n);
 /* icmp.c: quotes the packet in hand, whose front is behind the header of `m`. */
-void icmp_quote_packet(struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m);
+void icmp_quote_packet(
+    struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m);

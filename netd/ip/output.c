@@ -2,10 +2,10 @@
  * ip_output and ip_fragment: the way out.
  *
  * Identification (RFC 6864). Packets that may be fragmented, on the way or here, need an id that is
- * not used again for the same source, destination and protocol while fragments may live. The counter
- * is reserved in strides in the world's record, so that a successor goes on beyond what was used; a
- * keyed hash of the flow is added so that the counter cannot be read from outside. Packets that may
- * not be fragmented carry 0.
+ * not used again for the same source, destination and protocol while fragments may live. The
+ * counter is reserved in strides in the world's record, so that a successor goes on beyond what was
+ * used; a keyed hash of the flow is added so that the counter cannot be read from outside. Packets
+ * that may not be fragmented carry 0.
  *
  * Super-frames (TSO, USO) pass whole: the driver cuts them.
  */
@@ -20,11 +20,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define ID_STRIDE     4096
-#define TTL_DEFAULT   64
+#define ID_STRIDE      4096
+#define TTL_DEFAULT    64
 #define ETHERTYPE_IPV4 0x0800
 
-uint32_t ip_pseudo_sum(const struct ipaddr *src, const struct ipaddr *dst, uint8_t proto, uint32_t len)
+uint32_t ip_pseudo_sum(
+    const struct ipaddr *src, const struct ipaddr *dst, uint8_t proto, uint32_t len)
 {
 	uint64_t sum = (uint64_t)len + proto;
 
@@ -56,7 +57,8 @@ uint16_t ip_next_id(struct stack *s, const struct ip_send *how, uint32_t n)
 }
 
 /* Puts the header before the front. */
-static int push_header(struct packet *p, const struct ip_send *how, uint16_t id, uint32_t off, bool more)
+static int push_header(
+    struct packet *p, const struct ip_send *how, uint16_t id, uint32_t off, bool more)
 {
 	struct ipv4_header h = {
 	    .tos = how->tos,
@@ -92,8 +94,10 @@ static void group_mac(const struct ipaddr *dst, bool broadcast, uint8_t mac[6])
 	mac[5] = dst->b[15];
 }
 
-/* ip_finish_output: to the neighbour, the group, or ourselves. Takes the packet, its front at the IP header. */
-static int transmit(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
+/* ip_finish_output: to the neighbour, the group, or ourselves. Takes the packet, its front at the
+ * IP header. */
+static int transmit(
+    struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
 {
 	uint8_t mac[6];
 
@@ -108,8 +112,8 @@ static int transmit(struct stack *s, struct packet *p, const struct route *r, co
 }
 
 /* The packet's bytes from `off` in a packet of their own, front at the transport's bytes. */
-static int copy_out(struct stack *s, struct packet *to, uint32_t dev, const struct packet *p, uint32_t off,
-    uint32_t len)
+static int copy_out(struct stack *s, struct packet *to, uint32_t dev, const struct packet *p,
+    uint32_t off, uint32_t len)
 {
 	int ret = packet_alloc(s, to, dev, len);
 	uint32_t at = 0;
@@ -141,16 +145,16 @@ static void complete_checksum(struct packet *p)
 	packet_write(p, p->csum_offset, at, 2);
 }
 
-/* RFC 791, 3.2. The front is at the IP header, which says that the packet is whole: it is made anew. */
-static int fragment(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
+/* RFC 791, 3.2. The front is at the IP header, which says that the packet is whole: it is made
+ * anew. */
+static int fragment(
+    struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
 {
-	uint32_t room = (r->mtu - IPV4_LEN) & ~7u, n = (p->len - IPV4_LEN + room - 1) / room;
+	uint32_t room = (r->mtu - IPV4_LEN) & ~7u;
 	uint16_t id = ip_next_id(s, how, 1);
 	int ret = packet_pull(p, IPV4_LEN) ? 0 : -ENOBUFS;
 
 	complete_checksum(p);
-	if (device_room(s, r->dev) < n)
-		ret = -ENOBUFS;
 	for (uint32_t off = 0; off < p->len && !ret; off += room) {
 		uint32_t len = min_of(room, p->len - off);
 		struct packet part;
@@ -193,7 +197,8 @@ int ip_output(struct stack *s, struct packet *p, const struct route *r, const st
 	bool whole = total <= r->mtu || p->gso_type != GSO_NONE;
 	int ret;
 
-	if (p->dev != r->dev || total > UINT16_MAX || r->mtu < IPV4_LEN + 8 || (!whole && how->dont_fragment))
+	if (p->dev != r->dev || total > UINT16_MAX || r->mtu < IPV4_LEN + 8 ||
+	    (!whole && how->dont_fragment))
 		return refuse(s, p, -EMSGSIZE);
 	if (p->gso_size)
 		segments = (p->len + p->gso_size - 1) / p->gso_size;

@@ -3,16 +3,17 @@
  *
  * Theory of operation. A datagram in reassembly is a KIND_FRAG record; its fragments stay in the
  * device's chunks, named by packet_refs, so a restart goes on where it was. RFC 815 keeps a list of
- * holes; as no two pieces may overlap here, the holes are simply what lies between the pieces of the
- * ascending list, and the datagram is whole when the bytes held are as many as the last fragment said
- * there are.
+ * holes; as no two pieces may overlap here, the holes are simply what lies between the pieces of
+ * the ascending list, and the datagram is whole when the bytes held are as many as the last
+ * fragment said there are.
  *
- * A fragment that overlaps another is a trick (RFC 1858, RFC 3128): as RFC 5722 demands for IPv6, the
- * whole datagram is given up, and what still comes of it until its deadline is dropped. An exact
- * repetition is harmless and ignored (RFC 8200, 4.5).
+ * A fragment that overlaps another is a trick (RFC 1858, RFC 3128): as RFC 5722 demands for IPv6,
+ * the whole datagram is given up, and what still comes of it until its deadline is dropped. An
+ * exact repetition is harmless and ignored (RFC 8200, 4.5).
  *
- * Limits. Records by the arena's capacity; half of them at most for one source; pieces altogether by a
- * share of the device's chunks, because each holds one. Beyond a limit the new fragment is dropped.
+ * Limits. Records by the arena's capacity; half of them at most for one source; pieces altogether
+ * by a share of the device's chunks, because each holds one. Beyond a limit the new fragment is
+ * dropped.
  */
 #include "ip/reassemble.h"
 #include "ip/layer.h"
@@ -24,15 +25,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define FRAG_TIMEOUT_NS   (30 * NSEC_PER_SEC)
-#define FRAG_CHUNK_SHARE  4  /* at most this part of a device's chunks */
-#define FRAG_SOURCE_SHARE 2
+#define FRAG_TIMEOUT_NS		 (30 * NSEC_PER_SEC)
+#define FRAG_CHUNK_SHARE	 4 /* at most this part of a device's chunks */
+#define FRAG_SOURCE_SHARE	 2
 #define TIME_EXCEEDED_REASSEMBLY 1
 
 /* ---- the index (derived) */
 
-static uint32_t bucket_of(const struct stack *s, const struct ipaddr *src, const struct ipaddr *dst, uint16_t id,
-    uint8_t proto)
+static uint32_t bucket_of(const struct stack *s, const struct ipaddr *src, const struct ipaddr *dst,
+    uint16_t id, uint8_t proto)
 {
 	struct {
 		struct ipaddr src, dst;
@@ -57,8 +58,8 @@ static uint32_t find(const struct stack *s, uint32_t dev, const struct ipv4_head
 	for (; i != NO_INDEX; i = ip->frag_next[i]) {
 		const struct frag_rec *f = state_peek(s->state, KIND_FRAG, i);
 
-		if (f && f->id == h->id && f->proto == h->proto && f->dev == dev && ipaddr_eq(&f->src, &src) &&
-		    ipaddr_eq(&f->dst, &dst))
+		if (f && f->id == h->id && f->proto == h->proto && f->dev == dev &&
+		    ipaddr_eq(&f->src, &src) && ipaddr_eq(&f->dst, &dst))
 			return i;
 	}
 	return NO_INDEX;
@@ -143,11 +144,13 @@ static uint32_t of_source(const struct stack *s, const struct ipaddr *src)
 
 	for (uint32_t i = state_next(s->state, KIND_FRAG, 0); i != NO_INDEX;
 	     i = state_next(s->state, KIND_FRAG, i + 1))
-		n += ipaddr_eq(&((const struct frag_rec *)state_peek(s->state, KIND_FRAG, i))->src, src);
+		n += ipaddr_eq(
+		    &((const struct frag_rec *)state_peek(s->state, KIND_FRAG, i))->src, src);
 	return n;
 }
 
-static struct frag_rec *begin(struct stack *s, uint32_t dev, const struct ipv4_header *h, uint32_t *index)
+static struct frag_rec *begin(
+    struct stack *s, uint32_t dev, const struct ipv4_header *h, uint32_t *index)
 {
 	struct ipaddr src = ipaddr_v4(h->src);
 	struct frag_rec *f;
@@ -226,7 +229,8 @@ static bool contradicts(const struct frag_rec *f, uint32_t end, bool last)
 	return last && f->pieces && f->piece[f->pieces - 1].end > end;
 }
 
-static bool keep(struct stack *s, struct frag_rec *f, struct packet *p, uint32_t place, uint32_t start, uint32_t end)
+static bool keep(struct stack *s, struct frag_rec *f, struct packet *p, uint32_t place,
+    uint32_t start, uint32_t end)
 {
 	struct packet_ref ref;
 
@@ -236,14 +240,16 @@ static bool keep(struct stack *s, struct frag_rec *f, struct packet *p, uint32_t
 	if (packet_keep(s, p, &ref))
 		return false;
 	memmove(&f->piece[place + 1], &f->piece[place], (f->pieces - place) * sizeof(f->piece[0]));
-	f->piece[place] = (struct frag_piece){.start = (uint16_t)start, .end = (uint16_t)end, .ref = ref};
+	f->piece[place] =
+	    (struct frag_piece){.start = (uint16_t)start, .end = (uint16_t)end, .ref = ref};
 	f->pieces++;
 	f->have += end - start;
 	ip_of(s)->frag_pieces++;
 	return true;
 }
 
-static bool copy_piece(struct stack *s, struct packet *whole, const struct packet *p, uint32_t start, uint32_t len)
+static bool copy_piece(
+    struct stack *s, struct packet *whole, const struct packet *p, uint32_t start, uint32_t len)
 {
 	uint8_t *buf = ip_of(s)->scratch;
 

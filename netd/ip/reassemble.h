@@ -5,7 +5,8 @@
 #define FRAG_PIECES 64 /* of one datagram */
 
 struct frag_piece {
-	uint16_t start, end; /* bytes of the datagram's payload, end excluded; end may be 65535 at most */
+	uint16_t start,
+	    end; /* bytes of the datagram's payload, end excluded; end may be 65535 at most */
 	struct packet_ref ref;
 };
 
@@ -17,7 +18,7 @@ struct frag_rec {
 	uint8_t dead; /* overlapped: what still comes is dropped until the deadline */
 	uint64_t deadline_ns;
 	uint32_t total; /* payload bytes of the whole datagram, 0 until the last fragment came */
-	uint32_t have;  /* payload bytes held */
+	uint32_t have;	/* payload bytes held */
 	uint32_t pieces;
 	uint8_t header[60]; /* of the first fragment, for the error about its timeout */
 	uint8_t header_len, ttl, tos;
@@ -27,8 +28,8 @@ struct frag_rec {
 
 struct ipv4_header;
 /*
- * A fragment, its front behind the IP header, of which `raw` is the private copy. Returns true with the whole datagram in *whole (the
- * caller frees it) when this was the missing piece.
+ * A fragment, its front behind the IP header, of which `raw` is the private copy. Returns true with
+ * the whole datagram in *whole (the caller frees it) when this was the missing piece.
  */
 bool frag_input(struct stack *s, struct packet *p, const struct ipv4_header *h, const uint8_t *raw,
     struct packet *whole);

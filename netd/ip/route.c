@@ -1,9 +1,9 @@
 /*
  * Routing: the KIND_ROUTE records, and the question that every sender asks, ip_route().
  *
- * Answers are remembered in a direct-mapped cache by a keyed hash of the question; a line is void when
- * the table has changed since. What a path's MTU is (RFC 1191) is remembered by destination; both are
- * hints and begin empty after a restart.
+ * Answers are remembered in a direct-mapped cache by a keyed hash of the question; a line is void
+ * when the table has changed since. What a path's MTU is (RFC 1191) is remembered by destination;
+ * both are hints and begin empty after a restart.
  */
 #include "ip/route.h"
 #include "ip/addr.h"
@@ -13,8 +13,8 @@
 #include "device/device.h"
 #include <errno.h>
 
-#define PMTU_MIN     552
-#define PMTU_LIFE_NS (600 * NSEC_PER_SEC)
+#define PMTU_MIN	  552
+#define PMTU_LIFE_NS	  (600 * NSEC_PER_SEC)
 #define LIMITED_BROADCAST UINT32_MAX
 
 /* ---- records */
@@ -130,8 +130,8 @@ void ip_pmtu_update(struct stack *s, const struct ipaddr *dst, uint32_t mtu)
 
 	if (ip_is_local(s, dst))
 		return;
-	*l = (struct pmtu_line){.dst = *dst, .mtu = max_of(mtu, (uint32_t)PMTU_MIN),
-	    .until_ns = s->now + PMTU_LIFE_NS};
+	*l = (struct pmtu_line){
+	    .dst = *dst, .mtu = max_of(mtu, (uint32_t)PMTU_MIN), .until_ns = s->now + PMTU_LIFE_NS};
 }
 
 uint32_t ip_device_mtu(const struct stack *s, uint32_t dev)
@@ -166,8 +166,8 @@ static bool dev_of_source(const struct stack *s, const struct ipaddr *source, ui
 	return false;
 }
 
-static int choose_source(const struct stack *s, const struct fib_entry *e, const struct ipaddr *source,
-    struct route *r)
+static int choose_source(
+    const struct stack *s, const struct fib_entry *e, const struct ipaddr *source, struct route *r)
 {
 	if (!ipaddr_is_any(source))
 		r->source = *source;
@@ -186,16 +186,18 @@ static int choose_source(const struct stack *s, const struct fib_entry *e, const
 	return 0;
 }
 
-/* Multicast and limited broadcast leave by the device of their source where nothing else is said. */
+/* Multicast and limited broadcast leave by the device of their source where nothing else is said.
+ */
 static bool group_device(const struct stack *s, const struct ipaddr *source, uint32_t *oif)
 {
 	return *oif == NO_INDEX && !ipaddr_is_any(source) && dev_of_source(s, source, oif);
 }
 
-static int resolve(const struct stack *s, const struct ipaddr *dst, const struct ipaddr *source, uint32_t oif,
-    struct route *r)
+static int resolve(const struct stack *s, const struct ipaddr *dst, const struct ipaddr *source,
+    uint32_t oif, struct route *r)
 {
-	bool limited = ipaddr_to_v4(dst) == LIMITED_BROADCAST, group = limited || ip_is_multicast(dst);
+	bool limited = ipaddr_to_v4(dst) == LIMITED_BROADCAST,
+	     group = limited || ip_is_multicast(dst);
 	const struct fib_entry *e;
 
 	memset(r, 0, sizeof(*r));
@@ -206,7 +208,8 @@ static int resolve(const struct stack *s, const struct ipaddr *dst, const struct
 		return -ENETUNREACH;
 	if (!e && !device_peek(s, oif))
 		return -ENETUNREACH;
-	/* Told to use a device without a route: the destination is taken to be on its link, as in the kernel. */
+	/* Told to use a device without a route: the destination is taken to be on its link, as in
+	 * the kernel. */
 	r->dev = e ? e->dev : oif;
 	r->local = e && e->type == FIB_LOCAL;
 	r->broadcast = limited || (e && e->type == FIB_BROADCAST);
@@ -214,8 +217,8 @@ static int resolve(const struct stack *s, const struct ipaddr *dst, const struct
 	return choose_source(s, e, source, r);
 }
 
-static struct route_line *cache_line(const struct stack *s, const struct ipaddr *dst,
-    const struct ipaddr *source, uint32_t oif)
+static struct route_line *cache_line(
+    const struct stack *s, const struct ipaddr *dst, const struct ipaddr *source, uint32_t oif)
 {
 	struct {
 		struct ipaddr dst, source;
@@ -225,8 +228,8 @@ static struct route_line *cache_line(const struct stack *s, const struct ipaddr 
 	return &ip_of(s)->cache[siphash(&world_peek(s)->hash_key, &key, sizeof(key)) % ROUTE_CACHE];
 }
 
-static int cached(struct stack *s, const struct ipaddr *dst, const struct ipaddr *source, uint32_t oif,
-    struct route *r)
+static int cached(struct stack *s, const struct ipaddr *dst, const struct ipaddr *source,
+    uint32_t oif, struct route *r)
 {
 	struct route_line *l = cache_line(s, dst, source, oif);
 	uint32_t version = ip_of(s)->fib.version;
@@ -242,7 +245,8 @@ static int cached(struct stack *s, const struct ipaddr *dst, const struct ipaddr
 	ret = resolve(s, dst, source, oif, r);
 	if (ret)
 		return ret;
-	*l = (struct route_line){.version = version, .oif = oif, .dst = *dst, .source = *source, .r = *r};
+	*l = (struct route_line){
+	    .version = version, .oif = oif, .dst = *dst, .source = *source, .r = *r};
 	return 0;
 }
 

@@ -25,12 +25,13 @@ struct route_rec {
 };
 
 /*
- * 0, -EEXIST (same destination, metric), -ENODEV, -EINVAL (bits beyond the prefix), -ENETUNREACH (the
- * gateway is not on a connected subnet), -EADDRNOTAVAIL (source is not ours), -EAFNOSUPPORT, -ENOSPC.
- * `dev` may be NO_INDEX: the gateway's.
+ * 0, -EEXIST (same destination, metric), -ENODEV, -EINVAL (bits beyond the prefix), -ENETUNREACH
+ * (the gateway is not on a connected subnet), -EADDRNOTAVAIL (source is not ours), -EAFNOSUPPORT,
+ * -ENOSPC. `dev` may be NO_INDEX: the gateway's.
  */
 int route_add(struct stack *s, const struct route_rec *want);
-/* The one with this destination and, where given, gateway, device (NO_INDEX: any) and metric (0: any). 0, -ESRCH. */
+/* The one with this destination and, where given, gateway, device (NO_INDEX: any) and metric (0:
+ * any). 0, -ESRCH. */
 int route_delete(struct stack *s, const struct route_rec *which);
 /* The next one at or after `from`, NO_INDEX after the last. */
 uint32_t route_next(const struct stack *s, uint32_t from, const struct route_rec **r);

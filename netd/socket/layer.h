@@ -223,3 +223,6 @@ int admin_change(struct stack *s, const Netd__Control__Request *r, const char **
 int tables_answer(struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a);
 int stats_answer(struct stack *s, int conn, Netd__Control__Response *a);
 int socklist_answer(struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a);
+/* One row about a KIND_SYNRCV or KIND_TIMEWAIT record. */
+void socklist_small(const struct stack *s, enum record_kind kind, uint32_t index, Netd__Control__Sock *m);
+const char *tcp_state_name(uint8_t state);

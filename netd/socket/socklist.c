@@ -14,7 +14,7 @@
 #define PAGE_ROWS 64 /* at most about 250 bytes each: 16 KiB */
 #define CA_NAME	  16
 
-static const char *tcp_state_name(uint8_t state)
+const char *tcp_state_name(uint8_t state)
 {
 	static const char *const names[] = {"UNCONN", "ESTAB", "SYN-SENT", "SYN-RECV", "FIN-WAIT-1",
 	    "FIN-WAIT-2", "TIME-WAIT", "UNCONN", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING"};
@@ -114,22 +114,42 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 		fill_tcp(s, ops, sk, row);
 }
 
+/* The records that are connections of a kind, in the order of their pages. */
+static const enum record_kind listed[] = {KIND_SOCK, KIND_SYNRCV, KIND_TIMEWAIT};
+
+static void fill_any(struct stack *s, enum record_kind kind, uint32_t index, struct page_row *row)
+{
+	if (kind == KIND_SOCK)
+		fill_row(s, index, row);
+	else
+		socklist_small(s, kind, index, &row->sock);
+}
+
+/* A cursor is the place in `listed` above an index. */
+#define CURSOR_SHIFT 28
+#define CURSOR_INDEX ((1u << CURSOR_SHIFT) - 1)
+
 int socklist_answer(
     struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a)
 {
 	Netd__Control__SockTable t = NETD__CONTROL__SOCK_TABLE__INIT;
 	Netd__Control__Sock *out[PAGE_ROWS];
 	struct page_row row[PAGE_ROWS];
-	uint32_t i = state_next(s->state, KIND_SOCK, r->sock_list->cursor);
+	uint32_t at = r->sock_list->cursor >> CURSOR_SHIFT, i = r->sock_list->cursor & CURSOR_INDEX;
 
-	for (; i != NO_INDEX && t.n_sock < PAGE_ROWS; i = state_next(s->state, KIND_SOCK, i + 1)) {
-		row[t.n_sock].congestion[CA_NAME - 1] = 0;
-		fill_row(s, i, &row[t.n_sock]);
-		out[t.n_sock] = &row[t.n_sock].sock;
-		t.n_sock++;
+	for (; at < ARRAY_SIZE(listed); at++, i = 0) {
+		for (i = state_next(s->state, listed[at], i); i != NO_INDEX && t.n_sock < PAGE_ROWS;
+		     i = state_next(s->state, listed[at], i + 1)) {
+			row[t.n_sock].congestion[CA_NAME - 1] = 0;
+			fill_any(s, listed[at], i, &row[t.n_sock]);
+			out[t.n_sock] = &row[t.n_sock].sock;
+			t.n_sock++;
+		}
+		if (i != NO_INDEX)
+			break; /* the page is full */
 	}
 	t.sock = out;
-	t.next = i == NO_INDEX ? 0 : i;
+	t.next = at < ARRAY_SIZE(listed) ? at << CURSOR_SHIFT | i : 0;
 	a->body_case = NETD__CONTROL__RESPONSE__BODY_SOCKS;
 	a->socks = &t;
 	return channel_send(conn, &a->base, NULL, 0);

@@ -4,7 +4,7 @@
 #include <errno.h>
 
 #define HARDWARE_ETHERNET 1
-#define PROTOCOL_IPV4     0x0800
+#define PROTOCOL_IPV4	  0x0800
 
 struct arp_wire {
 	be16 hardware, protocol;
@@ -38,13 +38,13 @@ int arp_parse(struct arp_header *h, const uint8_t *buf, size_t len)
 int arp_emit(const struct arp_header *h, uint8_t *buf, size_t len)
 {
 	struct arp_wire w = {
-		.hardware = be16_make(HARDWARE_ETHERNET),
-		.protocol = be16_make(PROTOCOL_IPV4),
-		.hardware_len = 6,
-		.protocol_len = 4,
-		.op = be16_make(h->op),
-		.sender = be32_make(h->sender),
-		.target = be32_make(h->target),
+	    .hardware = be16_make(HARDWARE_ETHERNET),
+	    .protocol = be16_make(PROTOCOL_IPV4),
+	    .hardware_len = 6,
+	    .protocol_len = 4,
+	    .op = be16_make(h->op),
+	    .sender = be32_make(h->sender),
+	    .target = be32_make(h->target),
 	};
 
 	if (len < sizeof(w))

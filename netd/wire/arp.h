@@ -3,7 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ARP_LEN     28
+#define ARP_LEN	    28
 #define ARP_REQUEST 1
 #define ARP_REPLY   2
 

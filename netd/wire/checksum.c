@@ -1,17 +1,17 @@
 /*
  * The checksum's loops.
  *
- * Theory of operation. The ones' complement sum does not care in which byte order or word size it is
- * taken, as long as carries come back in (RFC 1071, 2): so memory is added as 64-bit machine words,
- * each split in two halves that are added to 64-bit accumulators which cannot overflow within one
- * call's block, and the result is folded and byte-swapped once at the end. Four independent
- * accumulators let the compiler use vector instructions.
+ * Theory of operation. The ones' complement sum does not care in which byte order or word size it
+ * is taken, as long as carries come back in (RFC 1071, 2): so memory is added as 64-bit machine
+ * words, each split in two halves that are added to 64-bit accumulators which cannot overflow
+ * within one call's block, and the result is folded and byte-swapped once at the end. Four
+ * independent accumulators let the compiler use vector instructions.
  */
 #include "wire/checksum.h"
 #include "base/util.h"
 #include <string.h>
 
-#define COPY_BLOCK 2048 /* copied, then summed while it is in the nearest cache */
+#define COPY_BLOCK 2048	      /* copied, then summed while it is in the nearest cache */
 #define SUM_BLOCK  (1u << 20) /* even, and far from overflowing an accumulator */
 
 static uint64_t sum_words(const uint8_t *p, size_t len)

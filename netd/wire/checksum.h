@@ -1,9 +1,10 @@
 /*
  * The internet checksum, RFC 1071 and 1624.
  *
- * A "sum" here is the ones' complement sum of big-endian 16-bit words as a host-order number, folded
- * to 16 bits and not complemented; sums can be added and fed in as seeds. What stands in a header is
- * its complement: be16_make(csum_finish(sum)). A correct packet sums to 0xffff, its checksum included.
+ * A "sum" here is the ones' complement sum of big-endian 16-bit words as a host-order number,
+ * folded to 16 bits and not complemented; sums can be added and fed in as seeds. What stands in a
+ * header is its complement: be16_make(csum_finish(sum)). A correct packet sums to 0xffff, its
+ * checksum included.
  */
 #pragma once
 #include <stddef.h>

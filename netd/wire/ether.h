@@ -4,13 +4,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ETHERNET_LEN     14
-#define ETHERNET_ADDR    6
-#define ETHERNET_MIN     60 /* shortest frame without its check sequence */
-#define ETHER_IPV4       0x0800
-#define ETHER_ARP        0x0806
-#define ETHER_VLAN       0x8100
-#define ETHER_IPV6       0x86dd
+#define ETHERNET_LEN	 14
+#define ETHERNET_ADDR	 6
+#define ETHERNET_MIN	 60 /* shortest frame without its check sequence */
+#define ETHER_IPV4	 0x0800
+#define ETHER_ARP	 0x0806
+#define ETHER_VLAN	 0x8100
+#define ETHER_IPV6	 0x86dd
 #define ETHER_TYPE_FIRST 0x0600 /* below it: a length, IEEE 802.2 */
 
 struct ethernet_header {

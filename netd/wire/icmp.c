@@ -16,15 +16,18 @@ int icmp_parse(struct icmp_header *h, const uint8_t *buf, size_t len)
 	if (len < sizeof(w))
 		return -EBADMSG;
 	memcpy(&w, buf, sizeof(w));
-	*h = (struct icmp_header){.type = w.type, .code = w.code, .checksum = be16_get(w.checksum),
-	    .id = be16_get(w.id), .seq = be16_get(w.seq)};
+	*h = (struct icmp_header){.type = w.type,
+	    .code = w.code,
+	    .checksum = be16_get(w.checksum),
+	    .id = be16_get(w.id),
+	    .seq = be16_get(w.seq)};
 	return 0;
 }
 
 int icmp_emit(const struct icmp_header *h, uint8_t *buf, size_t len)
 {
-	struct icmp_wire w = {h->type, h->code, be16_make(h->checksum), be16_make(h->id),
-	    be16_make(h->seq)};
+	struct icmp_wire w = {
+	    h->type, h->code, be16_make(h->checksum), be16_make(h->id), be16_make(h->seq)};
 
 	if (len < sizeof(w))
 		return -ENOSPC;

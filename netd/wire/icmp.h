@@ -26,8 +26,8 @@ enum icmp_unreachable_code {
 struct icmp_header {
 	uint8_t type, code;
 	uint16_t checksum; /* over header and data: the caller's to check and to compute */
-	uint16_t id;       /* echo; the upper half of bytes 4 to 7 otherwise */
-	uint16_t seq;      /* echo; the next hop's MTU in ICMP_C_FRAG_NEEDED */
+	uint16_t id;	   /* echo; the upper half of bytes 4 to 7 otherwise */
+	uint16_t seq;	   /* echo; the next hop's MTU in ICMP_C_FRAG_NEEDED */
 };
 
 /* 0, or -EBADMSG if fewer than ICMP_LEN bytes. */

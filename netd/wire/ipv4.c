@@ -4,8 +4,8 @@
 #include "proto/endian.h"
 #include <errno.h>
 
-#define FRAG_DF   0x4000
-#define FRAG_MF   0x2000
+#define FRAG_DF	  0x4000
+#define FRAG_MF	  0x2000
 #define FRAG_MASK 0x1fff
 
 struct ipv4_wire {
@@ -56,16 +56,17 @@ int ipv4_emit(const struct ipv4_header *h, uint8_t *buf, size_t len)
 	uint8_t options = h->options_len & 0x3c;
 	size_t hdr_len = IPV4_LEN + (size_t)options;
 	struct ipv4_wire w = {
-		.version_ihl = (uint8_t)(0x40 | hdr_len / 4),
-		.tos = h->tos,
-		.total_len = be16_make(h->total_len),
-		.id = be16_make(h->id),
-		.frag = be16_make((uint16_t)((h->dont_fragment ? FRAG_DF : 0) |
-		    (h->more_fragments ? FRAG_MF : 0) | ((h->frag_off / 8) & FRAG_MASK))),
-		.ttl = h->ttl,
-		.proto = h->proto,
-		.src = be32_make(h->src),
-		.dst = be32_make(h->dst),
+	    .version_ihl = (uint8_t)(0x40 | hdr_len / 4),
+	    .tos = h->tos,
+	    .total_len = be16_make(h->total_len),
+	    .id = be16_make(h->id),
+	    .frag = be16_make(
+		(uint16_t)((h->dont_fragment ? FRAG_DF : 0) | (h->more_fragments ? FRAG_MF : 0) |
+			   ((h->frag_off / 8) & FRAG_MASK))),
+	    .ttl = h->ttl,
+	    .proto = h->proto,
+	    .src = be32_make(h->src),
+	    .dst = be32_make(h->dst),
 	};
 	uint32_t sum;
 

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define IPV4_LEN         20 /* without options */
-#define IPV4_LEN_MAX     60
+#define IPV4_LEN	 20 /* without options */
+#define IPV4_LEN_MAX	 60
 #define IPV4_OPTIONS_MAX 40
 
 struct ipv4_header {
@@ -22,9 +22,10 @@ struct ipv4_header {
 };
 
 /*
- * Parses the header at `buf`, of which `len` bytes are there (the whole datagram, or a private copy of
- * its first IPV4_LEN_MAX bytes). 0, or -EBADMSG: too short, not version 4, or lengths that contradict
- * each other. It is the caller's to compare total_len with what arrived and to call ipv4_checksum_ok().
+ * Parses the header at `buf`, of which `len` bytes are there (the whole datagram, or a private copy
+ * of its first IPV4_LEN_MAX bytes). 0, or -EBADMSG: too short, not version 4, or lengths that
+ * contradict each other. It is the caller's to compare total_len with what arrived and to call
+ * ipv4_checksum_ok().
  */
 int ipv4_parse(struct ipv4_header *h, const uint8_t *buf, size_t len);
 /* `buf` holds the hdr_len bytes of a parsed header. */

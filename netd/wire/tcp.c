@@ -76,7 +76,8 @@ static void parse_option(struct tcp_header *h, const uint8_t *p, uint8_t n)
 	} else if (p[0] == OPT_SACK && n >= 10 && (n - 2) % 8 == 0 && n <= 2 + 8 * TCP_SACK_MAX) {
 		h->n_sack = (uint8_t)((n - 2) / 8);
 		for (unsigned i = 0; i < h->n_sack; i++)
-			h->sack[i] = (struct tcp_sack_block){get32(p + 2 + 8 * i), get32(p + 6 + 8 * i)};
+			h->sack[i] =
+			    (struct tcp_sack_block){get32(p + 2 + 8 * i), get32(p + 6 + 8 * i)};
 	}
 }
 
@@ -161,7 +162,7 @@ static void emit_options(const struct tcp_header *h, uint8_t *p)
 		p = put4(p, OPT_MSS, 4, h->mss >> 8, h->mss & 0xff);
 	if (h->has_ts) {
 		p = h->sack_permitted ? put4(p, OPT_SACK_PERMITTED, 2, OPT_TS, 10)
-		                      : put4(p, OPT_NOP, OPT_NOP, OPT_TS, 10);
+				      : put4(p, OPT_NOP, OPT_NOP, OPT_TS, 10);
 		p = put32(p, h->ts_val);
 		p = put32(p, h->ts_ecr);
 	} else if (h->sack_permitted) {
@@ -182,15 +183,15 @@ int tcp_emit(const struct tcp_header *h, uint8_t *buf, size_t len)
 {
 	uint8_t hdr_len = tcp_emit_len(h);
 	struct tcp_wire w = {
-		.src = be16_make(h->src),
-		.dst = be16_make(h->dst),
-		.seq = be32_make(h->seq),
-		.ack = be32_make(h->ack),
-		.offset = (uint8_t)(hdr_len / 4 << 4),
-		.flags = h->flags,
-		.window = be16_make(h->window),
-		.checksum = be16_make(h->checksum),
-		.urgent = be16_make(h->urgent),
+	    .src = be16_make(h->src),
+	    .dst = be16_make(h->dst),
+	    .seq = be32_make(h->seq),
+	    .ack = be32_make(h->ack),
+	    .offset = (uint8_t)(hdr_len / 4 << 4),
+	    .flags = h->flags,
+	    .window = be16_make(h->window),
+	    .checksum = be16_make(h->checksum),
+	    .urgent = be16_make(h->urgent),
 	};
 
 	if (len < hdr_len)

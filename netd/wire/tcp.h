@@ -4,10 +4,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define TCP_LEN         20 /* without options */
-#define TCP_LEN_MAX     60
+#define TCP_LEN		20 /* without options */
+#define TCP_LEN_MAX	60
 #define TCP_CSUM_OFFSET 16
-#define TCP_SACK_MAX    4
+#define TCP_SACK_MAX	4
 
 enum tcp_flag_bits {
 	TCP_F_FIN = 0x01,
@@ -27,7 +27,7 @@ struct tcp_sack_block {
 struct tcp_header {
 	uint16_t src, dst; /* ports, host order */
 	uint32_t seq, ack;
-	uint8_t flags;   /* enum tcp_flag_bits */
+	uint8_t flags;	 /* enum tcp_flag_bits */
 	uint8_t hdr_len; /* bytes, options included; tcp_emit() computes its own */
 	uint16_t window; /* as on the wire, not scaled */
 	uint16_t checksum;
@@ -42,17 +42,18 @@ struct tcp_header {
 };
 
 /*
- * Parses header and options at `buf`, of which `len` bytes are there (the whole segment, or a private
- * copy of its first TCP_LEN_MAX bytes). 0, or -EBADMSG: too short, or a data offset below 5 or beyond
- * `len`. A malformed option ends the options (those before it count), unknown ones are skipped; MSS,
- * window scale and SACK-permitted count only in a SYN, a duplicate's last one wins. The checksum is
- * the caller's to check.
+ * Parses header and options at `buf`, of which `len` bytes are there (the whole segment, or a
+ * private copy of its first TCP_LEN_MAX bytes). 0, or -EBADMSG: too short, or a data offset below 5
+ * or beyond `len`. A malformed option ends the options (those before it count), unknown ones are
+ * skipped; MSS, window scale and SACK-permitted count only in a SYN, a duplicate's last one wins.
+ * The checksum is the caller's to check.
  */
 int tcp_parse(struct tcp_header *h, const uint8_t *buf, size_t len);
 /* Length of the header that tcp_emit() would write. */
 uint8_t tcp_emit_len(const struct tcp_header *h);
 /*
- * Writes header and options, each option aligned as Linux aligns it; SACK blocks as far as they find
- * room (three beside timestamps). The checksum field as it is in `h`. Returns the length, or -ENOSPC.
+ * Writes header and options, each option aligned as Linux aligns it; SACK blocks as far as they
+ * find room (three beside timestamps). The checksum field as it is in `h`. Returns the length, or
+ * -ENOSPC.
  */
 int tcp_emit(const struct tcp_header *h, uint8_t *buf, size_t len);

@@ -6,7 +6,8 @@ int failures;
 
 int test_main(int argc, char **argv, void (*all)(void))
 {
-	if (argc == 3 && !strcmp(argv[1], "tcp") && inet_pton(AF_INET, argv[2], &address.sin_addr) == 1) {
+	if (argc == 3 && !strcmp(argv[1], "tcp") &&
+	    inet_pton(AF_INET, argv[2], &address.sin_addr) == 1) {
 		over_tcp = true;
 	} else if (argc != 2 || strcmp(argv[1], "unix")) {
 		fprintf(stderr, "usage: %s unix | tcp ADDRESS\n", argv[0]);

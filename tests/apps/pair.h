@@ -32,7 +32,8 @@ extern int failures;
 #define CHECK(cond)                                                                                \
 	do {                                                                                       \
 		if (!(cond)) {                                                                     \
-			fprintf(stderr, "%s:%d: %s: %s (errno %d)\n", __FILE__, __LINE__, __func__, #cond, errno); \
+			fprintf(stderr, "%s:%d: %s: %s (errno %d)\n", __FILE__, __LINE__,          \
+			    __func__, #cond, errno);                                               \
 			failures++;                                                                \
 		}                                                                                  \
 	} while (0)
@@ -43,11 +44,14 @@ extern int failures;
 		CHECK((call) == -1);                                                               \
 		CHECK(errno == (err));                                                             \
 	} while (0)
+/* With ONLY=NAME in the environment, just that test. */
 #define RUN(test)                                                                                  \
 	do {                                                                                       \
+		if (getenv("ONLY") && strcmp(getenv("ONLY"), #test))                               \
+			break;                                                                     \
 		alarm(60);                                                                         \
 		test();                                                                            \
-		printf("%s %s\n", failures == before_ ? "ok" : "NOT OK", #test);                    \
+		printf("%s %s\n", failures == before_ ? "ok" : "NOT OK", #test);                   \
 		before_ = failures;                                                                \
 	} while (0)
 

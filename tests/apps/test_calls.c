@@ -305,7 +305,8 @@ static void names(void)
 	int p[2], v = 0;
 
 	make_pair(p);
-	CHECK(getsockopt(p[0], SOL_SOCKET, SO_TYPE, &v, &len) == 0 && v == SOCK_STREAM && len == sizeof(int));
+	CHECK(getsockopt(p[0], SOL_SOCKET, SO_TYPE, &v, &len) == 0 && v == SOCK_STREAM &&
+	      len == sizeof(int));
 	len = sizeof(v);
 	CHECK(getsockopt(p[0], SOL_SOCKET, SO_ERROR, &v, &len) == 0 && v == 0);
 	if (over_tcp) {
@@ -373,7 +374,8 @@ static void udp(void)
 	CHECK(getsockname(a, (struct sockaddr *)&at, &len) == 0);
 	CHECK(sendto(b, "datagram", 8, 0, (struct sockaddr *)&at, sizeof(at)) == 8);
 	len = sizeof(from);
-	CHECK(recvfrom(a, buf, 4, MSG_TRUNC, (struct sockaddr *)&from, &len) == 8 && len == sizeof(from));
+	CHECK(recvfrom(a, buf, 4, MSG_TRUNC, (struct sockaddr *)&from, &len) == 8 &&
+	      len == sizeof(from));
 	CHECK(sendto(a, "", 0, 0, (struct sockaddr *)&from, sizeof(from)) == 0);
 	CHECK(recv(b, buf, sizeof(buf), 0) == 0);
 	CHECK(connect(b, (struct sockaddr *)&at, sizeof(at)) == 0 && send(b, "c", 1, 0) == 1);

@@ -51,19 +51,23 @@ static void poll_mixed(void)
 	make_pair(p);
 	CHECK(pipe(pipes) == 0);
 	for (int i = 0; i < 2; i++) {
-		struct pollfd f[3] = {{.fd = p[1], .events = POLLIN}, {.fd = -1}, {.fd = pipes[0], .events = POLLIN}};
+		struct pollfd f[3] = {
+		    {.fd = p[1], .events = POLLIN}, {.fd = -1}, {.fd = pipes[0], .events = POLLIN}};
 		struct later l = {i ? p[0] : pipes[1], 50};
 		pthread_t t;
 
 		pthread_create(&t, NULL, write_later, &l);
 		CHECK(poll(f, 3, 3000) == 1);
-		CHECK(f[0].revents == (i ? POLLIN : 0) && f[2].revents == (i ? 0 : POLLIN) && f[1].revents == 0);
+		CHECK(f[0].revents == (i ? POLLIN : 0) && f[2].revents == (i ? 0 : POLLIN) &&
+		      f[1].revents == 0);
 		CHECK(read(i ? p[1] : pipes[0], &c, 1) == 1);
 		pthread_join(t, NULL);
 	}
-	CHECK(write(p[0], "a", 1) == 1 && write(pipes[1], "b", 1) == 1 && wait_for(p[1], POLLIN, 3000) >= 0);
+	CHECK(write(p[0], "a", 1) == 1 && write(pipes[1], "b", 1) == 1 &&
+	      wait_for(p[1], POLLIN, 3000) >= 0);
 	{
-		struct pollfd f[2] = {{.fd = p[1], .events = POLLIN}, {.fd = pipes[0], .events = POLLIN}};
+		struct pollfd f[2] = {
+		    {.fd = p[1], .events = POLLIN}, {.fd = pipes[0], .events = POLLIN}};
 
 		CHECK(poll(f, 2, -1) == 2);
 	}
@@ -95,7 +99,8 @@ static void on_signal(int sig)
 	signals++;
 }
 
-/* A blocked signal that is pending interrupts ppoll() and epoll_pwait() with a mask that lets it in, once. */
+/* A blocked signal that is pending interrupts ppoll() and epoll_pwait() with a mask that lets it
+ * in, once. */
 static void signal_masks(void)
 {
 	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
@@ -140,19 +145,22 @@ static void select_sets(void)
 	FD_SET(p[1], &in);
 	FD_SET(pipes[0], &in);
 	FD_SET(p[1], &out);
-	CHECK(select(max, &in, &out, NULL, &tv) == 1 && !FD_ISSET(p[1], &in) && FD_ISSET(p[1], &out));
+	CHECK(
+	    select(max, &in, &out, NULL, &tv) == 1 && !FD_ISSET(p[1], &in) && FD_ISSET(p[1], &out));
 	CHECK(write(p[0], "s", 1) == 1);
 	FD_ZERO(&in);
 	FD_SET(p[1], &in);
 	FD_SET(pipes[0], &in);
 	tv = (struct timeval){3, 0};
-	CHECK(select(max, &in, NULL, NULL, &tv) == 1 && FD_ISSET(p[1], &in) && !FD_ISSET(pipes[0], &in));
+	CHECK(select(max, &in, NULL, NULL, &tv) == 1 && FD_ISSET(p[1], &in) &&
+	      !FD_ISSET(pipes[0], &in));
 	CHECK(tv.tv_sec == 2);
 	CHECK(read(p[1], &c, 1) == 1);
 	FD_ZERO(&in);
 	FD_SET(p[1], &in);
 	tv = (struct timeval){0, 30000};
-	CHECK(select(max, &in, NULL, NULL, &tv) == 0 && !FD_ISSET(p[1], &in) && tv.tv_sec == 0 && tv.tv_usec == 0);
+	CHECK(select(max, &in, NULL, NULL, &tv) == 0 && !FD_ISSET(p[1], &in) && tv.tv_sec == 0 &&
+	      tv.tv_usec == 0);
 	FD_SET(p[1], &in);
 	close_pair(p);
 	FAILS(select(max, &in, NULL, NULL, NULL), EBADF);
@@ -285,15 +293,18 @@ static void epoll_mixed(void)
 
 	make_pair(p);
 	CHECK(pipe(pipes) == 0);
-	CHECK(ep_add(ep, pipes[0], EPOLLIN) == 0 && ep_add(ep, bell, EPOLLIN) == 0 && ep_add(ep, p[1], EPOLLIN) == 0);
+	CHECK(ep_add(ep, pipes[0], EPOLLIN) == 0 && ep_add(ep, bell, EPOLLIN) == 0 &&
+	      ep_add(ep, p[1], EPOLLIN) == 0);
 	CHECK(write(pipes[1], "p", 1) == 1 && ep_one(ep, pipes[0], 1000) == EPOLLIN);
-	CHECK(write(p[0], "s", 1) == 1 && write(bell, &one, 8) == 8 && wait_for(p[1], POLLIN, 3000) >= 0);
+	CHECK(write(p[0], "s", 1) == 1 && write(bell, &one, 8) == 8 &&
+	      wait_for(p[1], POLLIN, 3000) >= 0);
 	CHECK(epoll_wait(ep, ev, 8, 1000) == 3);
 	/* one at a time, everybody gets a turn */
 	for (unsigned seen = n = 0; n < 50 && seen != 7; n++) {
 		CHECK(epoll_wait(ep, ev, 1, 1000) == 1);
-		seen |= ev[0].data.u64 == 0x100000000ull + (unsigned)p[1] ? 1u :
-		    ev[0].data.u64 == 0x100000000ull + (unsigned)bell ? 2u : 4u;
+		seen |= ev[0].data.u64 == 0x100000000ull + (unsigned)p[1]   ? 1u
+			: ev[0].data.u64 == 0x100000000ull + (unsigned)bell ? 2u
+									    : 4u;
 	}
 	CHECK(n < 50);
 	copy = dup(ep); /* the same set by another number */
@@ -319,7 +330,8 @@ static void epoll_nested(void)
 	CHECK(ep_one(out, in, 3000) == EPOLLIN && ep_one(in, p[1], 3000) == EPOLLIN);
 	CHECK(ep_one(out, in, 3000) == EPOLLIN); /* still: level */
 	CHECK(read(p[1], &c, 1) == 1);
-	CHECK(wait_for(in, POLLIN, 30) == -1 && ep_one(in, p[1], 30) == 0 && ep_one(out, in, 30) == 0);
+	CHECK(wait_for(in, POLLIN, 30) == -1 && ep_one(in, p[1], 30) == 0 &&
+	      ep_one(out, in, 30) == 0);
 	{
 		struct later l = {p[0], 50};
 		pthread_t t;
@@ -333,11 +345,12 @@ static void epoll_nested(void)
 	close_pair(p);
 }
 
-/* ---- several threads in one epoll set: every byte that is sent is taken, nobody sleeps over one */
+/* ---- several threads in one epoll set: every byte that is sent is taken, nobody sleeps over one
+ */
 
 #define WORKERS 3
 #define SOCKETS 8
-#define ROUNDS  3000
+#define ROUNDS	3000
 
 static int crowd_ep, crowd_stop;
 static unsigned taken; /* atomic */
@@ -374,7 +387,8 @@ static void crowd_run(uint32_t flags)
 	taken = 0;
 	CHECK(pipe(stop) == 0);
 	crowd_stop = stop[0];
-	epoll_ctl(crowd_ep, EPOLL_CTL_ADD, stop[0], &(struct epoll_event){.events = EPOLLIN, .data.u32 = (uint32_t)stop[0]});
+	epoll_ctl(crowd_ep, EPOLL_CTL_ADD, stop[0],
+	    &(struct epoll_event){.events = EPOLLIN, .data.u32 = (uint32_t)stop[0]});
 	for (int i = 0; i < WORKERS; i++)
 		pthread_create(&t[i], NULL, crowd, NULL);
 	for (int i = 0; i < SOCKETS; i++) { /* added while others sleep */
@@ -387,7 +401,9 @@ static void crowd_run(uint32_t flags)
 	}
 	for (int i = 0; i < ROUNDS; i++, sent++) {
 		CHECK(write(p[i % SOCKETS][0], "c", 1) == 1);
-		for (int k = 0; i % 10 == 0 && k < 3000 && __atomic_load_n(&taken, __ATOMIC_RELAXED) <= sent; k++)
+		for (int k = 0;
+		     i % 10 == 0 && k < 3000 && __atomic_load_n(&taken, __ATOMIC_RELAXED) <= sent;
+		     k++)
 			usleep(1000);
 	}
 	for (int k = 0; k < 3000 && __atomic_load_n(&taken, __ATOMIC_RELAXED) < sent; k++)

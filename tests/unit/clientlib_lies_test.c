@@ -11,7 +11,8 @@ TestSuite(clientlib_lies, .init = rig_start, .fini = rig_stop, .timeout = 30);
 
 static struct nsock *made(int type)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(0x0a000001)};
+	struct sockaddr_in in = {
+	    .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(0x0a000001)};
 	struct nsock *s;
 
 	cr_assert_eq(ns_socket(AF_INET, type, 0, &s), 0);
@@ -133,7 +134,8 @@ Test(clientlib_lies, an_answer_to_nothing)
 	struct nsock *s = made(SOCK_STREAM);
 
 	rig_lock();
-	((struct cm_cqe *)(void *)(rig.mem + rig.lay.cq_off))[rig.cq_prod++ & (CM_CQ_ENTRIES - 1)].token = 0xdeadbeef00001234;
+	((struct cm_cqe *)(void *)(rig.mem + rig.lay.cq_off))[rig.cq_prod++ & (CM_CQ_ENTRIES - 1)]
+	    .token = 0xdeadbeef00001234;
 	store_release(&rig.h->cq_prod, rig.cq_prod);
 	rig_unlock();
 	cr_assert_eq(ns_listen(s, 1), -ENETDOWN);
@@ -159,7 +161,8 @@ Test(clientlib_lies, an_event_for_a_slot_that_is_none)
 	cr_assert_eq(ns_set_new(&set), 0);
 	cr_assert_eq(ns_set_add(set, s, NULL), 0);
 	rig_lock();
-	((uint32_t *)(void *)(rig.mem + rig.lay.ev_off))[rig.ev_prod & (RIG_SLOTS - 1)] = 0xffffffff;
+	((uint32_t *)(void *)(rig.mem + rig.lay.ev_off))[rig.ev_prod & (RIG_SLOTS - 1)] =
+	    0xffffffff;
 	store_release(&rig.h->ev_prod, ++rig.ev_prod);
 	rig_unlock();
 	ns_set_arm(set);

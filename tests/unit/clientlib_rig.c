@@ -80,7 +80,8 @@ static void place_new(struct ring_place *p, uint32_t cap, uint64_t base)
 {
 	uint32_t epoch = p->epoch + 1;
 
-	*p = (struct ring_place){.off = rig.heap, .base = base, .cap = cap, .mem = rig.lay.session + 1, .epoch = epoch};
+	*p = (struct ring_place){
+	    .off = rig.heap, .base = base, .cap = cap, .mem = rig.lay.session + 1, .epoch = epoch};
 	rig.heap += cap;
 }
 
@@ -113,7 +114,8 @@ void rig_push_dgram(uint32_t slot, const void *data, uint32_t len, const struct 
 	struct cm_dgram d = {.len = len, .peer = *from, .ttl = 64};
 
 	if (left < cm_dgram_room(len)) {
-		struct cm_dgram skip = {.len = (uint32_t)(left - sizeof(skip)), .flags = CM_DGRAM_SKIP};
+		struct cm_dgram skip = {
+		    .len = (uint32_t)(left - sizeof(skip)), .flags = CM_DGRAM_SKIP};
 
 		memcpy(rig.mem + ring_place_at(&k->rx, k->rx_tail), &skip, sizeof(skip));
 		k->rx_tail += left;
@@ -144,7 +146,8 @@ static void look(uint32_t slot)
 {
 	struct rig_sock *k = &rig.sock[slot];
 	struct cm_slot *m = rig_slot(slot);
-	uint64_t tail = load_acquire(&m->tx_tail), head = load_acquire(&m->rx_head), had = k->tx_head;
+	uint64_t tail = load_acquire(&m->tx_tail), head = load_acquire(&m->rx_head),
+		 had = k->tx_head;
 
 	if (k->dgram) {
 		echo_dgrams(slot, tail);
@@ -191,7 +194,8 @@ static int do_accept(uint32_t slot, const struct cm_sqe *e, struct cm_cqe *c)
 	k->children--;
 	*child = (struct rig_sock){.used = true, .state = CM_ST_OPEN | CM_ST_CONNECTED};
 	place_new(&child->rx, 4096, 0);
-	rig_slot((uint32_t)e->arg[0])->remote = c->ep = (struct endpoint){.addr = ipaddr_v4(0x0a000001), .port = 1234};
+	rig_slot((uint32_t)e->arg[0])->remote = c->ep =
+	    (struct endpoint){.addr = ipaddr_v4(0x0a000001), .port = 1234};
 	rig_push((uint32_t)e->arg[0], "hi", 2);
 	rig_tell((uint32_t)e->arg[0]);
 	return 0;
@@ -204,7 +208,8 @@ static int work(const struct cm_sqe *e, struct cm_cqe *c)
 	look(e->slot);
 	switch (e->op) {
 	case CM_SOCKET:
-		*k = (struct rig_sock){.used = true, .dgram = e->arg[1] == SOCK_DGRAM, .state = CM_ST_OPEN};
+		*k = (struct rig_sock){
+		    .used = true, .dgram = e->arg[1] == SOCK_DGRAM, .state = CM_ST_OPEN};
 		if (k->dgram)
 			place_new(&k->rx, 65536 * 4, 0);
 		return 0;
@@ -219,7 +224,8 @@ static int work(const struct cm_sqe *e, struct cm_cqe *c)
 	case CM_ACCEPT:
 		return do_accept(e->slot, e, c);
 	case CM_SHUTDOWN:
-		k->state |= (e->arg[0] != SHUT_WR ? CM_ST_RX_EOF : 0) | (e->arg[0] != SHUT_RD ? CM_ST_TX_SHUT : 0);
+		k->state |= (e->arg[0] != SHUT_WR ? CM_ST_RX_EOF : 0) |
+			    (e->arg[0] != SHUT_RD ? CM_ST_TX_SHUT : 0);
 		look(e->slot);
 		return 0;
 	case CM_CLOSE:
@@ -369,7 +375,8 @@ void rig_start(void)
 	unlink(rig.path);
 	memcpy(sa.sun_path, rig.path, sizeof(rig.path));
 	rig.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (bind(rig.listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(rig.listener, 8) < 0)
+	if (bind(rig.listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 ||
+	    listen(rig.listener, 8) < 0)
 		abort();
 	setenv("NETD_SOCKET", rig.path, 1);
 	pthread_create(&rig.thread, NULL, run, NULL);

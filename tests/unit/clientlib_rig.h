@@ -1,7 +1,7 @@
 /*
- * A make-believe netd-inet in a thread of the test: it speaks the client memory's contract over a real
- * control socket, and every connection is an echo. The tests may reach into the memory behind the
- * client's back (under rig_lock) to move rings, to lie, to stop answering.
+ * A make-believe netd-inet in a thread of the test: it speaks the client memory's contract over a
+ * real control socket, and every connection is an echo. The tests may reach into the memory behind
+ * the client's back (under rig_lock) to move rings, to lie, to stop answering.
  */
 #pragma once
 #include "proto/channel.h"

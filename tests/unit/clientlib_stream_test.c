@@ -67,7 +67,10 @@ Test(clientlib_stream, echo_wraps_many_times)
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = (uint8_t)(i * 31 + (i >> 8));
 	while (got < sizeof(in)) {
-		ssize_t n = sent < sizeof(out) ? put(s, out + sent, sizeof(out) - sent > 7001 ? 7001 : sizeof(out) - sent, true) : 0;
+		ssize_t n = sent < sizeof(out)
+				? put(s, out + sent,
+				      sizeof(out) - sent > 7001 ? 7001 : sizeof(out) - sent, true)
+				: 0;
 
 		if (n > 0)
 			sent += (size_t)n;
@@ -167,13 +170,15 @@ Test(clientlib_stream, connect_refused_silent_and_again)
 
 	cr_assert_eq(ns_socket(AF_INET, SOCK_STREAM, 0, &s), 0);
 	cr_assert_eq(ns_poll(s), POLLOUT | POLLWRNORM | POLLHUP);
-	cr_assert_eq(ns_connect(s, (struct sockaddr *)&refused, sizeof(refused), false), -ECONNREFUSED);
+	cr_assert_eq(
+	    ns_connect(s, (struct sockaddr *)&refused, sizeof(refused), false), -ECONNREFUSED);
 	cr_assert_eq(ns_socket(AF_INET, SOCK_STREAM, 0, &t), 0);
 	cr_assert_eq(ns_connect(t, (struct sockaddr *)&silent, sizeof(silent), true), -EINPROGRESS);
 	cr_assert_eq(ns_poll(t), 0);
 	cr_assert_eq(ns_connect(t, (struct sockaddr *)&silent, sizeof(silent), true), -EALREADY);
 	cr_assert_eq(ns_setsockopt(t, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof(tv)), 0);
-	cr_assert_eq(ns_connect(t, (struct sockaddr *)&silent, sizeof(silent), false), -EINPROGRESS);
+	cr_assert_eq(
+	    ns_connect(t, (struct sockaddr *)&silent, sizeof(silent), false), -EINPROGRESS);
 	ns_put(s);
 	ns_put(t);
 }
@@ -230,7 +235,9 @@ Test(clientlib_stream, a_signal_interrupts_or_not_as_the_kernel_would)
 	sa.sa_flags = SA_RESTART;
 	sigaction(SIGALRM, &sa, NULL);
 	setitimer(ITIMER_REAL, &soon, NULL);
-	cr_assert_eq(ns_setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_usec = 60000}, sizeof(struct timeval)), 0);
+	cr_assert_eq(ns_setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){.tv_usec = 60000},
+			 sizeof(struct timeval)),
+	    0);
 	cr_assert_eq(take(s, buf, 4, 0), -EINTR);
 	ns_setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){0}, sizeof(struct timeval));
 	setitimer(ITIMER_REAL, &soon, NULL);

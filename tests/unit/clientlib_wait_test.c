@@ -14,7 +14,8 @@ TestSuite(clientlib_wait, .init = rig_start, .fini = rig_stop, .timeout = 30);
 
 static struct sockaddr_in there(void)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(0x0a000001)};
+	struct sockaddr_in in = {
+	    .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(0x0a000001)};
 
 	return in;
 }
@@ -145,7 +146,8 @@ Test(clientlib_wait, a_new_incarnation_is_news_of_everything)
 Test(clientlib_wait, poll_mixes_sockets_and_pipes)
 {
 	int a = made(SOCK_STREAM), b = made(SOCK_STREAM), p[2];
-	struct pollfd fds[3] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN | POLLOUT}, {.events = POLLIN}};
+	struct pollfd fds[3] = {
+	    {.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN | POLLOUT}, {.events = POLLIN}};
 
 	cr_assert_eq(pipe(p), 0);
 	fds[2].fd = p[0];
@@ -220,9 +222,11 @@ Test(clientlib_wait, datagrams_wrap_and_keep_their_borders)
 		size_t n = (size_t)i * 7919 % 65507;
 
 		out[0] = (char)i;
-		cr_assert_eq(netd_sendto(fd, out, n, 0, (struct sockaddr *)&to, sizeof(to)), (ssize_t)n);
+		cr_assert_eq(
+		    netd_sendto(fd, out, n, 0, (struct sockaddr *)&to, sizeof(to)), (ssize_t)n);
 		len = sizeof(from);
-		cr_assert_eq(netd_recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *)&from, &len), (ssize_t)n);
+		cr_assert_eq(netd_recvfrom(fd, in, sizeof(in), 0, (struct sockaddr *)&from, &len),
+		    (ssize_t)n);
 		cr_assert(n == 0 || in[0] == out[0]);
 		cr_assert_eq(from.sin_port, to.sin_port);
 	}
@@ -239,7 +243,10 @@ Test(clientlib_wait, where_a_datagram_came_to)
 	int fd = netd_socket(AF_INET, SOCK_DGRAM, 0), one = 1, type[4], n = 0;
 	char control[128], buf[8];
 	struct iovec iov = {.iov_base = buf, .iov_len = sizeof(buf)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct msghdr m = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control,
+	    .msg_controllen = sizeof(control)};
 
 	cr_assert_eq(netd_setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)), 0);
 	cr_assert_eq(netd_setsockopt(fd, IPPROTO_IP, IP_RECVTTL, &one, sizeof(one)), 0);
@@ -260,7 +267,8 @@ Test(clientlib_wait, after_a_fork_sockets_are_the_parents)
 	pid_t pid = fork();
 
 	if (!pid) {
-		bool good = netd_send(fd, "x", 1, 0) == -1 && errno == EOPNOTSUPP && netd_close(fd) == 0;
+		bool good =
+		    netd_send(fd, "x", 1, 0) == -1 && errno == EOPNOTSUPP && netd_close(fd) == 0;
 
 		_exit(good ? 0 : 1);
 	}
@@ -273,7 +281,8 @@ Test(clientlib_wait, after_a_fork_sockets_are_the_parents)
 
 Test(clientlib_wait, pass_through)
 {
-	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000035)};
+	struct sockaddr_in in = {
+	    .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x7f000035)};
 
 	cr_assert(ns_pass_through((struct sockaddr *)&in, sizeof(in)));
 	in.sin_port = htons(54);
@@ -286,7 +295,8 @@ static void *chat(void *arg)
 	char buf[64];
 
 	for (int i = 0; i < 300; i++) {
-		if (netd_send(fd, "0123456789", 10, 0) != 10 || netd_recv(fd, buf, 10, MSG_WAITALL) != 10)
+		if (netd_send(fd, "0123456789", 10, 0) != 10 ||
+		    netd_recv(fd, buf, 10, MSG_WAITALL) != 10)
 			return arg;
 	}
 	netd_close(fd);

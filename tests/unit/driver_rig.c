@@ -405,8 +405,12 @@ void rig_inject(struct rig *r, const struct virtio_net_hdr *h, const void *frame
 	struct virtio_net_hdr none = {0};
 	struct iovec iov[2] = {{.iov_base = (void *)(uintptr_t)(h ? h : &none), .iov_len = sizeof(none)},
 	    {.iov_base = (void *)(uintptr_t)frame, .iov_len = len}};
+	struct sockaddr_ll sll = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex("netd0")};
+	struct msghdr mh = {.msg_name = &sll, .msg_namelen = sizeof(sll), .msg_iov = iov, .msg_iovlen = 2};
 
-	cr_assert(writev(r->packet, iov, 2) == (ssize_t)(len + sizeof(none)), "%s", strerror(errno));
+	/* Segmentation goes by this, not by what stands in the frame. */
+	memcpy(&sll.sll_protocol, (const uint8_t *)frame + 12, 2);
+	cr_assert(sendmsg(r->packet, &mh, 0) == (ssize_t)(len + sizeof(none)), "%s", strerror(errno));
 }
 
 uint32_t rig_collect(struct rig *r, struct virtio_net_hdr *h, void *frame, uint32_t size, int ms)

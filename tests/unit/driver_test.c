@@ -365,7 +365,9 @@ static void flood_step(struct flood *f)
 	}
 	rig_complete(&rig);
 	while (load_acquire(&rig.region->queue[0].receive_prod.v) != rig.receive_cons) {
-		cr_assert(rig_receive(&rig, back, &d, &chunks) == 1000);
+		uint32_t len = rig_receive(&rig, back, &d, &chunks);
+
+		cr_assert(len == 1000, "%u bytes, ethertype %02x%02x", len, back[12], back[13]);
 		cr_assert(rig_number(back) > f->got_rx, "order, no doubles");
 		f->got_rx = rig_number(back);
 	}

@@ -62,7 +62,7 @@ static void take_connections(int ep, int listener)
 	}
 }
 
-static int serve(int port)
+__attribute__((noreturn)) static int serve(int port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
 	struct epoll_event ev[256];

@@ -1,0 +1,99 @@
+/*
+ * An acknowledgement: what it covers, the peer's window, the round-trip time; then loss recovery and
+ * congestion control (recovery.c) decide what it means.
+ */
+#include "tcp/layer.h"
+
+/* RFC 9293, 3.10.7.4, with the kernel's order of the tests. Returns whether the edge moved. */
+static bool update_window(struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
+{
+	uint32_t wnd = (uint32_t)h->window << t->snd_wscale;
+	uint64_t edge = ack + wnd, old = t->snd_edge;
+
+	if (ack <= t->snd_una && !seq_after(h->seq, t->snd_wl1) && !(h->seq == t->snd_wl1 && edge > t->snd_edge))
+		return false;
+	t->snd_wl1 = h->seq;
+	t->snd_edge = edge;
+	t->max_wnd = max_of(t->max_wnd, wnd);
+	return edge != old;
+}
+
+/* RFC 7323, 4: in recovery no segment is timed (Karn), but what the peer echoes is unambiguous. */
+static void sample_timestamp(struct stack *s, struct tcp_rec *t, const struct tcp_header *h)
+{
+	uint32_t ms = tcp_clock(s) + t->ts_off - h->ts_ecr;
+
+	if (!h->ts_ecr || ms > TCP_RTO_MAX_US / 1000 || s->now < s->resumed_ns + (uint64_t)(ms + 1) * NSEC_PER_MSEC)
+		return;
+	rtt_sample(t, ms ? ms * 1000ull : 500);
+}
+
+static void sample_rtt(struct stack *s, struct tcp_rec *t, const struct tcp_header *h)
+{
+	if (!(t->flags & TCB_TIMING)) {
+		if ((t->flags & TCB_TS) && h->has_ts && (t->ca_state != CA_OPEN || t->retries))
+			sample_timestamp(s, t, h);
+		return;
+	}
+	if (t->snd_una < t->rtt_pos)
+		return;
+	t->flags &= ~(uint32_t)TCB_TIMING;
+	if (t->rtt_at >= s->resumed_ns)
+		rtt_sample(t, (s->now - t->rtt_at) / NSEC_PER_USEC);
+}
+
+static void advance(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
+{
+	t->snd_una = ack;
+	sample_rtt(s, t, h);
+	t->retries = 0;
+	t->soft_err = 0;
+	t->stall_at = s->now;
+	t->rtx_at = 0; /* from anew, by the output that follows */
+	t->rtx_kind = RTX_NONE;
+	t->flags = (t->flags & ~(uint32_t)TCB_PROBED) | TCB_PROGRESS;
+	recovery_trim(s, sk, t);
+	sock_changed(s, sk);
+}
+
+/* RFC 5961, 5 */
+static bool acceptable(struct stack *s, uint32_t sk, struct tcp_rec *t, int64_t ack)
+{
+	if (ack <= (int64_t)t->snd_nxt && ack >= (int64_t)t->snd_una - (int64_t)t->max_wnd)
+		return true;
+	tcp_challenge(s, sk, t);
+	return false;
+}
+
+bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
+{
+	const struct tcp_header *h = &g->h;
+	int64_t ack = snd_off(t, h->ack);
+	struct ack_news n = {.flight = flight_of(t)};
+	bool was_fin_acked = fin_acked(t), moved;
+
+	if (!acceptable(s, sk, t, ack))
+		return false;
+	if (ack < (int64_t)t->snd_una)
+		return true; /* an old one; its payload may still be new */
+	n.acked = (uint64_t)ack - t->snd_una;
+	moved = update_window(t, h, (uint64_t)ack);
+	if (t->rtx_kind == RTX_PERSIST) {
+		t->retries = 0; /* the peer is alive */
+		if (moved)
+			t->rtx_at = 0, t->rtx_kind = RTX_NONE;
+	}
+	if (n.acked)
+		advance(s, sk, t, h, (uint64_t)ack);
+	if ((t->flags & TCB_SACK) && h->n_sack)
+		n.sacked = recovery_sack(s, sk, t, h);
+	n.duplicate = t->flags & TCB_SACK ? n.sacked > 0
+	                                  : !n.acked && !g->len && !moved && n.flight && !(h->flags & TCP_F_FIN);
+	if (n.acked || n.duplicate)
+		recovery_ack(s, sk, t, &n);
+	if (n.acked || n.duplicate || moved)
+		tcp_want_output(s, sk);
+	if (!was_fin_acked && fin_acked(t))
+		return tcp_event(s, sk, t, TCP_EV_FIN_ACKED);
+	return true;
+}

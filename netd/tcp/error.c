@@ -1,0 +1,73 @@
+/*
+ * ICMP errors about segments of ours. Believed only if the number they quote is one that is in flight
+ * (RFC 5927, 4.1). Hard ones end an attempt to connect, nothing else (RFC 5927, 5.2; RFC 1122, 4.2.3.9):
+ * in an open connection they are only remembered for the case that it times out.
+ */
+#include "tcp/layer.h"
+#include <netinet/in.h>
+
+static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const struct ip_meta *m, int err, uint32_t mtu)
+{
+	struct tcp_rec *t = tcb_get(s, sk);
+	int64_t off;
+
+	if (!t)
+		return;
+	off = snd_off(t, seq);
+	if (t->state == TCPS_SYN_SENT || t->state == TCPS_SYN_RECV) {
+		if (off != (int64_t)t->snd_una - 1)
+			return;
+		if (mtu)
+			ip_pmtu_update(s, &m->dst, mtu);
+		else
+			(void)tcp_done(s, sk, t, err);
+		return;
+	}
+	if (off < (int64_t)t->snd_una || off >= (int64_t)t->snd_nxt)
+		return;
+	if (!mtu) {
+		t->soft_err = err;
+		return;
+	}
+	if (mtu >= t->mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0))
+		return;
+	ip_pmtu_update(s, &m->dst, mtu);
+	recovery_resend_all(s, sk, t);
+	tcp_want_output(s, sk);
+}
+
+static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const struct ip_meta *m, bool hard, uint32_t mtu)
+{
+	const struct synrcv_rec *r = state_peek(s->state, KIND_SYNRCV, index);
+
+	if (!r || seq != r->iss)
+		return;
+	if (mtu)
+		ip_pmtu_update(s, &m->dst, mtu);
+	else if (hard)
+		tcp_synrcv_drop(s, index);
+}
+
+void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err, bool hard, uint32_t mtu)
+{
+	struct endpoint local = {.addr = m->src, .port = (uint16_t)(head[0] << 8 | head[1])};
+	struct endpoint remote = {.addr = m->dst, .port = (uint16_t)(head[2] << 8 | head[3])};
+	uint32_t seq = (uint32_t)head[4] << 24 | (uint32_t)head[5] << 16 | (uint32_t)head[6] << 8 | head[7];
+	struct conn_ref ref;
+
+	if (!conn_find(s, IPPROTO_TCP, &local, &remote, &ref))
+		return;
+	if (ref.kind == KIND_SOCK) {
+		const struct tcp_rec *t = tcb_peek(s, ref.index);
+
+		/* Soft errors do not end a SYN either: RFC 1122, 4.2.3.9. */
+		if (t && t->state == TCPS_SYN_SENT && !hard && !mtu) {
+			if (snd_off(t, seq) == (int64_t)t->snd_una - 1)
+				tcb_get(s, ref.index)->soft_err = err;
+			return;
+		}
+		for_connection(s, ref.index, seq, m, err, mtu);
+	} else if (ref.kind == KIND_SYNRCV) {
+		for_half_open(s, ref.index, seq, m, hard, mtu);
+	}
+}

@@ -1,0 +1,73 @@
+/* TCP_INFO, in the kernel's structure and units. */
+#include "tcp/layer.h"
+#include "tcp/tcp.h"
+#include <linux/tcp.h>
+
+static uint8_t options_of(const struct tcp_rec *t)
+{
+	return (uint8_t)((t->flags & TCB_TS ? TCPI_OPT_TIMESTAMPS : 0) | (t->flags & TCB_SACK ? TCPI_OPT_SACK : 0) |
+	                 (t->flags & TCB_WS ? TCPI_OPT_WSCALE : 0));
+}
+
+static uint32_t ms_since(const struct stack *s, uint64_t at)
+{
+	return at && s->now > at ? (uint32_t)((s->now - at) / NSEC_PER_MSEC) : 0;
+}
+
+static void fill_window(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint32_t mss = t->mss ? t->mss : TCP_MSS_DEFAULT;
+	uint64_t sacked = 0;
+
+	for (unsigned r = 0; x && r < x->n_run; r++)
+		sacked += x->run[r].end - x->run[r].start;
+	i->tcpi_snd_mss = mss;
+	i->tcpi_rcv_mss = t->rcv_mss;
+	i->tcpi_unacked = (uint32_t)((flight_of(t) + mss - 1) / mss);
+	i->tcpi_sacked = (uint32_t)((sacked + mss - 1) / mss);
+	i->tcpi_snd_cwnd = max_of(t->cwnd / mss, 1u);
+	i->tcpi_snd_ssthresh = t->ssthresh == UINT32_MAX || !t->ssthresh ? 0x7fffffff : t->ssthresh / mss;
+	i->tcpi_advmss = t->peer_mss;
+	i->tcpi_pmtu = mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0);
+	i->tcpi_rcv_space = (uint32_t)(t->rcv_adv > t->rcv_nxt ? t->rcv_adv - t->rcv_nxt : 0);
+	i->tcpi_rcv_ssthresh = k->rx.cap ? k->rx.cap : t->rx_cap;
+	i->tcpi_snd_wnd = (uint32_t)(t->snd_edge > t->snd_una ? t->snd_edge - t->snd_una : 0);
+}
+
+void tcp_fill_info(const struct stack *s, uint32_t sk, struct tcp_info *i)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+
+	memset(i, 0, sizeof(*i));
+	if (!t || !sock_peek(s, sk)) {
+		i->tcpi_state = TCPS_CLOSE;
+		return;
+	}
+	i->tcpi_state = t->state;
+	if (t->state == TCPS_LISTEN) {
+		i->tcpi_unacked = queue_of(s, sk) ? queue_of(s, sk)->ready : 0;
+		i->tcpi_sacked = sock_peek(s, sk)->backlog;
+		return;
+	}
+	i->tcpi_ca_state = t->ca_state;
+	i->tcpi_retransmits = t->retries;
+	i->tcpi_probes = t->rtx_kind == RTX_PERSIST ? t->retries : t->keep_probes;
+	i->tcpi_backoff = t->retries;
+	i->tcpi_options = options_of(t);
+	i->tcpi_snd_wscale = t->snd_wscale & 0xf;
+	i->tcpi_rcv_wscale = t->rcv_wscale & 0xf;
+	i->tcpi_rto = t->rto ? t->rto : TCP_RTO_FIRST_US;
+	i->tcpi_ato = (uint32_t)(TCP_DELACK_NS / NSEC_PER_USEC);
+	i->tcpi_rtt = t->srtt;
+	i->tcpi_rttvar = t->rttvar;
+	i->tcpi_total_retrans = t->total_retrans;
+	i->tcpi_last_data_sent = ms_since(s, t->sent_at);
+	i->tcpi_last_data_recv = ms_since(s, t->rcv_at);
+	i->tcpi_last_ack_recv = ms_since(s, t->rcv_at);
+	i->tcpi_bytes_acked = tx_head_of(t);
+	i->tcpi_bytes_received = rx_tail_of(t);
+	i->tcpi_notsent_bytes = (uint32_t)(t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0);
+	fill_window(s, sk, t, i);
+}

@@ -1,0 +1,422 @@
+/*
+ * Passive opens.
+ *
+ * A SYN makes a KIND_SYNRCV record, which stands in the connected table; the acknowledgement of our
+ * SYN-ACK makes the child's socket. Limits are the kernel's: a SYN finds no ear while the accept queue
+ * is longer than the backlog; an acknowledgement that finds the queue full is ignored, the SYN-ACK is
+ * repeated and the peer says it again. With TCP_DEFER_ACCEPT a bare acknowledgement is ignored likewise
+ * until its time is over.
+ *
+ * Half-open connections of a listener that was closed are dropped when they are looked at next.
+ */
+#include "tcp/layer.h"
+#include "tcp/tcp.h"
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#define HALF_OPEN_MIN 256u
+#define RTO_FIRST_NS  NSEC_PER_SEC
+/* What a child has from its listener. */
+#define INHERITED (SOCK_F_REUSEADDR | SOCK_F_REUSEPORT | SOCK_F_KEEPALIVE | SOCK_F_NODELAY | SOCK_F_CORK | SOCK_F_LINGER | \
+                   SOCK_F_V6ONLY | SOCK_F_QUICKACK | SOCK_F_RCVBUF_SET | SOCK_F_SNDBUF_SET | SOCK_F_TIMESTAMP | \
+                   SOCK_F_OOBINLINE | SOCK_F_RECVERR | SOCK_F_FREEBIND)
+
+/* ---- the listener */
+
+int tcp_listen(struct stack *s, uint32_t sk, uint32_t backlog)
+{
+	struct tcp_rec *t = tcb_get(s, sk);
+	struct sock_rec *k = sock_get(s, sk);
+	int ret;
+
+	if (!t || !k)
+		return -ENOMEM;
+	if (t->state != TCPS_CLOSE && t->state != TCPS_LISTEN)
+		return -EINVAL;
+	if (!(k->flags & SOCK_F_BOUND)) {
+		struct endpoint any = {.port = 0};
+
+		if ((ret = port_bind(s, sk, &any)))
+			return ret;
+	}
+	/* As the kernel, which takes the number as unsigned: negative is the longest. */
+	k->backlog = min_of(backlog, TCP_BACKLOG_MAX);
+	if (t->state == TCPS_LISTEN)
+		return 0;
+	if ((ret = port_listen(s, sk)) || (ret = queue_open(s, sk)))
+		return ret;
+	k->flags &= ~(uint32_t)(SOCK_F_SHUT_RD | SOCK_F_SHUT_WR);
+	t->flags &= ~(uint32_t)(TCB_DEAD | TCB_WAS_OPEN);
+	tcp_set_state(s, sk, t, TCPS_LISTEN);
+	return 0;
+}
+
+int tcp_accept(struct stack *s, uint32_t sk, uint32_t *child)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+	struct sock_rec *k;
+
+	if (!t || t->state != TCPS_LISTEN)
+		return -EINVAL;
+	*child = queue_pop(s, sk);
+	if (*child == NO_INDEX)
+		return -EAGAIN;
+	k = sock_get(s, *child);
+	if (!k)
+		return -ENOMEM;
+	k->listener = NO_INDEX;
+	sock_changed(s, sk);
+	sock_changed(s, *child);
+	return 0;
+}
+
+void tcp_stop_listening(struct stack *s, uint32_t sk)
+{
+	uint32_t child;
+
+	port_unlisten(s, sk);
+	while ((child = queue_pop(s, sk)) != NO_INDEX) {
+		struct sock_rec *k = sock_get(s, child);
+		struct tcp_rec *t = tcb_get(s, child);
+
+		if (!k || !t)
+			continue;
+		k->flags |= SOCK_F_ORPHAN;
+		k->listener = NO_INDEX;
+		tcp_abort(s, child, t, 0);
+	}
+	queue_close(s, sk);
+}
+
+/* ---- half-open connections */
+
+static const struct synrcv_rec *synrcv_peek(const struct stack *s, uint32_t index)
+{
+	return state_peek(s->state, KIND_SYNRCV, index);
+}
+
+static bool listener_lives(const struct stack *s, const struct synrcv_rec *r)
+{
+	const struct tcp_rec *t = tcb_peek(s, r->listener);
+
+	return t && t->state == TCPS_LISTEN && state_generation(s->state, KIND_SOCK, r->listener) == r->listener_gen;
+}
+
+void tcp_synrcv_drop(struct stack *s, uint32_t index)
+{
+	const struct synrcv_rec *r = synrcv_peek(s, index);
+	struct tcp_listener *q;
+
+	if (!r)
+		return;
+	q = listener_lives(s, r) ? queue_of(s, r->listener) : NULL;
+	if (q && q->half_open)
+		q->half_open--;
+	conn_remove(s, IPPROTO_TCP, &r->local, &r->remote, (struct conn_ref){KIND_SYNRCV, index});
+	timer_cancel(s->timers, KIND_SYNRCV, index);
+	state_free(s->state, KIND_SYNRCV, index);
+}
+
+static void send_syn_ack(struct stack *s, const struct synrcv_rec *r)
+{
+	const struct sock_rec *l = sock_peek(s, r->listener);
+	struct tcp_bare b = {r->local, r->remote, l->bound_dev, l->ttl, l->tos};
+	struct tcp_header h = {.seq = r->iss, .ack = r->irs + 1, .flags = TCP_F_SYN | TCP_F_ACK};
+
+	h.window = (uint16_t)min_of(r->rcv_wnd, 65535u);
+	options_syn(&h, r->flags, r->our_mss, r->rcv_wscale, tcp_clock(s) + r->ts_off, r->ts_recent);
+	tcp_send_bare(s, &b, &h);
+}
+
+static void fill(struct stack *s, const struct sock_rec *l, struct synrcv_rec *r, const struct tcp_seg *g,
+    uint32_t iss, uint32_t mtu)
+{
+	r->local = g->local;
+	r->remote = g->remote;
+	r->dev = g->m->dev;
+	r->iss = iss ? iss : tcp_isn(s, &g->local, &g->remote);
+	r->irs = g->h.seq;
+	r->flags = options_agree(&g->h);
+	r->peer_mss = g->h.has_mss && g->h.mss ? g->h.mss : TCP_MSS_DEFAULT;
+	r->our_mss = tcp_our_mss(l, mtu);
+	r->peer_wnd = g->h.window;
+	r->snd_wscale = r->flags & TCB_WS ? g->h.ws : 0;
+	r->rcv_wscale = r->flags & TCB_WS ? tcp_window_scale(l) : 0;
+	r->rx_cap = tcp_first_capacity(l, r->our_mss);
+	r->rcv_wnd = min_of(65535u, r->rx_cap - (1u << r->rcv_wscale));
+	r->ts_recent = g->h.ts_val;
+	r->ts_off = tcp_ts_offset(s, &g->local, &g->remote);
+	r->created_at = s->now;
+	r->rtx_at = s->now + RTO_FIRST_NS;
+}
+
+void tcp_listen_segment(struct stack *s, uint32_t listener, struct tcp_seg *g, uint32_t iss)
+{
+	const struct sock_rec *l = sock_peek(s, listener);
+	struct tcp_listener *q = queue_of(s, listener);
+	struct synrcv_rec *r;
+	struct route route;
+	uint32_t index;
+
+	if (g->h.flags & TCP_F_RST)
+		return;
+	if ((g->h.flags & TCP_F_ACK) || !(g->h.flags & TCP_F_SYN)) {
+		if (g->h.flags & TCP_F_ACK)
+			tcp_refuse(s, g);
+		return;
+	}
+	if ((g->h.flags & TCP_F_FIN) || !q)
+		return;
+	if (queue_full(s, listener) || q->half_open >= max_of(l->backlog, HALF_OPEN_MIN)) {
+		s->count.tcp_listen_full++;
+		return;
+	}
+	if (ip_route(s, &g->remote.addr, &g->local.addr, l->bound_dev, &route) || route.broadcast)
+		return;
+	r = state_alloc(s->state, KIND_SYNRCV, &index);
+	if (!r) {
+		s->count.tcp_listen_full++;
+		return;
+	}
+	fill(s, l, r, g, iss, route.mtu);
+	r->listener = listener;
+	r->listener_gen = state_generation(s->state, KIND_SOCK, listener);
+	if (conn_insert(s, IPPROTO_TCP, &r->local, &r->remote, (struct conn_ref){KIND_SYNRCV, index})) {
+		state_free(s->state, KIND_SYNRCV, index);
+		return;
+	}
+	q->half_open++;
+	timer_set(s->timers, KIND_SYNRCV, index, r->rtx_at);
+	send_syn_ack(s, r);
+}
+
+void tcp_synrcv_expired(struct stack *s, uint32_t index)
+{
+	const struct synrcv_rec *p = synrcv_peek(s, index);
+	struct synrcv_rec *r;
+
+	if (!p)
+		return;
+	if (p->rtx_at > s->now) {
+		timer_set(s->timers, KIND_SYNRCV, index, p->rtx_at);
+		return;
+	}
+	if (!listener_lives(s, p) || p->retries >= TCP_SYNACK_RETRIES) {
+		tcp_synrcv_drop(s, index);
+		return;
+	}
+	r = state_get(s->state, KIND_SYNRCV, index);
+	if (!r)
+		return;
+	r->retries++;
+	r->rtx_at = s->now + (RTO_FIRST_NS << r->retries);
+	timer_set(s->timers, KIND_SYNRCV, index, r->rtx_at);
+	s->count.tcp_retrans++;
+	send_syn_ack(s, r);
+}
+
+/* ---- the child */
+
+static void inherit(struct sock_rec *k, const struct sock_rec *l)
+{
+	k->family = l->family;
+	k->type = l->type;
+	k->protocol = l->protocol;
+	k->uid = l->uid;
+	k->flags = l->flags & INHERITED;
+	k->bound_dev = l->bound_dev;
+	k->rcvbuf = l->rcvbuf;
+	k->sndbuf = l->sndbuf;
+	k->ttl = l->ttl;
+	k->tos = l->tos;
+	k->mtu_discover = l->mtu_discover;
+	k->linger_s = l->linger_s;
+	k->rcvlowat = l->rcvlowat;
+	k->keep_idle_s = l->keep_idle_s;
+	k->keep_intvl_s = l->keep_intvl_s;
+	k->keep_cnt = l->keep_cnt;
+	k->user_timeout_ms = l->user_timeout_ms;
+	k->priority = l->priority;
+	k->mark = l->mark;
+	k->maxseg = l->maxseg;
+	k->syncnt = l->syncnt;
+}
+
+static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_rec *r, const struct tcp_rec *l,
+    const struct tcp_header *h)
+{
+	t->state = TCPS_CLOSE;
+	t->flags = r->flags;
+	t->cc = l->cc;
+	t->notsent_lowat = l->notsent_lowat;
+	t->linger2_s = l->linger2_s;
+	t->iss = r->iss;
+	t->irs = r->irs;
+	t->snd_wscale = r->snd_wscale;
+	t->rcv_wscale = r->rcv_wscale;
+	t->peer_mss = r->peer_mss;
+	t->snd_edge = (uint64_t)h->window << r->snd_wscale;
+	t->snd_wl1 = h->seq;
+	t->max_wnd = (uint32_t)h->window << r->snd_wscale;
+	t->rcv_adv = r->rcv_wnd;
+	t->rx_cap = r->rx_cap;
+	t->ts_recent = r->ts_recent;
+	t->ts_recent_at = s->now;
+	t->ts_off = r->ts_off;
+	t->stall_at = s->now;
+	t->retries = r->retries;
+	if (!r->retries) {
+		t->flags |= TCB_TIMING;
+		t->rtt_at = r->created_at;
+	}
+}
+
+/* NO_INDEX: no room, or the peer was refused; the half-open record stays where trying again makes sense. */
+static uint32_t make_child(struct stack *s, uint32_t index, const struct tcp_header *h)
+{
+	struct synrcv_rec r = *synrcv_peek(s, index);
+	struct world_rec *w = world_get(s);
+	struct sock_rec *k;
+	struct tcp_rec *t;
+	uint32_t sk;
+
+	k = w ? sock_alloc(s, &sk) : NULL;
+	if (!k)
+		return NO_INDEX;
+	t = state_alloc_at(s->state, KIND_TCP, sk);
+	if (!t) {
+		sock_free(s, sk);
+		return NO_INDEX;
+	}
+	inherit(k, sock_peek(s, r.listener));
+	k->local = r.local;
+	k->remote = r.remote;
+	k->listener = r.listener;
+	k->listener_gen = r.listener_gen;
+	k->arrival = w->arrival++;
+	fill_child(s, t, &r, tcb_peek(s, r.listener), h);
+	tcp_synrcv_drop(s, index);
+	if (sock_hash_connected(s, sk)) {
+		tcp_free(s, sk);
+		return NO_INDEX;
+	}
+	queue_push(s, r.listener, sk);
+	if (!tcp_established(s, sk, t))
+		return NO_INDEX;
+	s->count.tcp_accepted++;
+	sock_changed(s, r.listener);
+	return sk;
+}
+
+static bool deferred(struct stack *s, uint32_t index, const struct tcp_seg *g)
+{
+	const struct synrcv_rec *r = synrcv_peek(s, index);
+	uint64_t defer = sock_peek(s, r->listener)->defer_accept_s * NSEC_PER_SEC;
+
+	if (!defer || g->len || (g->h.flags & TCP_F_FIN) || s->now - r->created_at >= defer)
+		return false;
+	if (!r->acked) {
+		struct synrcv_rec *w = state_get(s->state, KIND_SYNRCV, index);
+
+		if (w) {
+			w->acked = 1;
+			w->rtx_at = max_of(w->rtx_at, w->created_at + defer); /* the peer is quiet until then */
+		}
+	}
+	return true;
+}
+
+static void acknowledge(struct stack *s, const struct synrcv_rec *r)
+{
+	const struct sock_rec *l = sock_peek(s, r->listener);
+	struct tcp_bare b = {r->local, r->remote, l->bound_dev, l->ttl, l->tos};
+	struct tcp_header h = {.seq = r->iss + 1, .ack = r->irs + 1, .flags = TCP_F_ACK,
+	    .window = (uint16_t)(r->rcv_wnd >> r->rcv_wscale), .has_ts = r->flags & TCB_TS, .ts_ecr = r->ts_recent};
+
+	h.ts_val = tcp_clock(s) + r->ts_off;
+	if (tcp_may_challenge(s))
+		tcp_send_bare(s, &b, &h);
+}
+
+/* RFC 9293, 3.10.7.4, for SYN-RECEIVED. True: the acknowledgement makes the child. */
+static bool examine(struct stack *s, uint32_t index, struct tcp_seg *g)
+{
+	const struct synrcv_rec *r = synrcv_peek(s, index);
+	const struct tcp_header *h = &g->h;
+
+	if ((r->flags & TCB_TS) && h->has_ts && seq_before(h->ts_val, r->ts_recent) && !(h->flags & TCP_F_RST)) {
+		s->count.tcp_paws++;
+		acknowledge(s, r);
+		return false;
+	}
+	if (h->flags & TCP_F_RST) {
+		if (h->seq == r->irs + 1)
+			tcp_synrcv_drop(s, index);
+		else if (seq_between(r->irs + 1, h->seq, r->irs + r->rcv_wnd))
+			acknowledge(s, r);
+		return false;
+	}
+	if (h->flags & TCP_F_SYN) {
+		if (h->seq == r->irs && !(h->flags & TCP_F_ACK))
+			send_syn_ack(s, r);
+		else
+			acknowledge(s, r);
+		return false;
+	}
+	if (!(h->flags & TCP_F_ACK))
+		return false;
+	if (h->ack != r->iss + 1) {
+		tcp_refuse(s, g);
+		return false;
+	}
+	if (!seq_between(r->irs + 1, h->seq, r->irs + 1 + r->rcv_wnd)) {
+		acknowledge(s, r);
+		return false;
+	}
+	return true;
+}
+
+void tcp_synrcv_segment(struct stack *s, uint32_t index, struct tcp_seg *g)
+{
+	const struct synrcv_rec *r = synrcv_peek(s, index);
+	uint32_t child;
+
+	if (!r)
+		return;
+	if (!listener_lives(s, r)) {
+		tcp_synrcv_drop(s, index);
+		tcp_refuse(s, g);
+		return;
+	}
+	if (!examine(s, index, g))
+		return;
+	if (queue_full(s, r->listener)) {
+		s->count.tcp_listen_full++;
+		return;
+	}
+	if (deferred(s, index, g))
+		return;
+	child = make_child(s, index, &g->h);
+	if (child != NO_INDEX)
+		tcp_segment(s, child, g);
+}
+
+int synrcv_reindex(struct stack *s)
+{
+	for (uint32_t i = state_next(s->state, KIND_SYNRCV, 0); i != NO_INDEX; i = state_next(s->state, KIND_SYNRCV, i + 1)) {
+		const struct synrcv_rec *r = synrcv_peek(s, i);
+		int ret = listener_lives(s, r) ? conn_insert(s, IPPROTO_TCP, &r->local, &r->remote,
+		                                     (struct conn_ref){KIND_SYNRCV, i})
+		                               : -EADDRINUSE;
+
+		if (ret == -EADDRINUSE) {
+			state_free(s->state, KIND_SYNRCV, i);
+			continue;
+		}
+		if (ret)
+			return ret;
+		queue_of(s, r->listener)->half_open++;
+		timer_set(s->timers, KIND_SYNRCV, i, r->rtx_at);
+	}
+	return 0;
+}

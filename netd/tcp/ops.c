@@ -1,0 +1,150 @@
+/* The stream socket's operations, as the socket layer calls them. */
+#include "tcp/layer.h"
+#include "tcp/tcp.h"
+
+static int tcp_create(struct stack *s, uint32_t sk)
+{
+	struct tcp_rec *t = state_alloc_at(s->state, KIND_TCP, sk);
+
+	if (!t)
+		return -ENOMEM;
+	t->state = TCPS_CLOSE;
+	return 0;
+}
+
+static int tcp_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+
+	if (!t || t->state != TCPS_CLOSE)
+		return -EINVAL;
+	return port_bind(s, sk, ep);
+}
+
+/* The transmit ring's room as the client may have used it. */
+static bool tx_tail_ok(const struct sock_rec *k, const struct tcp_rec *t, uint64_t tx_tail)
+{
+	return tx_tail >= t->tx_tail && tx_tail - tx_head_of(t) <= k->tx.cap;
+}
+
+/* A control block that was made anew believes the first positions that it hears of. */
+static void poke_lost(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
+{
+	struct tcp_rec *t = tcb_get(s, sk);
+
+	if (!t || (t->rx_head == rx_head && t->tx_tail == tx_tail))
+		return;
+	t->rx_head = t->rcv_nxt = t->rcv_adv = t->rcv_acked = rx_head;
+	t->tx_tail = t->snd_una = t->snd_nxt = tx_tail;
+	sock_changed(s, sk);
+}
+
+static int tcp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
+{
+	const struct tcp_rec *p = tcb_peek(s, sk);
+	const struct sock_rec *k = sock_peek(s, sk);
+	struct tcp_rec *t;
+
+	if (!p || !k)
+		return 0;
+	if (p->flags & TCB_LOST) {
+		poke_lost(s, sk, rx_head, tx_tail);
+		return 0;
+	}
+	if (rx_head < p->rx_head || rx_head > rx_tail_of(p))
+		return -EPROTO;
+	/* Behind its own end of stream, or the connection's, a writer may have been late: that counts for nothing. */
+	if ((p->flags & TCB_FIN_WANTED) || !(state_synchronized(p->state) || p->state == TCPS_SYN_RECV))
+		tx_tail = tx_tail < p->tx_tail || tx_tail - tx_head_of(p) > k->tx.cap ? UINT64_MAX : p->tx_tail;
+	if (!tx_tail_ok(k, p, tx_tail))
+		return -EPROTO;
+	if (rx_head == p->rx_head && tx_tail == p->tx_tail)
+		return 0;
+	t = tcb_get(s, sk);
+	if (!t)
+		return -ENOMEM;
+	if (tx_tail != t->tx_tail) {
+		t->tx_tail = tx_tail;
+		tcp_want_output(s, sk);
+	}
+	if (rx_head != t->rx_head) {
+		t->rx_head = rx_head;
+		receive_consumed(s, sk, t);
+	}
+	return 0;
+}
+
+static uint32_t client_state(const struct sock_rec *k, const struct tcp_rec *t)
+{
+	bool eof = (t->flags & TCB_FIN_RCVD) || (k->flags & SOCK_F_SHUT_RD);
+	bool shut = t->flags & TCB_FIN_WANTED;
+	uint32_t st = (eof ? CM_ST_RX_EOF : 0u) | (shut ? CM_ST_TX_SHUT : 0u) | (eof && shut ? CM_ST_HUP : 0u);
+
+	switch (t->state) {
+	case TCPS_LISTEN:
+		return CM_ST_LISTENING;
+	case TCPS_SYN_SENT:
+	case TCPS_SYN_RECV:
+		return CM_ST_CONNECTING | st;
+	case TCPS_CLOSE:
+		if (t->flags & TCB_DEAD)
+			return CM_ST_DEAD | CM_ST_HUP | st;
+		if (t->flags & TCB_WAS_OPEN)
+			return CM_ST_CONNECTED | CM_ST_RX_EOF | CM_ST_TX_SHUT | CM_ST_HUP;
+		return st;
+	default:
+		return CM_ST_CONNECTED | st;
+	}
+}
+
+static void tcp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+	const struct sock_rec *k = sock_peek(s, sk);
+	const struct tcp_listener *q = queue_of(s, sk);
+
+	if (!t || !k)
+		return;
+	v->state = client_state(k, t);
+	v->rx_tail = rx_tail_of(t);
+	v->tx_head = tx_head_of(t);
+	v->accept_ready = t->state == TCPS_LISTEN && q ? q->ready : 0;
+	v->rtt_us = t->srtt;
+	v->rttvar_us = t->rttvar;
+	v->cwnd = t->cwnd;
+	v->ssthresh = t->ssthresh;
+	v->mss = t->mss;
+	v->retransmits = t->total_retrans;
+	v->tcp_state = t->state;
+}
+
+static void tcp_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+
+	*from = *to = 0;
+	if (!t)
+		return;
+	*from = rx ? t->rx_head : tx_head_of(t);
+	*to = rx ? rx_tail_of(t) : t->tx_tail;
+	if (rx && x && x->n_ooo)
+		*to = max_of(*to, x->ooo[x->n_ooo - 1].end);
+}
+
+const struct sock_ops tcp_ops = {
+	.name = "tcp",
+	.create = tcp_create,
+	.bind = tcp_bind,
+	.listen = tcp_listen,
+	.connect = tcp_connect,
+	.disconnect = tcp_disconnect,
+	.accept = tcp_accept,
+	.shutdown = tcp_shutdown,
+	.close = tcp_close,
+	.poke = tcp_poke,
+	.setsockopt = tcp_setsockopt,
+	.getsockopt = tcp_getsockopt,
+	.publish = tcp_publish,
+	.live_range = tcp_live_range,
+};

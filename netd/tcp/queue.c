@@ -1,0 +1,134 @@
+/*
+ * Accept queues.
+ *
+ * That a child waits for a listener, and its place among the others, are facts of the child's record
+ * (listener, listener_gen, arrival). The queue itself is derived from them: a list through the
+ * children, rebuilt after a restart in the order of arrival.
+ *
+ * A child that the peer resets while it waits stays in the queue, as in the kernel: accept() gives it
+ * out, its first read tells.
+ */
+#include "tcp/layer.h"
+#include <stdlib.h>
+
+struct tcp_listener *queue_of(const struct stack *s, uint32_t listener)
+{
+	return listener < tcp_of(s)->capacity ? tcp_of(s)->listener[listener] : NULL;
+}
+
+int queue_open(struct stack *s, uint32_t listener)
+{
+	struct tcp_listener *q = queue_of(s, listener);
+
+	if (q)
+		return 0;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->head = q->tail = NO_INDEX;
+	tcp_of(s)->listener[listener] = q;
+	return 0;
+}
+
+void queue_close(struct stack *s, uint32_t listener)
+{
+	free(queue_of(s, listener));
+	tcp_of(s)->listener[listener] = NULL;
+}
+
+void queue_push(struct stack *s, uint32_t listener, uint32_t child)
+{
+	struct tcp_layer *l = tcp_of(s);
+	struct tcp_listener *q = queue_of(s, listener);
+
+	l->next[child] = NO_INDEX;
+	if (q->tail == NO_INDEX)
+		q->head = child;
+	else
+		l->next[q->tail] = child;
+	q->tail = child;
+	q->ready++;
+}
+
+uint32_t queue_pop(struct stack *s, uint32_t listener)
+{
+	struct tcp_listener *q = queue_of(s, listener);
+	uint32_t child = q ? q->head : NO_INDEX;
+
+	if (child == NO_INDEX)
+		return NO_INDEX;
+	q->head = tcp_of(s)->next[child];
+	if (q->head == NO_INDEX)
+		q->tail = NO_INDEX;
+	q->ready--;
+	return child;
+}
+
+bool queue_full(const struct stack *s, uint32_t listener)
+{
+	const struct tcp_listener *q = queue_of(s, listener);
+
+	return !q || q->ready > sock_peek(s, listener)->backlog;
+}
+
+/* ---- after a restart */
+
+struct waiting {
+	uint64_t arrival;
+	uint32_t listener, child;
+};
+
+static int by_arrival(const void *a, const void *b)
+{
+	const struct waiting *x = a, *y = b;
+
+	return x->arrival < y->arrival ? -1 : x->arrival > y->arrival;
+}
+
+static bool listener_lives(const struct stack *s, const struct sock_rec *k)
+{
+	return k->listener_gen == state_generation(s->state, KIND_SOCK, k->listener) &&
+	       queue_of(s, k->listener);
+}
+
+static int collect(struct stack *s, struct waiting **out, uint32_t *n)
+{
+	uint32_t room = 0;
+
+	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX;
+	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
+		const struct sock_rec *k = sock_peek(s, sk);
+
+		if (k->listener == NO_INDEX || !tcb_peek(s, sk))
+			continue;
+		if (!listener_lives(s, k)) {
+			sock_get(s, sk)->flags |= SOCK_F_ORPHAN;
+			tcp_abort(s, sk, tcb_get(s, sk), 0);
+			continue;
+		}
+		if (*n == room) {
+			struct waiting *grown = realloc(*out, (room = room ? room * 2 : 64) * sizeof(*grown));
+
+			if (!grown)
+				return -ENOMEM;
+			*out = grown;
+		}
+		(*out)[(*n)++] = (struct waiting){k->arrival, k->listener, sk};
+	}
+	return 0;
+}
+
+int queue_reindex(struct stack *s)
+{
+	struct waiting *w = NULL;
+	uint32_t n = 0;
+	int ret = collect(s, &w, &n);
+
+	if (!ret && n) {
+		qsort(w, n, sizeof(*w), by_arrival);
+		for (uint32_t i = 0; i < n; i++)
+			queue_push(s, w[i].listener, w[i].child);
+	}
+	free(w);
+	return ret;
+}

@@ -1,0 +1,336 @@
+/*
+ * Payload that arrives.
+ *
+ * Two steps. receive_stage() copies the payload from the chunks straight to its place in the receive
+ * ring, in order or not, and sums it on the way if nobody has checked the checksum yet: what is behind
+ * rcv_nxt and outside the committed intervals is nobody's, so a copy that turns out wrong has harmed
+ * nothing. Committed intervals are never written again. receive_data() then makes it true: rcv_nxt
+ * moves on, or an interval is noted. A segment that would need one interval too many is dropped
+ * unacknowledged.
+ *
+ * Buffer tuning. If the client has consumed half the ring's capacity within a round trip, it keeps up and
+ * the window is what limits the flow: the ring is doubled (a move; one at a time, see sock_rx_ring).
+ */
+#include "tcp/layer.h"
+#include "wire/checksum.h"
+#include <sys/socket.h>
+
+#define TUNE_RTT_MIN_US 1000u
+
+static bool state_receives(uint8_t state)
+{
+	return state == TCPS_ESTABLISHED || state == TCPS_FIN_WAIT1 || state == TCPS_FIN_WAIT2;
+}
+
+/* ---- staging */
+
+struct staging {
+	struct stack *s;
+	const struct packet *p;
+	const struct sock_rec *k;
+	uint64_t pos;   /* stream offset of the next payload byte */
+	uint32_t off;   /* its place in the packet */
+	uint32_t done;  /* payload bytes behind us */
+	uint32_t sum;
+	bool want_sum;
+};
+
+static void stage_sum(struct staging *g, const uint8_t *data, uint32_t len)
+{
+	g->sum = csum_add_at(g->sum, csum(data, len, 0), g->done);
+}
+
+/* One contiguous piece of a chunk, to the ring (where it may wrap) or past it. */
+static void stage_piece(struct staging *g, const uint8_t *src, uint32_t len, bool keep)
+{
+	while (len) {
+		uint32_t run = len;
+		uint8_t *dst = keep ? ring_span(g->s->mem, &g->k->rx, g->pos, len, &run) : NULL;
+
+		if (!dst)
+			run = len;
+		if (dst && g->want_sum)
+			g->sum = csum_add_at(g->sum, csum_copy(dst, src, run, 0), g->done);
+		else if (dst)
+			memcpy(dst, src, run);
+		else if (g->want_sum)
+			stage_sum(g, src, run);
+		src += run;
+		len -= run;
+		g->pos += run;
+		g->done += run;
+	}
+}
+
+/* The next `len` payload bytes. */
+static void stage_run(struct staging *g, uint64_t len, bool keep)
+{
+	uint32_t off = g->off;
+
+	g->off += (uint32_t)len;
+	for (unsigned i = 0; len && i < g->p->segs; i++) {
+		const struct packet_seg *seg = &g->p->seg[i];
+		uint32_t n;
+
+		if (off >= seg->len) {
+			off -= seg->len;
+			continue;
+		}
+		n = (uint32_t)min_of(len, (uint64_t)(seg->len - off));
+		stage_piece(g, seg->data + off, n, keep);
+		len -= n;
+		off = 0;
+	}
+}
+
+/* [from, to) to the ring, except what lies there already. */
+static void stage_around(struct staging *g, const struct tcpx_rec *x, uint64_t to)
+{
+	for (unsigned i = 0; x && i < x->n_ooo && g->pos < to; i++) {
+		const struct tcp_run *r = &x->ooo[i];
+
+		if (r->end <= g->pos)
+			continue;
+		if (r->start > g->pos)
+			stage_run(g, min_of(r->start, to) - g->pos, true);
+		if (g->pos < to && g->pos >= r->start)
+			stage_run(g, min_of(r->end, to) - g->pos, false);
+	}
+	if (g->pos < to)
+		stage_run(g, to - g->pos, true);
+}
+
+/* What of the payload is new and fits the window. False if nothing. */
+static bool clip(const struct tcp_rec *t, const struct sock_rec *k, struct tcp_seg *g, int64_t start)
+{
+	int64_t limit = (int64_t)min_of(t->rcv_adv, t->rx_head + k->rx.cap), end = start + g->len;
+
+	if (start < (int64_t)t->rcv_nxt)
+		start = (int64_t)t->rcv_nxt;
+	if (end > limit)
+		end = limit;
+	if (start >= end)
+		return false;
+	g->from = (uint64_t)start;
+	g->to = (uint64_t)end;
+	return true;
+}
+
+bool receive_stage(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	int64_t start = rcv_off(t, g->h.seq);
+	struct staging st = {.s = s, .p = g->p, .off = g->h.hdr_len, .want_sum = !g->verified};
+
+	if (g->staged)
+		return true;
+	if (!state_receives(t->state) || (k->flags & SOCK_F_ORPHAN) || (g->h.flags & (TCP_F_SYN | TCP_F_RST)))
+		return segment_verify(g);
+	if (!k->rx.cap && sock_rx_ring(s, sk, t->rx_cap, t->rx_head) < 0)
+		return segment_verify(g);
+	st.k = k = sock_peek(s, sk);
+	if (!clip(t, k, g, start))
+		return segment_verify(g);
+	st.pos = (uint64_t)start;
+	stage_run(&st, g->from - st.pos, false);
+	stage_around(&st, tcpx_peek(s, sk), g->to);
+	stage_run(&st, g->len - st.done, false);
+	if (st.want_sum && csum_add(g->sum, st.sum) != 0xffff)
+		return false;
+	g->verified = true;
+	g->staged = true;
+	return true;
+}
+
+/* ---- intervals */
+
+/* Returns false if there is no room for one more. */
+static bool add_interval(struct tcpx_rec *x, uint64_t from, uint64_t to)
+{
+	unsigned i = 0, j;
+
+	while (i < x->n_ooo && x->ooo[i].end < from)
+		i++;
+	for (j = i; j < x->n_ooo && x->ooo[j].start <= to; j++) {
+		from = min_of(from, x->ooo[j].start);
+		to = max_of(to, x->ooo[j].end);
+	}
+	if (i == j) {
+		if (x->n_ooo == TCP_OOO_MAX)
+			return false;
+		memmove(&x->ooo[i + 1], &x->ooo[i], (x->n_ooo - i) * sizeof(x->ooo[0]));
+		x->n_ooo++;
+	} else if (j - i > 1) {
+		memmove(&x->ooo[i + 1], &x->ooo[j], (x->n_ooo - j) * sizeof(x->ooo[0]));
+		x->n_ooo = (uint8_t)(x->n_ooo - (j - i - 1));
+	}
+	x->ooo[i] = (struct tcp_run){from, to};
+	x->ooo_recent = from;
+	return true;
+}
+
+static void out_of_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
+{
+	struct tcpx_rec *x = tcpx_make(s, sk);
+
+	t->flags |= TCB_ACK_NOW;
+	if (!x || !add_interval(x, g->from, g->to))
+		s->count.tcp_ooo_full++;
+	else
+		s->count.tcp_ooo++;
+}
+
+/* rcv_nxt has moved on: what lies there already is in order now. True if intervals were touched. */
+static bool join_intervals(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x;
+	unsigned gone = 0;
+
+	if (!tcpx_peek(s, sk) || !tcpx_peek(s, sk)->n_ooo)
+		return false;
+	x = tcpx_get(s, sk);
+	while (gone < x->n_ooo && x->ooo[gone].start <= t->rcv_nxt) {
+		t->rcv_nxt = max_of(t->rcv_nxt, x->ooo[gone].end);
+		gone++;
+	}
+	memmove(&x->ooo[0], &x->ooo[gone], (x->n_ooo - gone) * sizeof(x->ooo[0]));
+	x->n_ooo = (uint8_t)(x->n_ooo - gone);
+	tcpx_release(s, sk, t);
+	return true;
+}
+
+/* ---- taking it into account */
+
+static void note_dsack(struct tcp_rec *t, const struct tcp_seg *g)
+{
+	if (!(t->flags & TCB_SACK) || (t->flags & TCB_DSACK) || !g->len)
+		return;
+	t->flags |= TCB_DSACK;
+	t->dsack_start = g->h.seq;
+	t->dsack_end = g->h.seq + g->len;
+}
+
+static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
+{
+	uint32_t full = g->p->gso_size ? g->p->gso_size : g->len;
+
+	t->rcv_nxt = g->to;
+	t->rcv_mss = max_of(t->rcv_mss, full);
+	if (join_intervals(s, sk, t) || t->quick || (sock_peek(s, sk)->flags & SOCK_F_QUICKACK))
+		t->flags |= TCB_ACK_NOW;
+	/* Every second full segment, RFC 9293, 3.8.6.3. */
+	if (t->rcv_nxt - t->rcv_acked > t->rcv_mss)
+		t->flags |= TCB_ACK_NOW;
+	if (!(t->flags & TCB_ACK_NOW) && !t->ack_at)
+		t->ack_at = s->now + TCP_DELACK_NS;
+	if (!t->tune_at) {
+		t->tune_at = s->now;
+		t->tune_pos = t->rx_head;
+	}
+	sock_changed(s, sk);
+}
+
+/* A FIN at rcv_nxt. False if the socket is gone. */
+static bool fin_in_order(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	t->rcv_nxt++;
+	t->flags |= TCB_FIN_RCVD | TCB_ACK_NOW;
+	t->rcv_adv = max_of(t->rcv_adv, t->rcv_nxt);
+	if (tcpx_peek(s, sk) && tcpx_peek(s, sk)->n_ooo) { /* beyond the end of the stream: nonsense */
+		tcpx_get(s, sk)->n_ooo = 0;
+		tcpx_release(s, sk, t);
+	}
+	sock_changed(s, sk);
+	return tcp_event(s, sk, t, TCP_EV_FIN_RECEIVED);
+}
+
+static void take_payload(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g, int64_t start)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+
+	if (start + (int64_t)g->len <= (int64_t)t->rcv_nxt) {
+		note_dsack(t, g);
+		t->flags |= TCB_ACK_NOW;
+		return;
+	}
+	if (!g->staged) { /* no window, no memory */
+		t->flags |= TCB_ACK_NOW;
+		return;
+	}
+	if (start < (int64_t)t->rcv_nxt)
+		t->flags |= TCB_ACK_NOW;
+	if (g->from == t->rcv_nxt) {
+		in_order(s, sk, t, g);
+		return;
+	}
+	for (unsigned i = 0; x && i < x->n_ooo; i++)
+		if (x->ooo[i].start <= g->from && x->ooo[i].end >= g->to)
+			note_dsack(t, g);
+	out_of_order(s, sk, t, g);
+}
+
+bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g)
+{
+	int64_t start = rcv_off(t, g->h.seq), end = start + g->len;
+	bool fin = g->h.flags & TCP_F_FIN;
+
+	if (!g->len && !fin)
+		return true;
+	tcp_want_output(s, sk);
+	if (!state_receives(t->state)) { /* the peer's FIN is behind us: again what we have */
+		t->flags |= TCB_ACK_NOW;
+		return true;
+	}
+	if (g->len && (sock_peek(s, sk)->flags & SOCK_F_ORPHAN) && end > (int64_t)t->rcv_nxt) {
+		tcp_abort(s, sk, t, 0); /* nobody will ever read it: RFC 2525, 2.17 */
+		return false;
+	}
+	if (g->len) {
+		if (!receive_stage(s, sk, t, g))
+			return true;
+		take_payload(s, sk, t, g, start);
+	}
+	if (fin && end >= (int64_t)t->rcv_nxt && (!g->len || end <= (int64_t)t->rcv_adv)) {
+		t->flags |= TCB_FIN_SEEN | TCB_ACK_NOW;
+		t->fin_off = (uint64_t)end;
+	}
+	if ((t->flags & TCB_FIN_SEEN) && t->fin_off == t->rcv_nxt)
+		return fin_in_order(s, sk, t);
+	return true;
+}
+
+/* ---- the client's half */
+
+/* Doubles the ring if the window is what limits this flow. */
+static void tune(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t rtt = (uint64_t)max_of(t->srtt, TUNE_RTT_MIN_US) * NSEC_PER_USEC;
+
+	if (!t->tune_at || s->now - t->tune_at < rtt)
+		return;
+	if (s->now - t->tune_at < 4 * rtt && t->rx_head - t->tune_pos >= k->rx.cap / 2 && k->rx.cap < TCP_RX_MAX &&
+	    !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) && k->session != NO_INDEX && state_receives(t->state))
+		(void)sock_rx_ring(s, sk, k->rx.cap * 2, t->rx_head);
+	t->tune_at = s->now;
+	t->tune_pos = t->rx_head;
+}
+
+void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	uint64_t unit = 1ull << t->rcv_wscale, offered, could;
+	const struct sock_rec *k;
+
+	tune(s, sk, t);
+	k = sock_peek(s, sk);
+	if (!state_receives(t->state) || !k->rx.cap)
+		return;
+	offered = t->rcv_adv - t->rcv_nxt;
+	could = t->rx_head + k->rx.cap - unit;
+	could = could > t->rcv_nxt ? could - t->rcv_nxt : 0;
+	/* A window update is worth a segment when it doubles what the peer knows of. */
+	if (could >= 2 * offered && could >= offered + min_of((uint64_t)t->rcv_mss, k->rx.cap / 2ull)) {
+		t->flags |= TCB_ACK_NOW;
+		tcp_want_output(s, sk);
+	}
+}

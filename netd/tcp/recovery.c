@@ -1,0 +1,338 @@
+/*
+ * Loss recovery: RFC 6675 with SACK, RFC 6582 (NewReno) without; RFC 5681 and 6298 around both.
+ *
+ * The scoreboard (tcpx_rec) is a list of runs that the peer has, and what lies between them: holes.
+ * Each hole knows how far it was sent again, and how far the stream had been sent then: if the peer
+ * later has data from well beyond that point, the retransmission was lost, too.
+ *
+ *   snd_una      run 0        run 1                 snd_nxt
+ *   |--hole 0--|#######|-1--|######|----- hole 2 ----|
+ *
+ * Lost is what lies in a hole below an edge: below `loss_end` (everything at a timeout, one segment in
+ * NewReno), or below enough of what the peer has (RFC 6675, IsLost()). What is lost and was not sent
+ * again is not in the network; the rest of the holes is. Without SACK each duplicate acknowledgement
+ * says that one segment has left it.
+ *
+ * A block that would need one run too many is not noted; that costs a superfluous retransmission.
+ */
+#include "tcp/layer.h"
+
+static uint64_t hole_start(const struct tcp_rec *t, const struct tcpx_rec *x, unsigned i)
+{
+	return i ? x->run[i - 1].end : t->snd_una;
+}
+
+static uint64_t hole_end(const struct tcp_rec *t, const struct tcpx_rec *x, unsigned i)
+{
+	return i < x->n_run ? x->run[i].start : t->snd_nxt;
+}
+
+/* RFC 6675, IsLost(): everything in holes below this. */
+static uint64_t sack_edge(const struct tcp_rec *t, const struct tcpx_rec *x)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned i = x->n_run; i--;) {
+		bytes += x->run[i].end - x->run[i].start;
+		if (x->n_run - i >= TCP_DUP_THRESH || bytes > (TCP_DUP_THRESH - 1) * t->mss)
+			return x->run[i].start;
+	}
+	return 0;
+}
+
+static uint64_t lost_edge(const struct tcp_rec *t, const struct tcpx_rec *x)
+{
+	return max_of(x->loss_end, sack_edge(t, x));
+}
+
+/* How far the hole was sent again, within the hole. */
+static uint64_t resent_to(const struct tcpx_rec *x, unsigned i, uint64_t start, uint64_t end)
+{
+	uint64_t r = x->hole[i].rtx_end;
+
+	return r < start ? start : min_of(r, end);
+}
+
+uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+	uint64_t pipe = 0, left = t->flags & TCB_SACK ? 0 : (uint64_t)t->dupacks * t->mss, edge;
+
+	if (!x) {
+		pipe = flight_of(t);
+		return pipe > left ? pipe - left : 0;
+	}
+	edge = lost_edge(t, x);
+	for (unsigned i = 0; i <= x->n_run; i++) {
+		uint64_t start = hole_start(t, x, i), end = hole_end(t, x, i);
+		uint64_t lost = edge > start ? min_of(edge, end) : start;
+
+		pipe += end - lost + resent_to(x, i, start, lost) - start;
+	}
+	return pipe > left ? pipe - left : 0;
+}
+
+bool recovery_next(const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+	uint64_t edge;
+
+	if (!x || (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS))
+		return false;
+	edge = lost_edge(t, x);
+	for (unsigned i = 0; i <= x->n_run; i++) {
+		uint64_t start = hole_start(t, x, i), stop = min_of(hole_end(t, x, i), edge);
+
+		if (start >= edge)
+			return false;
+		*off = resent_to(x, i, start, stop);
+		*end = stop;
+		if (*off < stop)
+			return true;
+	}
+	return false;
+}
+
+void recovery_sent(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t off, uint64_t end)
+{
+	struct tcpx_rec *x = tcpx_get(s, sk);
+
+	for (unsigned i = 0; x && i <= x->n_run; i++) {
+		if (off < hole_start(t, x, i) || off >= hole_end(t, x, i))
+			continue;
+		x->hole[i] = (struct tcp_hole){.rtx_end = end, .mark = t->snd_nxt};
+		return;
+	}
+}
+
+/* ---- the scoreboard */
+
+static void remove_runs(struct tcpx_rec *x, unsigned from, unsigned n)
+{
+	memmove(&x->run[from], &x->run[from + n], (x->n_run - from - n) * sizeof(x->run[0]));
+	memmove(&x->hole[from], &x->hole[from + n], (x->n_run + 1 - from - n) * sizeof(x->hole[0]));
+	x->n_run = (uint8_t)(x->n_run - n);
+}
+
+void recovery_trim(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_peek(s, sk) ? tcpx_get(s, sk) : NULL;
+	unsigned gone = 0;
+
+	if (!x)
+		return;
+	while (gone < x->n_run && x->run[gone].end <= t->snd_una)
+		gone++;
+	remove_runs(x, 0, gone);
+	if (x->n_run && x->run[0].start < t->snd_una)
+		x->run[0].start = t->snd_una;
+}
+
+/* Returns bytes newly covered. */
+static uint64_t add_run(struct tcpx_rec *x, struct tcp_run r)
+{
+	unsigned i = 0, j;
+	uint64_t old = 0;
+
+	while (i < x->n_run && x->run[i].end < r.start)
+		i++;
+	for (j = i; j < x->n_run && x->run[j].start <= r.end; j++)
+		old += x->run[j].end - x->run[j].start;
+	if (i == j) {
+		if (x->n_run == TCP_RUN_MAX)
+			return 0;
+		memmove(&x->run[i + 1], &x->run[i], (x->n_run - i) * sizeof(x->run[0]));
+		memmove(&x->hole[i + 1], &x->hole[i], (x->n_run + 1 - i) * sizeof(x->hole[0]));
+		x->run[i] = r;
+		x->n_run++;
+		return r.end - r.start;
+	}
+	r.start = min_of(r.start, x->run[i].start);
+	r.end = max_of(r.end, x->run[j - 1].end);
+	x->run[i] = r;
+	/* hole[i] stays before the merged run, hole[j] follows it */
+	memmove(&x->run[i + 1], &x->run[j], (x->n_run - j) * sizeof(x->run[0]));
+	memmove(&x->hole[i + 1], &x->hole[j], (x->n_run + 1 - j) * sizeof(x->hole[0]));
+	x->n_run = (uint8_t)(x->n_run - (j - i - 1));
+	return r.end - r.start - old;
+}
+
+/* Retransmissions that must have been lost themselves are due again. */
+static void find_lost_again(const struct tcp_rec *t, struct tcpx_rec *x)
+{
+	uint64_t high = x->n_run ? x->run[x->n_run - 1].end : 0;
+
+	for (unsigned i = 0; i < x->n_run; i++)
+		if (x->hole[i].rtx_end > hole_start(t, x, i) && high > x->hole[i].mark + TCP_DUP_THRESH * t->mss)
+			x->hole[i].rtx_end = 0;
+}
+
+uint64_t recovery_sack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h)
+{
+	struct tcpx_rec *x = NULL;
+	uint64_t fresh = 0;
+
+	for (unsigned i = 0; i < h->n_sack; i++) {
+		int64_t start = snd_off(t, h->sack[i].start), end = snd_off(t, h->sack[i].end);
+
+		/* D-SACKs (RFC 2883), old blocks and nonsense say nothing about holes. */
+		if (start >= end || end > (int64_t)t->snd_nxt || start < (int64_t)t->snd_una)
+			continue;
+		if (!x && !(x = tcpx_make(s, sk)))
+			return 0;
+		fresh += add_run(x, (struct tcp_run){(uint64_t)start, (uint64_t)end});
+	}
+	if (x && fresh)
+		find_lost_again(t, x);
+	return fresh;
+}
+
+/* ---- congestion: what it means */
+
+static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_make(s, sk);
+
+	if (!x)
+		return;
+	t->ssthresh = congestion_of(t)->ssthresh(t);
+	t->cwnd = t->ssthresh;
+	t->cwnd_cnt = 0;
+	t->recover = t->snd_nxt;
+	t->ca_state = CA_RECOVERY;
+	t->flags |= TCB_RTX_NOW;
+	t->flags &= ~(uint32_t)TCB_TIMING;
+	x->loss_end = t->snd_una + t->mss;
+	for (unsigned i = 0; i <= x->n_run; i++)
+		x->hole[i] = (struct tcp_hole){0};
+	s->count.tcp_fast_retrans++;
+}
+
+static void end_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_get(s, sk);
+
+	if (t->ca_state == CA_RECOVERY && !(t->flags & TCB_SACK))
+		t->cwnd = min_of(t->ssthresh, (uint32_t)max_of(flight_of(t), (uint64_t)t->mss) + t->mss);
+	t->ca_state = x && x->n_run ? CA_DISORDER : CA_OPEN;
+	t->dupacks = 0;
+	t->flags &= ~(uint32_t)TCB_RTX_NOW;
+	if (x)
+		x->loss_end = 0;
+	tcpx_release(s, sk, t);
+}
+
+static void grow(struct stack *s, struct tcp_rec *t, const struct ack_news *n)
+{
+	/* Only a window that was in use says something about the network: RFC 7661. */
+	if ((t->flags & TCB_CWND_LIMITED) || (t->cwnd < t->ssthresh && t->cwnd < 2 * n->flight))
+		congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
+}
+
+static bool is_loss(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+
+	if (!(t->flags & TCB_SACK))
+		return t->dupacks >= TCP_DUP_THRESH && (t->snd_una > t->recover || !t->recover);
+	return (x && sack_edge(t, x) > t->snd_una) || t->dupacks >= TCP_DUP_THRESH;
+}
+
+static void ack_open(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+{
+	const struct tcpx_rec *x;
+
+	if (n->acked) {
+		t->dupacks = 0;
+		grow(s, t, n);
+	}
+	if (n->duplicate && !n->acked)
+		t->dupacks++;
+	x = tcpx_peek(s, sk);
+	t->ca_state = t->dupacks || (x && x->n_run) ? CA_DISORDER : CA_OPEN;
+	if (t->ca_state == CA_DISORDER && is_loss(s, sk, t))
+		start_recovery(s, sk, t);
+	else if (x)
+		tcpx_release(s, sk, t);
+}
+
+/*
+ * RFC 6582, 3.2, step 3: the next hole is where the partial acknowledgement ends. With SACK, too: a
+ * retransmission that was sent after that segment has arrived before it.
+ */
+static void ack_partial(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+{
+	struct tcpx_rec *x = tcpx_get(s, sk);
+	uint32_t left = (uint32_t)min_of((n->acked + t->mss - 1) / t->mss, (uint64_t)UINT32_MAX);
+
+	t->dupacks -= min_of(t->dupacks, left ? left - 1 : 0);
+	if (!x)
+		return;
+	x->loss_end = max_of(x->loss_end, t->snd_una + t->mss);
+	if (!(t->flags & TCB_SACK))
+		x->hole[0].rtx_end = 0;
+	if (x->hole[0].rtx_end <= t->snd_una)
+		t->flags |= TCB_RTX_NOW;
+}
+
+void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+{
+	if (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS) {
+		ack_open(s, sk, t, n);
+		return;
+	}
+	if (t->snd_una >= t->recover) {
+		end_recovery(s, sk, t);
+		return;
+	}
+	if (t->ca_state == CA_LOSS) {
+		if (n->acked)
+			congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
+		return;
+	}
+	if (n->duplicate && !n->acked)
+		t->dupacks++;
+	if (n->acked)
+		ack_partial(s, sk, t, n);
+}
+
+/* RFC 5681, 3.1: all that is outstanding is taken for lost. */
+void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_make(s, sk);
+
+	if (!x)
+		return;
+	if (t->ca_state != CA_LOSS)
+		t->ssthresh = congestion_of(t)->ssthresh(t);
+	t->cwnd = t->mss;
+	t->cwnd_cnt = 0;
+	t->dupacks = 0;
+	t->recover = t->snd_nxt;
+	t->ca_state = CA_LOSS;
+	t->flags |= TCB_RTX_NOW;
+	t->flags &= ~(uint32_t)(TCB_TIMING | TCB_PROBED);
+	/* The peer has what begins at snd_una, and yet does not acknowledge it: it has reneged (RFC 2018, 8). */
+	if (x->n_run && x->run[0].start == t->snd_una)
+		x->n_run = 0;
+	x->loss_end = t->snd_nxt;
+	for (unsigned i = 0; i <= x->n_run; i++)
+		x->hole[i] = (struct tcp_hole){0};
+}
+
+void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_make(s, sk);
+
+	if (!x || !flight_of(t))
+		return;
+	if (t->ca_state != CA_LOSS)
+		t->ca_state = CA_RECOVERY;
+	t->ssthresh = min_of(t->ssthresh, t->cwnd);
+	t->recover = t->snd_nxt;
+	t->flags |= TCB_RTX_NOW;
+	t->flags &= ~(uint32_t)TCB_TIMING;
+	x->loss_end = t->snd_nxt;
+	for (unsigned i = 0; i <= x->n_run; i++)
+		x->hole[i] = (struct tcp_hole){0};
+}

@@ -1,0 +1,183 @@
+/*
+ * After a restart: of the daemon (everything derived is made again, the pause is taken out of the
+ * timers), or of a driver (frames may be lost: peers are woken).
+ */
+#include "tcp/layer.h"
+#include "tcp/tcp.h"
+#include "base/log.h"
+#include <netinet/in.h>
+
+#define WAKE_BATCH 256
+#define WAKE_NS    NSEC_PER_MSEC
+
+/*
+ * The control block of a socket was corrupt. The INET layer is not there yet: tcp_reindex() finds the
+ * socket without one.
+ */
+void tcp_lost(struct stack *s, uint32_t sk)
+{
+	(void)s;
+	log_error("tcp %u: its control block is lost, the connection is reset", sk);
+}
+
+/* A socket without control block gets a new one: a listener goes on, a connection is reset. */
+static int revive(struct stack *s, uint32_t sk)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	struct tcp_rec *t = state_alloc_at(s->state, KIND_TCP, sk);
+
+	if (!t)
+		return -ENOMEM;
+	if (k->flags & SOCK_F_LISTEN) {
+		t->state = TCPS_LISTEN;
+		return 0;
+	}
+	t->state = TCPS_CLOSE;
+	t->flags = TCB_LOST | TCB_DEAD;
+	sock_unhash(s, sk);
+	if ((k->flags & SOCK_F_ORPHAN))
+		tcp_free(s, sk);
+	else
+		sock_set_error(s, sk, ECONNRESET);
+	return 0;
+}
+
+static int revive_all(struct stack *s)
+{
+	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_SOCK, sk + 1)) {
+		int ret = 0;
+
+		if (sock_peek(s, sk)->protocol == IPPROTO_TCP && !tcb_peek(s, sk))
+			ret = revive(s, sk);
+		if (ret)
+			return ret;
+	}
+	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_TCP, sk + 1))
+		if (!sock_peek(s, sk))
+			state_free(s->state, KIND_TCP, sk);
+	for (uint32_t sk = state_next(s->state, KIND_TCPX, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_TCPX, sk + 1))
+		if (!tcb_peek(s, sk))
+			state_free(s->state, KIND_TCPX, sk);
+	return 0;
+}
+
+static int index_one(struct stack *s, uint32_t sk)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	if (t->flags & TCB_ORPHAN)
+		tcp_of(s)->orphans++;
+	if (t->state == TCPS_LISTEN)
+		return queue_open(s, sk);
+	if (t->state == TCPS_CLOSE)
+		return 0;
+	/* Its transmit ring cannot be where the record says: bytes that were promised are lost. */
+	if (state_synchronized(t->state) && (!k->tx.cap || !(k->flags & SOCK_F_HASHED))) {
+		tcp_abort(s, sk, tcb_get(s, sk), ECONNRESET);
+		return 0;
+	}
+	timer_arm(s, sk, t);
+	tcp_want_output(s, sk);
+	return 0;
+}
+
+int tcp_reindex(struct stack *s)
+{
+	int ret = revive_all(s);
+
+	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX && !ret;
+	     sk = state_next(s->state, KIND_TCP, sk + 1))
+		ret = index_one(s, sk);
+	if (!ret)
+		ret = queue_reindex(s);
+	if (!ret)
+		ret = synrcv_reindex(s);
+	return ret ? ret : timewait_reindex(s);
+}
+
+static void shift(uint64_t *at, uint64_t by)
+{
+	if (*at)
+		*at += by;
+}
+
+void tcp_resume(struct stack *s, uint64_t pause_ns)
+{
+	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_TCP, sk + 1)) {
+		struct tcp_rec *t = tcb_get(s, sk);
+
+		if (!t)
+			continue;
+		sock_changed(s, sk);
+		shift(&t->rtx_at, pause_ns);
+		shift(&t->sent_at, pause_ns);
+		shift(&t->epoch_at, pause_ns);
+		shift(&t->tune_at, pause_ns);
+		if (t->state != TCPS_CLOSE && t->state != TCPS_LISTEN)
+			timer_arm(s, sk, t);
+	}
+	for (uint32_t i = state_next(s->state, KIND_SYNRCV, 0); i != NO_INDEX; i = state_next(s->state, KIND_SYNRCV, i + 1)) {
+		struct synrcv_rec *r = state_get(s->state, KIND_SYNRCV, i);
+
+		if (r)
+			shift(&r->rtx_at, pause_ns);
+	}
+}
+
+/* ---- a driver's restart */
+
+static void wake(struct stack *s, uint32_t sk, uint32_t dev)
+{
+	const struct tcp_rec *p = tcb_peek(s, sk);
+	const struct sock_rec *k = sock_peek(s, sk);
+	struct tcp_rec *t;
+	struct route r;
+
+	if (!k || !(state_synchronized(p->state) || p->state == TCPS_SYN_SENT || p->state == TCPS_SYN_RECV) ||
+	    ip_route(s, &k->remote.addr, &k->local.addr, k->bound_dev, &r) || r.dev != dev)
+		return;
+	t = tcb_get(s, sk);
+	if (!t)
+		return;
+	if (!state_synchronized(t->state)) {
+		t->flags |= TCB_SYN_NOW;
+	} else {
+		t->flags |= TCB_ACK_NOW; /* the last acknowledgement and the window again */
+		if (flight_of(t)) {
+			t->rtx_kind = RTX_PROBE;
+			t->rtx_at = s->now;
+		}
+	}
+	timer_arm(s, sk, t);
+	tcp_want_output(s, sk);
+}
+
+/* The next batch, if a walk is on and its moment has come. */
+void resume_walk(struct stack *s)
+{
+	struct tcp_layer *l = tcp_of(s);
+	uint32_t sk;
+
+	if (l->wake_dev == NO_INDEX || s->now < l->wake_at)
+		return;
+	sk = state_next(s->state, KIND_TCP, l->wake_next);
+	for (unsigned n = 0; sk != NO_INDEX && n < WAKE_BATCH; n++, sk = state_next(s->state, KIND_TCP, sk + 1))
+		wake(s, sk, l->wake_dev);
+	l->wake_next = sk;
+	l->wake_at = s->now + WAKE_NS;
+	if (sk == NO_INDEX)
+		l->wake_dev = NO_INDEX;
+	else
+		timer_set(s->timers, KIND_TCP, sk, l->wake_at);
+}
+
+void tcp_driver_restarted(struct stack *s, uint32_t dev)
+{
+	struct tcp_layer *l = tcp_of(s);
+
+	l->wake_dev = dev;
+	l->wake_next = 0;
+	l->wake_at = s->now;
+	resume_walk(s);
+}

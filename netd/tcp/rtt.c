@@ -1,0 +1,38 @@
+/* Round-trip time and retransmission timeout, RFC 6298. */
+#include "tcp/layer.h"
+
+/*
+ * The timeout is at least TCP_RTO_MIN_US above the smoothed round trip, as in the kernel: a peer may
+ * delay its acknowledgement by up to 200 ms.
+ */
+static uint32_t compute(const struct tcp_rec *t)
+{
+	uint64_t rto = (uint64_t)t->srtt + max_of(4ull * t->rttvar, (uint64_t)TCP_RTO_MIN_US);
+
+	return (uint32_t)min_of(rto, (uint64_t)TCP_RTO_MAX_US);
+}
+
+void rtt_sample(struct tcp_rec *t, uint64_t us)
+{
+	uint32_t r = (uint32_t)min_of(max_of(us, 1ull), (uint64_t)TCP_RTO_MAX_US);
+
+	if (!t->srtt) {
+		t->srtt = r;
+		t->rttvar = r / 2;
+	} else {
+		uint32_t off = t->srtt > r ? t->srtt - r : r - t->srtt;
+
+		t->rttvar = (uint32_t)((3ull * t->rttvar + off) / 4);
+		t->srtt = (uint32_t)((7ull * t->srtt + r) / 8);
+		t->srtt = max_of(t->srtt, 1u);
+	}
+	t->rto = compute(t);
+}
+
+uint64_t rto_of(const struct tcp_rec *t)
+{
+	uint64_t us = t->rto ? t->rto : TCP_RTO_FIRST_US;
+
+	us <<= min_of((unsigned)t->retries, 20u);
+	return min_of(us, (uint64_t)TCP_RTO_MAX_US) * NSEC_PER_USEC;
+}

@@ -1,0 +1,266 @@
+/*
+ * Output of a connection: tcp_output() sends whatever may be sent now.
+ *
+ * Order: a SYN that is due; lost pieces; new data; and if nothing of that carried it, an
+ * acknowledgement of its own. What holds data back: the peer's window, the congestion window less
+ * what is in the network (recovery_pipe), Nagle's rule in Minshall's form, TCP_CORK, and a silly window
+ * (RFC 9293, 3.8.6.2.1). A full device stops everything; it goes on when there is room again.
+ */
+#include "tcp/layer.h"
+#include "device/neigh.h"
+
+enum verdict {
+	SENT,     /* go on */
+	NOTHING,  /* nothing is left that may go */
+	WINDOW,   /* the peer's window holds data back */
+	CWND,     /* the congestion window does */
+	DEVICE,   /* the device does */
+};
+
+/* Largest payload of one packet: whole segments, as long as IP and the device allow. */
+static uint32_t burst_max(const struct tcp_path *path, uint32_t full)
+{
+	uint32_t most = 65535u - 20 - TCP_LEN_MAX;
+
+	return path->tso && most > full ? most - most % full : full;
+}
+
+/* May this many bytes, less than a full segment and all there are, go? */
+static bool small_may_go(const struct sock_rec *k, const struct tcp_rec *t)
+{
+	if (t->flags & (TCB_FIN_WANTED | TCB_FORCE))
+		return true;
+	if (k->flags & SOCK_F_CORK)
+		return false;
+	return (k->flags & SOCK_F_NODELAY) || t->snd_sml <= t->snd_una;
+}
+
+/* How much of the `avail` new bytes may go in one packet now; 0 and why not. */
+static uint32_t how_much(const struct sock_rec *k, const struct tcp_rec *t, const struct tcp_path *path,
+    uint32_t full, uint64_t avail, uint64_t pipe, enum verdict *why)
+{
+	uint64_t wnd = t->snd_edge > t->snd_nxt ? t->snd_edge - t->snd_nxt : 0;
+	uint64_t room = t->cwnd > pipe ? t->cwnd - pipe : 0, n = min_of(avail, wnd);
+
+	if (n > room) {
+		n = room >= full ? room : 0;
+		*why = CWND;
+	} else if (n < avail) {
+		*why = WINDOW;
+	} else {
+		*why = NOTHING;
+	}
+	if (n >= full) {
+		n = min_of(n, (uint64_t)burst_max(path, full));
+		if (n == avail && n % full && !small_may_go(k, t))
+			n -= n % full;
+		return (uint32_t)(n == avail ? n : n - n % full);
+	}
+	if (n == avail)
+		return n && small_may_go(k, t) ? (uint32_t)n : 0;
+	/* Cut short by the window: worth it only if it is large for this peer. */
+	if (n && *why == WINDOW && (n >= t->max_wnd / 2 || (t->flags & TCB_FORCE)))
+		return (uint32_t)n;
+	return 0;
+}
+
+static void start_timing(struct stack *s, struct tcp_rec *t)
+{
+	if (t->flags & TCB_TIMING)
+		return;
+	t->flags |= TCB_TIMING;
+	t->rtt_pos = t->snd_nxt;
+	t->rtt_at = s->now;
+}
+
+static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t full)
+{
+	if (!flight_of(t))
+		t->stall_at = s->now;
+	t->snd_nxt += len;
+	if (len % full)
+		t->snd_sml = t->snd_nxt;
+	t->sent_at = s->now;
+	/* An application that answers: the answers carry the acknowledgements. */
+	if (t->quick && t->rcv_at && s->now - t->rcv_at < TCP_DELACK_NS && t->rcv_nxt)
+		t->quick = 0;
+}
+
+static enum verdict send_new(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,
+    uint64_t *pipe)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t avail = t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0;
+	uint32_t full = tcp_payload_max(s, sk, t), n;
+	enum verdict why = NOTHING;
+	uint8_t flags = 0;
+	int ret;
+
+	if (fin_sent(t) || (!avail && !(t->flags & TCB_FIN_WANTED)))
+		return NOTHING;
+	n = avail ? how_much(k, t, path, full, avail, *pipe, &why) : 0;
+	if (avail && !n)
+		return why;
+	if (n == avail) {
+		flags = TCP_F_PSH;
+		if (t->flags & TCB_FIN_WANTED)
+			flags = TCP_F_FIN | (n ? TCP_F_PSH : 0);
+	}
+	do {
+		ret = tcp_transmit(s, sk, t, path, flags, t->snd_nxt, n);
+		if (ret == -EMSGSIZE && n > full) { /* chunks are smaller here */
+			n = n / 2 > full ? n / 2 - n / 2 % full : full;
+			flags = 0;
+		} else if (ret) {
+			return DEVICE;
+		}
+	} while (ret);
+	data_sent(s, t, n + !!(flags & TCP_F_FIN), full);
+	if (flags & TCP_F_FIN)
+		t->snd_sml = t->snd_una;
+	start_timing(s, t);
+	*pipe += n;
+	return SENT;
+}
+
+static enum verdict send_lost(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,
+    uint64_t *pipe)
+{
+	uint32_t full = tcp_payload_max(s, sk, t), n;
+	uint64_t off, end, data_end;
+	uint8_t flags = 0;
+
+	if (!recovery_next(s, sk, t, &off, &end))
+		return NOTHING;
+	if (*pipe + full > t->cwnd && *pipe && !(t->flags & TCB_RTX_NOW))
+		return CWND;
+	end = min_of(end, off + full);
+	data_end = (t->flags & TCB_FIN_WANTED) ? min_of(end, t->tx_tail) : end;
+	if (end > data_end)
+		flags = TCP_F_FIN;
+	n = (uint32_t)(data_end - off);
+	if (n && data_end == t->tx_tail)
+		flags |= TCP_F_PSH;
+	if (tcp_transmit(s, sk, t, path, flags, off, n))
+		return DEVICE;
+	t->flags &= ~(uint32_t)(TCB_RTX_NOW | TCB_TIMING); /* Karn */
+	recovery_sent(s, sk, t, off, end);
+	t->total_retrans++;
+	t->sent_at = s->now;
+	s->count.tcp_retrans++;
+	*pipe += end - off;
+	return SENT;
+}
+
+static enum verdict send_data(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path)
+{
+	uint64_t pipe = recovery_pipe(s, sk, t);
+	enum verdict v;
+
+	if (!flight_of(t) && t->tx_tail > t->snd_nxt)
+		congestion_idle(s, t);
+	do {
+		if (!device_room(s, path->r.dev))
+			return recovery_next(s, sk, t, &(uint64_t){0}, &(uint64_t){0}) || t->tx_tail > t->snd_nxt ||
+			               ((t->flags & TCB_FIN_WANTED) && !fin_sent(t))
+			           ? DEVICE
+			           : NOTHING;
+		v = send_lost(s, sk, t, path, &pipe);
+		if (v == NOTHING) {
+			t->flags &= ~(uint32_t)TCB_RTX_NOW;
+			v = send_new(s, sk, t, path, &pipe);
+		}
+	} while (v == SENT);
+	t->flags &= ~(uint32_t)TCB_FORCE;
+	if (v == CWND)
+		t->flags |= TCB_CWND_LIMITED;
+	else if (v != DEVICE)
+		t->flags &= ~(uint32_t)TCB_CWND_LIMITED;
+	return v;
+}
+
+static void output_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path)
+{
+	if (!(t->flags & TCB_SYN_NOW))
+		return;
+	if (tcp_send_syn(s, sk, t, path)) {
+		tcp_blocked(s, sk);
+		return;
+	}
+	t->flags &= ~(uint32_t)TCB_SYN_NOW;
+	t->rtx_kind = RTX_RTO;
+	t->rtx_at = s->now + rto_of(t);
+	if (!t->retries) {
+		t->flags |= TCB_TIMING;
+		t->rtt_at = t->stall_at = s->now;
+	} else {
+		t->flags &= ~(uint32_t)TCB_TIMING;
+	}
+}
+
+void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	bool opening = t->state == TCPS_SYN_SENT || t->state == TCPS_SYN_RECV;
+	struct tcp_path path;
+	enum verdict v = NOTHING;
+
+	if (!opening && !state_synchronized(t->state))
+		return;
+	if (tcp_path_to(s, k, t, &path)) {
+		/* No way there now: as if it were sent and lost. */
+		if (!t->rtx_at && (opening || t->tx_tail > t->snd_nxt || flight_of(t))) {
+			t->rtx_kind = opening || flight_of(t) ? RTX_RTO : RTX_PERSIST;
+			t->rtx_at = s->now + rto_of(t);
+		}
+		timer_arm(s, sk, t);
+		return;
+	}
+	if (t->flags & TCB_PROGRESS) {
+		t->flags &= ~(uint32_t)TCB_PROGRESS;
+		neigh_confirm(s, path.r.dev, &path.r.next_hop);
+	}
+	if (opening)
+		output_syn(s, sk, t, &path);
+	else
+		v = send_data(s, sk, t, &path);
+	if ((t->flags & TCB_ACK_NOW) && t->state != TCPS_SYN_SENT &&
+	    tcp_transmit(s, sk, t, &path, 0, t->snd_nxt, 0))
+		v = DEVICE;
+	if (v == DEVICE)
+		tcp_blocked(s, sk);
+	if (!opening)
+		timer_rtx(s, k, t, false, v == WINDOW || (v == NOTHING && (k->flags & SOCK_F_CORK)));
+	timer_arm(s, sk, t);
+}
+
+void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcp_path path;
+	uint64_t pipe, off, end = t->snd_nxt, data_end;
+	uint32_t full;
+
+	if (tcp_path_to(s, sock_peek(s, sk), t, &path) || !flight_of(t))
+		return;
+	full = tcp_payload_max(s, sk, t);
+	pipe = t->cwnd > full ? t->cwnd - full : 0; /* one segment, even if the window is full */
+	if (send_new(s, sk, t, &path, &pipe) == SENT)
+		return;
+	off = end - t->snd_una > full ? end - full : t->snd_una;
+	data_end = (t->flags & TCB_FIN_WANTED) ? min_of(end, t->tx_tail) : end;
+	if (tcp_transmit(s, sk, t, &path, end > data_end ? TCP_F_FIN : TCP_F_PSH, min_of(off, data_end),
+	        (uint32_t)(data_end - min_of(off, data_end))))
+		return;
+	t->flags &= ~(uint32_t)TCB_TIMING;
+	t->total_retrans++;
+	s->count.tcp_retrans++;
+}
+
+void tcp_send_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcp_path path;
+
+	/* An offset below what was acknowledged: unacceptable there, so answered (RFC 9293, 3.8.4). */
+	if (!tcp_path_to(s, sock_peek(s, sk), t, &path))
+		(void)tcp_transmit(s, sk, t, &path, 0, t->snd_una - 1, 0);
+}

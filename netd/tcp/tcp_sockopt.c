@@ -1,0 +1,232 @@
+/*
+ * Options of IPPROTO_TCP, with the kernel's limits and errors. Other levels are the INET layer's; of
+ * these SO_KEEPALIVE concerns a timer here.
+ */
+#include "tcp/layer.h"
+#include "tcp/tcp.h"
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#define CA_NAME_MAX   16
+#define KEEP_MAX_S    32767
+#define KEEP_CNT_MAX  127
+#define SYNCNT_MAX    127
+#define MAXSEG_MAX    32767
+#define LINGER2_MAX_S 120
+#define DEFER_MAX_S   255
+
+static int set_flag(struct stack *s, uint32_t sk, uint32_t flag, bool on)
+{
+	struct sock_rec *k = sock_get(s, sk);
+
+	if (!k)
+		return -ENOMEM;
+	k->flags = on ? k->flags | flag : k->flags & ~flag;
+	/* What Nagle or the cork held back may go now. */
+	if (tcb_peek(s, sk) && state_synchronized(tcb_peek(s, sk)->state))
+		tcp_want_output(s, sk);
+	return 0;
+}
+
+static int set_limited(uint32_t *to, int v, int low, int high)
+{
+	if (v < low || v > high)
+		return -EINVAL;
+	*to = (uint32_t)v;
+	return 0;
+}
+
+static int set_congestion(struct stack *s, uint32_t sk, const void *val, uint32_t len)
+{
+	struct tcp_rec *t = tcb_get(s, sk);
+	int cc = len ? congestion_find(val, min_of(len, (uint32_t)CA_NAME_MAX)) : -EINVAL;
+
+	if (cc < 0)
+		return cc;
+	if (!t)
+		return -ENOMEM;
+	if (t->cc != cc) {
+		t->cc = (uint8_t)cc;
+		congestion_of(t)->reset(t);
+	}
+	return 0;
+}
+
+static int set_quickack(struct stack *s, uint32_t sk, bool on)
+{
+	struct tcp_rec *t = tcb_get(s, sk);
+	int ret = set_flag(s, sk, SOCK_F_QUICKACK, on);
+
+	if (ret || !t)
+		return ret;
+	if (!on) {
+		t->quick = 0;
+	} else if (t->ack_at) {
+		t->flags |= TCB_ACK_NOW;
+		tcp_want_output(s, sk);
+	}
+	return 0;
+}
+
+static int set_keepidle(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+{
+	int ret = set_limited(&k->keep_idle_s, v, 1, KEEP_MAX_S);
+	struct tcp_rec *t = ret ? NULL : tcb_get(s, sk);
+
+	if (t) {
+		timer_keepalive(s, k, t);
+		timer_arm(s, sk, t);
+	}
+	return ret;
+}
+
+static int set_int(struct stack *s, uint32_t sk, int name, int v)
+{
+	struct sock_rec *k = sock_get(s, sk);
+	struct tcp_rec *t = tcb_get(s, sk);
+
+	if (!k || !t)
+		return -ENOMEM;
+	switch (name) {
+	case TCP_NODELAY:
+		return set_flag(s, sk, SOCK_F_NODELAY, v);
+	case TCP_CORK:
+		return set_flag(s, sk, SOCK_F_CORK, v);
+	case TCP_QUICKACK:
+		return set_quickack(s, sk, v & 1);
+	case TCP_MAXSEG:
+		if (v && (v < (int)TCP_MSS_MIN || v > MAXSEG_MAX))
+			return -EINVAL;
+		k->maxseg = (uint16_t)v;
+		return 0;
+	case TCP_KEEPIDLE:
+		return set_keepidle(s, sk, k, v);
+	case TCP_KEEPINTVL:
+		return set_limited(&k->keep_intvl_s, v, 1, KEEP_MAX_S);
+	case TCP_KEEPCNT:
+		return set_limited(&k->keep_cnt, v, 1, KEEP_CNT_MAX);
+	case TCP_USER_TIMEOUT:
+		return set_limited(&k->user_timeout_ms, v, 0, INT32_MAX);
+	case TCP_SYNCNT:
+		if (v < 1 || v > SYNCNT_MAX)
+			return -EINVAL;
+		k->syncnt = (uint8_t)v;
+		return 0;
+	case TCP_DEFER_ACCEPT:
+		k->defer_accept_s = (uint8_t)(v < 0 ? 0 : min_of(v, DEFER_MAX_S));
+		return 0;
+	case TCP_LINGER2:
+		t->linger2_s = v < 0 ? -1 : min_of(v, LINGER2_MAX_S);
+		return 0;
+	case TCP_NOTSENT_LOWAT:
+		t->notsent_lowat = (uint32_t)v;
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+int tcp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
+{
+	struct tcp_rec *t;
+	int v, ret;
+
+	if (level != IPPROTO_TCP) {
+		ret = sock_setsockopt(s, sk, level, name, val, len);
+		if (!ret && level == SOL_SOCKET && name == SO_KEEPALIVE && (t = tcb_get(s, sk))) {
+			timer_keepalive(s, sock_peek(s, sk), t);
+			timer_arm(s, sk, t);
+		}
+		return ret;
+	}
+	if (name == TCP_CONGESTION)
+		return set_congestion(s, sk, val, len);
+	if (len < sizeof(v))
+		return -EINVAL;
+	memcpy(&v, val, sizeof(v));
+	return set_int(s, sk, name, v);
+}
+
+/* ---- reading */
+
+static int get_int(struct stack *s, uint32_t sk, int name, int *v)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	const struct tcp_rec *t = tcb_peek(s, sk);
+
+	switch (name) {
+	case TCP_NODELAY:
+		*v = !!(k->flags & SOCK_F_NODELAY);
+		return 0;
+	case TCP_CORK:
+		*v = !!(k->flags & SOCK_F_CORK);
+		return 0;
+	case TCP_QUICKACK:
+		*v = t->quick || (k->flags & SOCK_F_QUICKACK) || !state_synchronized(t->state);
+		return 0;
+	case TCP_MAXSEG:
+		*v = t->mss ? (int)t->mss : k->maxseg ? k->maxseg : (int)TCP_MSS_DEFAULT;
+		return 0;
+	case TCP_KEEPIDLE:
+		*v = k->keep_idle_s ? (int)k->keep_idle_s : 7200;
+		return 0;
+	case TCP_KEEPINTVL:
+		*v = k->keep_intvl_s ? (int)k->keep_intvl_s : 75;
+		return 0;
+	case TCP_KEEPCNT:
+		*v = k->keep_cnt ? (int)k->keep_cnt : 9;
+		return 0;
+	case TCP_USER_TIMEOUT:
+		*v = (int)k->user_timeout_ms;
+		return 0;
+	case TCP_SYNCNT:
+		*v = k->syncnt ? k->syncnt : TCP_SYN_RETRIES;
+		return 0;
+	case TCP_DEFER_ACCEPT:
+		*v = k->defer_accept_s;
+		return 0;
+	case TCP_LINGER2:
+		*v = t->linger2_s ? t->linger2_s : (int)(TCP_FIN_NS / NSEC_PER_SEC);
+		return 0;
+	case TCP_NOTSENT_LOWAT:
+		*v = (int)t->notsent_lowat;
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static void answer(void *val, uint32_t *len, const void *from, uint32_t size)
+{
+	*len = min_of(*len, size);
+	memcpy(val, from, *len);
+}
+
+int tcp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len)
+{
+	int v = 0, ret;
+
+	if (level != IPPROTO_TCP)
+		return sock_getsockopt(s, sk, level, name, val, len);
+	if (!tcb_peek(s, sk))
+		return -EINVAL;
+	if (name == TCP_INFO) {
+		struct tcp_info info;
+
+		tcp_fill_info(s, sk, &info);
+		answer(val, len, &info, sizeof(info));
+		return 0;
+	}
+	if (name == TCP_CONGESTION) {
+		char ca[CA_NAME_MAX] = {0};
+
+		strncpy(ca, congestion_of(tcb_peek(s, sk))->name, sizeof(ca) - 1);
+		answer(val, len, ca, sizeof(ca));
+		return 0;
+	}
+	ret = get_int(s, sk, name, &v);
+	if (!ret)
+		answer(val, len, &v, sizeof(v));
+	return ret;
+}

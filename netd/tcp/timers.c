@@ -1,0 +1,242 @@
+/*
+ * All timers of TCP. Deadlines are facts of the records; a record has one entry in state/timer.h, for
+ * the earliest of them.
+ *
+ * KIND_TCP, rtx_at (one at a time, rtx_kind says which):
+ *   retransmission   the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200 ms
+ *                    to 120 s. SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without
+ *                    owner 8 times; or until TCP_USER_TIMEOUT.
+ *   tail probe       two round trips after the last segment of a flight: it may have been lost without
+ *                    anything behind it to tell (RFC 8985, 7); then the retransmission timer.
+ *   persist          the peer's window is closed, or too small, and nothing is in flight: a probe, as
+ *                    often and as long as retransmissions; also ends TCP_CORK after 200 ms.
+ * KIND_TCP, ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one.
+ * KIND_TCP, keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
+ * KIND_SYNRCV:       SYN-ACK again: 1 s, doubling, 5 times (listen.c).
+ * KIND_TIMEWAIT:     the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2) (timewait.c).
+ *
+ * A pause of the daemon is taken out of rtx_at, and of KIND_SYNRCV's; the others go on with the clock.
+ */
+#include "tcp/layer.h"
+#include "tcp/tcp.h"
+
+#define PROBE_MIN_NS   (5 * NSEC_PER_MSEC)
+#define PROBE_ALONE_NS (200 * NSEC_PER_MSEC) /* a single segment: its acknowledgement may be delayed */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return b && b < a ? b : a;
+}
+
+void timer_arm(struct stack *s, uint32_t sk, const struct tcp_rec *t)
+{
+	uint64_t at = UINT64_MAX;
+
+	at = earlier(at, t->rtx_at);
+	at = earlier(at, t->ack_at);
+	at = earlier(at, t->keep_at);
+	timer_set(s->timers, KIND_TCP, sk, at);
+}
+
+/* ---- setting */
+
+static uint64_t probe_timeout(const struct tcp_rec *t)
+{
+	uint64_t pto = 2ull * t->srtt * NSEC_PER_USEC;
+
+	if (flight_of(t) <= t->mss)
+		pto += PROBE_ALONE_NS;
+	return max_of(pto, PROBE_MIN_NS);
+}
+
+static void start_rtx(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, enum tcb_rtx kind, uint64_t in)
+{
+	uint64_t until = t->stall_at + k->user_timeout_ms * NSEC_PER_MSEC;
+
+	t->rtx_kind = (uint8_t)kind;
+	t->rtx_at = s->now + in;
+	if (k->user_timeout_ms && until > s->now)
+		t->rtx_at = min_of(t->rtx_at, until);
+}
+
+void timer_rtx(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed)
+{
+	uint64_t rto = rto_of(t), pto = probe_timeout(t);
+
+	if (flight_of(t)) {
+		if (!restart && t->rtx_at && t->rtx_kind != RTX_PERSIST)
+			return;
+		if ((t->flags & TCB_SACK) && t->srtt && t->ca_state == CA_OPEN && !t->retries &&
+		    !(t->flags & TCB_PROBED) && pto < rto)
+			start_rtx(s, k, t, RTX_PROBE, pto);
+		else
+			start_rtx(s, k, t, RTX_RTO, rto);
+		return;
+	}
+	if (window_closed && t->tx_tail > t->snd_nxt) {
+		if (t->rtx_kind == RTX_PERSIST && t->rtx_at)
+			return;
+		if (!t->retries)
+			t->stall_at = s->now;
+		start_rtx(s, k, t, RTX_PERSIST, rto);
+		return;
+	}
+	t->rtx_at = 0;
+	t->rtx_kind = RTX_NONE;
+}
+
+static uint64_t keep_idle(const struct sock_rec *k)
+{
+	return (k->keep_idle_s ? k->keep_idle_s : 7200) * NSEC_PER_SEC;
+}
+
+void timer_keepalive(struct stack *s, const struct sock_rec *k, struct tcp_rec *t)
+{
+	t->keep_probes = 0;
+	t->keep_at = k->flags & SOCK_F_KEEPALIVE && state_synchronized(t->state) ? max_of(t->rcv_at + keep_idle(k), s->now + 1)
+	                                                                          : 0;
+}
+
+/* ---- running out; all return false if the socket is gone */
+
+/* Has the peer been silent for too long? */
+static bool give_up(struct stack *s, const struct sock_rec *k, const struct tcp_rec *t, unsigned limit)
+{
+	if (k->user_timeout_ms && s->now - t->stall_at >= k->user_timeout_ms * NSEC_PER_MSEC)
+		return true;
+	return t->retries >= limit;
+}
+
+static bool timed_out(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	return tcp_done(s, sk, t, t->soft_err ? t->soft_err : ETIMEDOUT);
+}
+
+static bool rtx_syn(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	if (give_up(s, k, t, k->syncnt ? k->syncnt : TCP_SYN_RETRIES))
+		return timed_out(s, sk, t);
+	t->retries++;
+	t->total_retrans++;
+	s->count.tcp_rto++;
+	t->flags |= TCB_SYN_NOW;
+	start_rtx(s, k, t, RTX_RTO, rto_of(t));
+	tcp_want_output(s, sk);
+	return true;
+}
+
+static bool rtx_data(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	if (give_up(s, k, t, k->flags & SOCK_F_ORPHAN ? TCP_ORPHAN_RETRIES : TCP_RTX_RETRIES))
+		return timed_out(s, sk, t);
+	t->retries++;
+	s->count.tcp_rto++;
+	recovery_timeout(s, sk, t);
+	start_rtx(s, k, t, RTX_RTO, rto_of(t));
+	tcp_want_output(s, sk);
+	sock_changed(s, sk);
+	return true;
+}
+
+static bool persist(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	if (give_up(s, k, t, k->flags & SOCK_F_ORPHAN ? TCP_ORPHAN_RETRIES : TCP_RTX_RETRIES))
+		return timed_out(s, sk, t);
+	t->retries++;
+	if (t->snd_edge > t->snd_nxt) {
+		t->flags |= TCB_FORCE; /* what fits, however little */
+		tcp_want_output(s, sk);
+	} else {
+		tcp_send_keepalive(s, sk, t);
+	}
+	start_rtx(s, k, t, RTX_PERSIST, rto_of(t));
+	return true;
+}
+
+static bool probe_tail(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	t->flags |= TCB_PROBED;
+	tcp_send_probe(s, sk, t);
+	start_rtx(s, sock_peek(s, sk), t, RTX_RTO, rto_of(t));
+	return true;
+}
+
+static bool run_rtx(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	enum tcb_rtx kind = t->rtx_kind;
+
+	t->rtx_at = 0;
+	if (t->state == TCPS_SYN_SENT || t->state == TCPS_SYN_RECV)
+		return rtx_syn(s, sk, t);
+	if (kind == RTX_PERSIST)
+		return persist(s, sk, t);
+	if (!flight_of(t))
+		return true;
+	return kind == RTX_PROBE ? probe_tail(s, sk, t) : rtx_data(s, sk, t);
+}
+
+static bool run_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t idle = keep_idle(k), since = s->now - t->rcv_at;
+	uint32_t cnt = k->keep_cnt ? k->keep_cnt : 9, intvl = k->keep_intvl_s ? k->keep_intvl_s : 75;
+
+	t->keep_at = 0;
+	if (!(k->flags & SOCK_F_KEEPALIVE) || !state_synchronized(t->state))
+		return true;
+	if (flight_of(t) || t->tx_tail > t->snd_nxt) { /* other timers see to it */
+		t->keep_at = s->now + idle;
+		return true;
+	}
+	if (since < idle) {
+		t->keep_at = t->rcv_at + idle;
+		return true;
+	}
+	if (k->user_timeout_ms ? t->keep_probes && since >= k->user_timeout_ms * NSEC_PER_MSEC : t->keep_probes >= cnt) {
+		tcp_abort(s, sk, t, t->soft_err ? t->soft_err : ETIMEDOUT);
+		return false;
+	}
+	t->keep_probes++;
+	tcp_send_keepalive(s, sk, t);
+	t->keep_at = s->now + intvl * NSEC_PER_SEC;
+	return true;
+}
+
+bool timer_run(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	if (t->ack_at && t->ack_at <= s->now) {
+		t->ack_at = 0;
+		t->flags |= TCB_ACK_NOW;
+		tcp_want_output(s, sk);
+	}
+	if (t->rtx_at && t->rtx_at <= s->now && !run_rtx(s, sk, t))
+		return false;
+	if (t->keep_at && t->keep_at <= s->now && !run_keepalive(s, sk, t))
+		return false;
+	return true;
+}
+
+static bool due(const struct stack *s, const struct tcp_rec *t)
+{
+	return (t->rtx_at && t->rtx_at <= s->now) || (t->ack_at && t->ack_at <= s->now) ||
+	       (t->keep_at && t->keep_at <= s->now);
+}
+
+void tcp_expired(struct stack *s, uint32_t sk)
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+
+	resume_walk(s);
+	if (t && sock_peek(s, sk) && due(s, t))
+		timer_run(s, sk, tcb_get(s, sk));
+	tcp_flush(s);
+	t = tcb_peek(s, sk);
+	if (t)
+		timer_arm(s, sk, t);
+}

@@ -1,0 +1,46 @@
+/*
+ * The window that we offer.
+ *
+ * Its right edge is a fact (rcv_adv) and never goes back: what was promised is accepted, whatever the
+ * wire's scaled field could say of it since. The edge stays one scaling unit below the ring's end, so
+ * that a field rounded up still promises only what fits.
+ */
+#include "tcp/layer.h"
+
+uint32_t tcp_first_capacity(const struct sock_rec *k, uint32_t our_mss)
+{
+	uint32_t cap = TCP_RX_FIRST;
+
+	if (k->flags & SOCK_F_RCVBUF_SET)
+		return max_of(round_up_pow2(k->rcvbuf), 4096u);
+	return max_of(cap, round_up_pow2(4 * our_mss));
+}
+
+uint8_t tcp_window_scale(const struct sock_rec *k)
+{
+	uint32_t most = max_of(k->flags & SOCK_F_RCVBUF_SET ? round_up_pow2(k->rcvbuf) : TCP_RX_MAX, TCP_RX_MAX);
+	uint8_t ws = 0;
+
+	while (ws < 14 && (65535u << ws) < most)
+		ws++;
+	return ws;
+}
+
+uint16_t tcp_window(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t cap = k->rx.cap ? k->rx.cap : t->rx_cap, unit = 1ull << t->rcv_wscale;
+	uint64_t hard = t->rx_head + cap, edge = cap > unit ? hard - unit : hard, field;
+
+	/* Silly window avoidance, RFC 9293, 3.8.6.2.2: the edge moves on in large steps. */
+	if (edge < t->rcv_adv + min_of(cap / 2, (uint64_t)t->rcv_mss))
+		edge = t->rcv_adv;
+	if (edge < t->rcv_nxt)
+		edge = t->rcv_nxt;
+	field = (edge - t->rcv_nxt + unit - 1) >> t->rcv_wscale;
+	if (t->rcv_nxt + (field << t->rcv_wscale) > hard)
+		field = (edge - t->rcv_nxt) >> t->rcv_wscale;
+	field = min_of(field, 65535ull);
+	t->rcv_adv = max_of(t->rcv_adv, t->rcv_nxt + (field << t->rcv_wscale));
+	return (uint16_t)field;
+}
