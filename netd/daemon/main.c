@@ -73,6 +73,8 @@ static int wait_for_role(struct daemon *d)
 	struct attendant a;
 	int ret = state_lock(d->stack.state, false);
 
+	if (ret == 1)
+		d->hand.clock->down_ns = clock_now();
 	if (ret != -EBUSY)
 		return ret;
 	ret = handover_attend(&a, &d->hand);

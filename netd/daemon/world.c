@@ -1,6 +1,7 @@
 /* Putting one worker's stack together, and its steps. See world.h. */
 #include "daemon/world.h"
 #include "base/log.h"
+#include "base/util.h"
 #include "device/device.h"
 #include "device/neigh.h"
 #include "inet/sock.h"
@@ -10,6 +11,8 @@
 #include "tcp/tcp.h"
 #include <errno.h>
 
+
+#define LO_ROUNDS 64
 
 int world_open(struct stack *s, void *arena, uint64_t arena_size, void *mem0, uint64_t mem0_size)
 {
@@ -126,7 +129,14 @@ unsigned world_work(struct stack *s, unsigned budget)
 		work += device_gather(s, dev, budget);
 	udp_resume(s);
 	work += run_timers(s, budget * 4);
-	lo_run(s);
+	/* What goes over lo is answered in the same cycle, within reason. */
+	for (unsigned round = 0; round < LO_ROUNDS; round++) {
+		tcp_flush(s);
+		lo_run(s);
+		if (tcp_next_work(s) > s->now)
+			break;
+		work++;
+	}
 	return work;
 }
 
@@ -150,5 +160,5 @@ void world_speak(struct stack *s, bool all)
 
 uint64_t world_next_timer(const struct stack *s)
 {
-	return timers_next(s->timers);
+	return min_of(timers_next(s->timers), tcp_next_work(s));
 }

@@ -135,30 +135,84 @@ static void mark_ring(
 	}
 }
 
+static bool with_driver_or_free(const struct device *d, uint32_t chunk)
+{
+	return d->place[chunk] == CHUNK_GIVEN || d->place[chunk] == CHUNK_FREE;
+}
+
+/* What stands in the rings, and where to look for a chunk that does not. */
+struct mend {
+	uint8_t *seen, *used;
+	uint32_t at;
+};
+
+static uint32_t mend_spare(const struct device *d, struct mend *m)
+{
+	while (m->at < d->geo.chunks && (m->seen[m->at] || !with_driver_or_free(d, m->at)))
+		m->at++;
+	return m->at < d->geo.chunks ? m->at++ : NO_INDEX;
+}
+
+/*
+ * After a driver that lied, a chunk may stand in the rings twice, or be held by a record as well: its
+ * successor would be accused of it again and again. Such an entry gets another chunk.
+ */
+static void mend_ring(
+    struct device *d, enum region_ring ring, uint64_t from, uint64_t to, struct mend *m)
+{
+	for (; from != to; from++) {
+		uint64_t *entry = &region_desc(d->region, &d->geo, 0, ring, from)->chunk;
+		uint64_t off = load_once(entry), chunk = off >> d->shift;
+		uint32_t spare;
+
+		if (chunk < d->geo.chunks && off == chunk << d->shift && !m->used[chunk] &&
+		    with_driver_or_free(d, (uint32_t)chunk)) {
+			m->used[chunk] = 1;
+			continue;
+		}
+		spare = mend_spare(d, m);
+		if (spare == NO_INDEX)
+			return;
+		m->seen[spare] = m->used[spare] = 1;
+		store_once(entry, (uint64_t)spare << d->shift);
+	}
+}
+
+static void mark_and_mend(struct device *d, const struct device_rec *r, struct mend *m)
+{
+	bool fill = ring_avail(r->fill_prod, r->receive_cons, d->geo.entries) >= 0;
+	bool sent = ring_avail(r->transmit_prod, r->completion_cons, d->geo.entries) >= 0;
+
+	if (fill)
+		mark_ring(d, RING_FILL, r->receive_cons, r->fill_prod, m->seen);
+	if (sent)
+		mark_ring(d, RING_TRANSMIT, r->completion_cons, r->transmit_prod, m->seen);
+	if (sent)
+		mend_ring(d, RING_TRANSMIT, r->completion_cons, r->transmit_prod, m);
+	if (fill)
+		mend_ring(d, RING_FILL, r->receive_cons, r->fill_prod, m);
+}
+
 void chunks_from_rings(struct stack *s, uint32_t dev)
 {
 	struct device *d = &s->device->dev[dev];
 	const struct device_rec *r = device_peek(s, dev);
-	uint8_t *seen = calloc(d->geo.chunks, 1);
+	struct mend m = {calloc(d->geo.chunks, 1), calloc(d->geo.chunks, 1), 0};
 
-	if (!seen || !r) {
-		free(seen);
-		return;
-	}
-	if (ring_avail(r->fill_prod, r->receive_cons, d->geo.entries) >= 0)
-		mark_ring(d, RING_FILL, r->receive_cons, r->fill_prod, seen);
-	if (ring_avail(r->transmit_prod, r->completion_cons, d->geo.entries) >= 0)
-		mark_ring(d, RING_TRANSMIT, r->completion_cons, r->transmit_prod, seen);
-	for (uint32_t i = 0; i < d->geo.chunks; i++) {
-		bool given = d->place[i] == CHUNK_GIVEN;
+	if (m.seen && m.used && r) {
+		mark_and_mend(d, r, &m);
+		for (uint32_t i = 0; i < d->geo.chunks; i++) {
+			bool given = d->place[i] == CHUNK_GIVEN;
 
-		if (given == seen[i] || (d->place[i] != CHUNK_GIVEN && d->place[i] != CHUNK_FREE))
-			continue;
-		if (bits_set(s, d, i, seen[i]))
-			d->place[i] = seen[i] ? CHUNK_GIVEN : CHUNK_FREE;
+			if (given == m.used[i] || !with_driver_or_free(d, i))
+				continue;
+			if (bits_set(s, d, i, m.used[i]))
+				d->place[i] = m.used[i] ? CHUNK_GIVEN : CHUNK_FREE;
+		}
+		d->census = true;
 	}
-	d->census = true;
-	free(seen);
+	free(m.seen);
+	free(m.used);
 }
 
 void chunks_census(struct stack *s, uint32_t dev)

@@ -76,8 +76,7 @@ struct chain {
 	bool drop; /* too long, or of a shape that no honest frame has: not worth an accusation */
 };
 
-static void first_desc(
-    struct chain *c, uint32_t dev, const struct device *d, const struct dev_desc *desc)
+static void first_desc(struct chain *c, uint32_t dev, const struct dev_desc *desc)
 {
 	struct packet *p = c->p;
 
@@ -92,7 +91,7 @@ static void first_desc(
 	p->gso_size = p->gso_type ? desc->gso_size : 0;
 	p->csum_at = NULL;
 	p->csum_offset = 0;
-	p->head = d->mem + desc->chunk;
+	p->head = NULL;
 }
 
 /* One descriptor of a chain. Its chunk is in hand afterwards: in the packet, or given back. */
@@ -112,6 +111,8 @@ static void add_desc(
 		chunk_put(d, chunk);
 		return;
 	}
+	if (!p->segs)
+		p->head = d->mem + desc->chunk;
 	p->seg[p->segs++] =
 	    (struct packet_seg){desc->chunk, d->mem + desc->chunk + desc->off, desc->len};
 	p->len += desc->len;
@@ -130,7 +131,7 @@ static bool take_chain(struct stack *s, uint32_t dev, struct device *d, struct d
 
 		desc = desc_read(d, RING_RECEIVE, r->receive_cons++);
 		if (first)
-			first_desc(&c, dev, d, &desc);
+			first_desc(&c, dev, &desc);
 		first = false;
 		lie = desc_lie(d, &desc);
 		if (lie)

@@ -119,6 +119,9 @@ static int enqueue(struct stack *s, struct neigh_rec *r, struct packet *p)
 {
 	if (r->queued == NEIGH_QUEUE)
 		drop_oldest(s, r);
+	/* Now, not when it leaves: a cycle that is undone must not have changed what a record holds. */
+	if (p->flags & DESC_CSUM_NEEDED && p->csum_at && p->gso_type == GSO_NONE)
+		segment_complete(p);
 	if (packet_keep(s, p, &r->queue[r->queued]) < 0) {
 		packet_free(s, p);
 		return -ENOBUFS;

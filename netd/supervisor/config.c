@@ -78,6 +78,7 @@ static const cyaml_schema_field_t config_fields[] = {
     TEXT(pidfile_dir, struct config),
     TEXT(crash_dir, struct config),
     CYAML_FIELD_UINT_PTR("standbys", OPTIONAL_PTR, struct config, standbys),
+    CYAML_FIELD_INT_PTR("nice", OPTIONAL_PTR, struct config, nice),
     NUMBER(hang_ms, struct config),
     CYAML_FIELD_ENUM("log_level", OPTIONAL | CYAML_FLAG_STRICT, struct config, log_level,
         log_levels, ARRAY_SIZE(log_levels)),

@@ -38,6 +38,7 @@ struct config_limits {
 struct config {
 	char *socket, *pidfile_dir, *crash_dir;
 	uint32_t *standbys;
+	int *nice;
 	uint32_t hang_ms, log_level; /* enum log_level */
 	uint32_t arena_mib, daemon_memory_mib;
 	struct config_device *devices;

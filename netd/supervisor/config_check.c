@@ -71,7 +71,13 @@ int config_defaults(struct config *c)
 		c->standbys = malloc(sizeof(*c->standbys));
 		if (!c->standbys)
 			return -ENOMEM;
-		*c->standbys = 1;
+		*c->standbys = 2;
+	}
+	if (!c->nice) {
+		c->nice = malloc(sizeof(*c->nice));
+		if (!c->nice)
+			return -ENOMEM;
+		*c->nice = -10;
 	}
 	number_default(&c->hang_ms, 200);
 	number_default(&c->log_level, LOG_LEVEL_INFO);
@@ -285,6 +291,7 @@ int config_check(struct config *c, char *key, size_t key_size, char *why, size_t
 	    (ret = path(&r, "pidfile_dir", c->pidfile_dir, 200)) ||
 	    (ret = path(&r, "crash_dir", c->crash_dir, 200)) ||
 	    (ret = range(&r, "standbys", *c->standbys, 0, CONFIG_STANDBYS_MAX)) ||
+	    (ret = range(&r, "nice (plus 20)", (uint32_t)(*c->nice + 20), 0, 39)) ||
 	    (ret = range(&r, "hang_ms", c->hang_ms, 20, 60000)) ||
 	    (ret = range(&r, "arena_mib", c->arena_mib, 64, 1u << 20)) ||
 	    (ret = range(&r, "daemon_memory_mib", c->daemon_memory_mib, 64, 1u << 20)))

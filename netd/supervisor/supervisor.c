@@ -23,6 +23,16 @@ static void raise_limits(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
+/*
+ * The kernel's network stack runs before the programs that wait for it; ours does so by its priority,
+ * which components inherit. Without the privilege it stays as it is.
+ */
+static void raise_priority(const struct config *c)
+{
+	if (setpriority(PRIO_PROCESS, 0, *c->nice) < 0)
+		log_debug("the priority stays as it is: %s", strerror(errno));
+}
+
 /* Before the loop sleeps: tell once, however many things changed. */
 static void on_flush(uv_prepare_t *p)
 {
@@ -114,6 +124,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
+	raise_priority(config);
 	s->escrow = escrow_new();
 	if (!s->escrow)
 		return -ENOMEM;

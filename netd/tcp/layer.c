@@ -66,9 +66,6 @@ void tcp_want_output(struct stack *s, uint32_t sk)
 	if (!list_add(&l->out, &l->n_out, &l->out_room, sk))
 		return;
 	l->out_bit[sk / 64] |= 1ull << (sk % 64);
-	/* One timer that is due now brings the whole list to tcp_flush(), behind all arrivals of the cycle. */
-	if (l->n_out == 1)
-		timer_set(s->timers, KIND_TCP, sk, s->now);
 }
 
 /* The device is full: again when it may have sent something. Its bell wakes us, the timer makes us look. */
@@ -80,7 +77,15 @@ void tcp_blocked(struct stack *s, uint32_t sk)
 		return;
 	if (l->n_blocked == 1)
 		l->blocked_at = s->now + TCP_BLOCKED_NS;
-	timer_set(s->timers, KIND_TCP, sk, l->blocked_at);
+}
+
+uint64_t tcp_next_work(const struct stack *s)
+{
+	const struct tcp_layer *l = tcp_of(s);
+
+	if (l->n_out)
+		return s->now;
+	return l->n_blocked ? l->blocked_at : UINT64_MAX;
 }
 
 static void unblock(struct stack *s)

@@ -127,7 +127,6 @@ static inline uint32_t tcp_clock(const struct stack *s)
 /* layer.c */
 void tcp_want_output(struct stack *s, uint32_t sk);
 void tcp_blocked(struct stack *s, uint32_t sk);
-void tcp_flush(struct stack *s);
 /* Takes the control block apart; the socket record goes too. */
 void tcp_free(struct stack *s, uint32_t sk);
 /* One more challenge ACK in this second? RFC 5961, 7. */
@@ -206,6 +205,8 @@ void tcp_refuse(struct stack *s, const struct tcp_seg *g);
 
 /* send.c */
 void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t);
+/* An acknowledgement at once; TCB_ACK_NOW stays if the device is full. */
+void tcp_send_ack(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* The tail again, or new data if there is any: true if something went out. */
 void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* A segment that asks for an answer: one below snd_una, no data. */

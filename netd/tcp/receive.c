@@ -173,11 +173,13 @@ static void out_of_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const 
 {
 	struct tcpx_rec *x = tcpx_make(s, sk);
 
-	t->flags |= TCB_ACK_NOW;
 	if (!x || !add_interval(x, g->from, g->to))
 		s->count.tcp_ooo_full++;
 	else
 		s->count.tcp_ooo++;
+	/* One duplicate acknowledgement a segment, not one a batch: the sender may be counting them. */
+	t->flags |= TCB_ACK_NOW;
+	tcp_send_ack(s, sk, t);
 }
 
 /* rcv_nxt has moved on: what lies there already is in order now. True if intervals were touched. */

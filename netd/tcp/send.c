@@ -234,6 +234,14 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	timer_arm(s, sk, t);
 }
 
+void tcp_send_ack(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcp_path path;
+
+	if (!tcp_path_to(s, sock_peek(s, sk), t, &path))
+		(void)tcp_transmit(s, sk, t, &path, 0, t->snd_nxt, 0);
+}
+
 void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcp_path path;

@@ -63,12 +63,6 @@ bool tcp_event(struct stack *s, uint32_t sk, struct tcp_rec *t, enum tcp_event e
 		return state_live(s->state, KIND_TCP, sk);
 	case TCPS_CLOSE:
 		return tcp_done(s, sk, t, 0);
-	case TCPS_FIN_WAIT2:
-		if (sock_peek(s, sk)->flags & SOCK_F_ORPHAN) {
-			timewait_enter(s, sk, t, TCPS_FIN_WAIT2);
-			return state_live(s->state, KIND_TCP, sk);
-		}
-		break;
 	default:
 		break;
 	}
@@ -214,6 +208,11 @@ void tcp_segment(struct stack *s, uint32_t sk, struct tcp_seg *g)
 	t->keep_probes = 0;
 	if (!tcp_ack(s, sk, t, g) || !receive_data(s, sk, t, g))
 		return;
+	/* Only the peer's FIN is still to come, and nobody waits for it. */
+	if (t->state == TCPS_FIN_WAIT2 && (sock_peek(s, sk)->flags & SOCK_F_ORPHAN)) {
+		timewait_enter(s, sk, t, TCPS_FIN_WAIT2);
+		return;
+	}
 	if (t->flags & TCB_ACK_NOW)
 		tcp_want_output(s, sk);
 	timer_arm(s, sk, t);

@@ -117,9 +117,8 @@ struct tcp_rec {
 	uint32_t notsent_lowat;
 	int32_t soft_err;  /* positive errno: what ICMP said last, if it comes to a timeout */
 	int32_t linger2_s; /* 0: default; negative: no FIN_WAIT_2 without owner */
-	uint32_t pad2[2];
 };
-_Static_assert(sizeof(struct tcp_rec) <= 384, "compact");
+_Static_assert(sizeof(struct tcp_rec) <= 320, "compact");
 
 #define TCP_OOO_MAX 16
 #define TCP_RUN_MAX 16

@@ -13,6 +13,11 @@ void tcp_layer_exit(struct stack *s);
 /* Rebuilds accept queues, the connected table's half-open and TIME_WAIT entries, timers. After inet_reindex(). */
 int tcp_reindex(struct stack *s);
 
+/* Sends for every connection that arrivals, clients or timers gave something to say: once, at the end of the work step. */
+void tcp_flush(struct stack *s);
+/* When it has something to do without a new arrival: now, soon (a device was full), or UINT64_MAX. */
+uint64_t tcp_next_work(const struct stack *s);
+
 /* The records' rows in the switchboard. */
 void tcp_expired(struct stack *s, uint32_t sk);
 void tcp_synrcv_expired(struct stack *s, uint32_t index);

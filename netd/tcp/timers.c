@@ -235,7 +235,6 @@ void tcp_expired(struct stack *s, uint32_t sk)
 	resume_walk(s);
 	if (t && sock_peek(s, sk) && due(s, t))
 		timer_run(s, sk, tcb_get(s, sk));
-	tcp_flush(s);
 	t = tcb_peek(s, sk);
 	if (t)
 		timer_arm(s, sk, t);

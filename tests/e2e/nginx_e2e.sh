@@ -24,7 +24,7 @@ http {
 	uwsgi_temp_path $work/tmp/u; scgi_temp_path $work/tmp/s;
 	server {
 		listen $NETD:8080;
-		listen [::]:8081;
+		listen [::]:8081 ipv6only=off;
 		root $work/www;
 		location /proxy/ { proxy_pass http://$KERNEL:8002/; }
 	}

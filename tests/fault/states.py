@@ -70,8 +70,9 @@ def kill():
 def nft(*rules):
     text = "flush ruleset\n"
     if rules:
-        text += "table ip t {\n chain out { type filter hook output priority 0; %s }\n chain in { type filter hook input priority 0; %s }\n}\n" % (
-            "; ".join(r for d, r in rules if d == "out"), "; ".join(r for d, r in rules if d == "in"))
+        for chain, hook in (("out", "output"), ("in", "input")):
+            body = "".join(f"  {r}\n" for d, r in rules if d == chain)
+            text += f"table ip t {{\n chain {chain} {{\n  type filter hook {hook} priority 0;\n{body} }}\n}}\n"
     subprocess.run(PEER + ["nft", "-f", "-"], input=text, text=True, check=True)
 
 

@@ -254,6 +254,7 @@ bool world_receive(
 		struct dev_desc d = *region_desc(w->region, &w->geo, 0, RING_FILL, pos);
 		uint32_t n = min_of(len - done, WORLD_CHUNK);
 
+		d = (struct dev_desc){.chunk = d.chunk};
 		check(desc_in_bounds(&w->geo, &d), "fill entry %llu", (unsigned long long)pos);
 		d = (struct dev_desc){.chunk = d.chunk, .len = n};
 		if (!done && facts) {
@@ -319,29 +320,54 @@ static void check_frame(const struct world *w, uint8_t *frame, uint32_t len, con
 	check_transport(frame + ETHERNET_LEN, h.total_len, &h, first);
 }
 
-uint32_t world_sent(struct world *w, uint8_t *frame)
+/* Takes a chain from the transmit ring. What a liar left behind may be anything. */
+static uint32_t take_chain(struct world *w, uint8_t *frame, struct dev_desc *first)
 {
 	struct region_queue *q = queue_of(w);
-	struct dev_desc d, first;
+	uint64_t prod = load_acquire(&q->transmit_prod.v);
 	uint32_t len = 0;
+	struct dev_desc d;
 
-	if (!w->complete || load_acquire(&q->transmit_prod.v) == w->tx)
-		return 0;
-	first = *region_desc(w->region, &w->geo, 0, RING_TRANSMIT, w->tx);
 	do {
-		check(load_acquire(&q->transmit_prod.v) != w->tx, "a chain without an end");
+		bool dirty = w->tx < w->tx_dirty;
+
+		check(w->tx != prod || dirty, "a chain without an end");
+		if (w->tx == prod)
+			return 0;
 		d = *region_desc(w->region, &w->geo, 0, RING_TRANSMIT, w->tx);
-		check(desc_in_bounds(&w->geo, &d), "transmit entry %llu", (unsigned long long)w->tx);
-		check(len + d.len <= FRAME_MAX, "%u bytes and more", len);
-		memcpy(frame + len, region_chunk(w->region, &w->geo, d.chunk) + d.off, d.len);
+		*first = len ? *first : d;
+		check(desc_in_bounds(&w->geo, &d) || dirty, "transmit entry %llu",
+		    (unsigned long long)w->tx);
+		check(len + (uint64_t)d.len <= FRAME_MAX || dirty, "%u bytes and more", len);
+		if (desc_in_bounds(&w->geo, &d) && len + d.len <= FRAME_MAX)
+			memcpy(frame + len, region_chunk(w->region, &w->geo, d.chunk) + d.off, d.len);
+		else
+			d.len = 0;
 		len += d.len;
 		*region_desc(w->region, &w->geo, 0, RING_COMPLETION, w->tx) =
 		    (struct dev_desc){.chunk = d.chunk};
 		w->tx++;
 	} while (d.flags & DESC_MORE);
+	return len;
+}
+
+uint32_t world_sent(struct world *w, uint8_t *frame)
+{
+	struct region_queue *q = queue_of(w);
+	struct dev_desc first;
+	uint32_t len = 0;
+
+	while (!len && w->complete && load_acquire(&q->transmit_prod.v) != w->tx) {
+		uint64_t from = w->tx;
+
+		len = take_chain(w, frame, &first);
+		if (from < w->tx_dirty)
+			len = 0;
+	}
 	store_release(&q->completion_prod.v, w->tx);
 	store_release(&q->transmit_cons.v, w->tx);
-	check_frame(w, frame, len, &first);
+	if (len)
+		check_frame(w, frame, len, &first);
 	return len;
 }
 
@@ -403,6 +429,20 @@ static void lie_once(struct world *w, bool receive)
 	store_release(&pos->v, from);
 }
 
+/* What stands in the rings that netd-inet wrote is the driver's to spoil, too. */
+static void scribble(struct world *w)
+{
+	enum region_ring ring = one_in(2) ? RING_FILL : RING_TRANSMIT;
+	const struct device_rec *r = device_peek(&w->s, w->dev);
+	uint64_t pos = ring == RING_FILL ? r->receive_cons : r->completion_cons;
+	struct dev_desc *d = region_desc(w->region, &w->geo, 0, ring, pos + rnd(8));
+
+	if (one_in(2))
+		rnd_bytes(d, sizeof(*d));
+	else
+		d->chunk = (uint64_t)rnd(w->geo.chunks) * WORLD_CHUNK;
+}
+
 static void next_driver(struct world *w)
 {
 	struct region_queue *q = queue_of(w);
@@ -411,6 +451,7 @@ static void next_driver(struct world *w)
 	w->rx = q->receive_prod.v;
 	w->tx = q->completion_prod.v;
 	store_release(&q->fill_cons.v, w->rx);
+	w->tx_dirty = q->transmit_prod.v;
 	store_release(&q->transmit_cons.v, w->tx);
 	store_release(&r->driver_incarnation, r->driver_incarnation + 1);
 }
@@ -439,6 +480,8 @@ void world_lie(struct world *w)
 
 	for (uint32_t n = 1 + rnd(3); n; n--)
 		lie_once(w, one_in(2));
+	while (one_in(2))
+		scribble(w);
 	if (one_in(4)) {
 		store_once(&r->mtu, (uint32_t)rnd_odd());
 		store_once(&r->features, (uint32_t)rnd_odd());

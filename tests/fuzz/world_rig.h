@@ -47,7 +47,7 @@ struct world {
 	uint32_t dev;
 	uint64_t rx, tx; /* the driver's own positions */
 	bool complete;	 /* it completes what it is given (else it keeps it for a while) */
-	uint64_t chunk_seen; /* frames received */
+	uint64_t tx_dirty; /* what stands before this in the transmit ring may be a lie's consequence */
 	unsigned restarts, accusations, corrupt;
 	/* socket layer */
 	bool sockets;
