@@ -21,6 +21,11 @@
  *   chunk in drivers that process in order (netd-tap): for them receive.prod and completion.prod
  *   alone say how far fill and transmit were consumed, and fill.cons/transmit.cons are copies. A
  *   crash between two stores therefore never leaves a chunk in two places.
+ * - A received frame is never lost: one that the kernel had handed out, but that was not published
+ *   when the driver died, is found by the successor through the intent below (netd-tap: recover.c).
+ * - A transmitted frame may go out twice: completion.prod is stored after the kernel has taken the
+ *   frame, so a successor sends again what was sent in between. A duplicate is preferred to a loss:
+ *   every receiver of packets must cope with doubles, and a lost one costs a retransmission timeout.
  *
  * Sizes are fixed at creation by the supervisor, which writes the geometry; both sides copy the
  * geometry once, check it with region_check(), and never read it again.
@@ -36,6 +41,9 @@
 
 /* A frame with all its headers is at most this long: Ethernet + VLAN + 64 KiB - 1. */
 #define REGION_FRAME_MAX (65535 + 18)
+
+/* As the flags of a virtio_net_hdr, which no kernel ever says: no frame has come yet. */
+#define REGION_NO_HEADER 0xff
 
 enum desc_flags {
 	DESC_MORE = 1 << 0,       /* the frame goes on in the next descriptor */
@@ -94,6 +102,15 @@ struct region {
 	uint8_t mac[6];    /* of netd's end of the link */
 	uint8_t pad0[2];
 	uint64_t drv_rx_frames, drv_tx_frames, drv_rx_dropped, drv_tx_dropped, drv_tx_errors;
+	/*
+	 * The reception under way (of queue 0), for a successor. Before it asks the kernel for a frame the
+	 * driver stores, in this order: REGION_NO_HEADER in rx_header[0], how many fill entries it offers,
+	 * the receive position of the first. Iff rx_position == receive.prod, rx_offered != 0 and
+	 * rx_header[0] != REGION_NO_HEADER, a frame was taken from the kernel and not published.
+	 */
+	uint8_t rx_header[16]; /* the kernel writes its virtio_net_hdr here, before the frame */
+	uint64_t rx_position;
+	uint32_t rx_offered;
 	/* inet-written */
 	_Alignas(CACHELINE) uint32_t inet_incarnation;
 	uint32_t inet_sleeps; /* "ring me": netd-inet waits on its bell */

@@ -12,8 +12,9 @@
  * store (receive.prod, completion.prod) after its descriptors; the other word of the pair is a copy
  * stored later. Wherever a SIGKILL falls, a successor that starts from receive.prod and
  * completion.prod finds every chunk in exactly one place: before the store the frame's chunks are
- * still fill (transmit) entries, after it they are receive (completion) entries. What can happen is
- * that a frame taken from the kernel is lost, or one given to it is given again: as on a wire.
+ * still fill (transmit) entries, after it they are receive (completion) entries. A frame taken from
+ * the kernel before the store still lies in its chunks, for the driver to find (tap/recover.c); one
+ * given to the kernel is given again: a duplicate is preferred to a loss.
  */
 #pragma once
 #include "proto/region.h"

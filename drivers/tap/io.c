@@ -5,6 +5,12 @@
  * did not reach stay the next ones. What finds no room (fewer entries than the largest frame takes, or
  * a frame larger than agreed) goes into a spill buffer, and the frame is dropped if it reached that
  * far: better than to wait for chunks that may never come.
+ *
+ * The virtio header is read into the region, so that a successor finds the frame of a call that a SIGKILL
+ * fell into: recover.c. For its sake a chunk's pages are touched before the kernel writes there for the
+ * first time: a fault inside the copy is where a fatal signal cuts a frame short. Chunk by chunk as they
+ * come, not all at start (MADV_POPULATE_WRITE of 32 MiB took 2 to 15 ms, most of a restart): each page
+ * has exactly the one fault that it would have had in the kernel.
  */
 #include "drivers/tap/tap.h"
 #include "drivers/tap/vnet.h"
@@ -14,12 +20,25 @@
 
 /* Bytes that one batch may carry: a batch of super-frames must not starve the other direction. */
 #define BATCH_BYTES (512u << 10)
+#define PAGE_MIN    4096u /* the smallest there is */
 
 static void window_compact(struct tap *t)
 {
 	memmove(&t->iov[1], &t->iov[t->first], t->have * sizeof(t->iov[0]));
 	memmove(&t->chunk[1], &t->chunk[t->first], t->have * sizeof(t->chunk[0]));
 	t->first = 1;
+}
+
+static void chunk_touch(struct tap *t, const struct queue *q, uint64_t chunk)
+{
+	uint64_t index = chunk / q->geo.chunk_size;
+	volatile uint8_t *p = region_chunk(q->region, &q->geo, chunk);
+
+	if (t->mapped[index / 8] & 1u << index % 8)
+		return;
+	t->mapped[index / 8] |= (uint8_t)(1u << index % 8);
+	for (uint32_t off = 0; off < q->geo.chunk_size; off += PAGE_MIN)
+		p[off] = p[off];
 }
 
 /*
@@ -41,6 +60,7 @@ static bool window_fill(struct driver *d, struct tap *t, unsigned need)
 
 		if (!queue_fill_at(q, q->rx + t->have, &t->chunk[at]))
 			return t->have > 0;
+		chunk_touch(t, q, t->chunk[at]);
 		t->iov[at].iov_base = region_chunk(q->region, &q->geo, t->chunk[at]);
 		t->iov[at].iov_len = q->geo.chunk_size;
 		t->have++;
@@ -72,48 +92,87 @@ static unsigned tap_describe(const struct driver *d, struct tap *t, uint32_t len
 	return n;
 }
 
+/*
+ * Publishes the frame of `len` bytes that was read into the first `offered` entries of the window, with
+ * its header in the region; or drops it.
+ */
+static void tap_deliver(struct driver *d, struct tap *t, uint64_t len, unsigned offered)
+{
+	struct virtio_net_hdr hdr;
+	unsigned n;
+
+	/* netd-inet could change it under us. */
+	memcpy(&hdr, d->region->rx_header, sizeof(hdr));
+	__asm__ __volatile__("" : : "r"(&hdr) : "memory");
+	if (len > (uint64_t)offered * d->queue.geo.chunk_size || len > REGION_FRAME_MAX) {
+		d->count.rx_dropped++;
+		return;
+	}
+	n = tap_describe(d, t, (uint32_t)len);
+	if (!vnet_to_desc(&hdr, t->iov[t->first].iov_base, t->desc[0].len, &t->desc[0])) {
+		d->count.rx_dropped++;
+		return;
+	}
+	queue_receive(&d->queue, t->desc, n);
+	window_drop(t, n);
+	d->count.rx_frames++;
+}
+
 /* One frame. Its length, 0 if there is none, or a negative errno. */
 static ssize_t tap_read(struct driver *d, struct tap *t)
 {
 	unsigned need = (t->frame_max + d->queue.geo.chunk_size - 1) / d->queue.geo.chunk_size;
+	const size_t header = sizeof(struct virtio_net_hdr);
 	struct iovec rest;
 	unsigned use;
 	ssize_t n;
 
 	window_fill(d, t, need);
 	use = t->have < need ? t->have : need;
-	t->iov[t->first - 1] = (struct iovec){.iov_base = &t->hdr, .iov_len = sizeof(t->hdr)};
+	t->iov[t->first - 1] = (struct iovec){.iov_base = d->region->rx_header, .iov_len = header};
 	rest = t->iov[t->first + use];
 	t->iov[t->first + use] = (struct iovec){.iov_base = t->spill, .iov_len = sizeof(t->spill)};
+	recover_intend(&d->queue, use);
 	do
 		n = readv(t->fd, &t->iov[t->first - 1], (int)use + 2);
 	while (n < 0 && errno == EINTR);
 	t->iov[t->first + use] = rest;
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	n -= (ssize_t)sizeof(t->hdr);
-	if (n <= 0)
-		return -EIO;
-	if ((uint64_t)n > (uint64_t)use * d->queue.geo.chunk_size || n > REGION_FRAME_MAX) {
-		d->count.rx_dropped++;
-		return n;
+	if (n < 0 && errno == EAGAIN)
+		return 0;
+	if (n <= (ssize_t)header) {
+		recover_forget(&d->queue);
+		return n < 0 ? -errno : -EIO;
 	}
-	use = tap_describe(d, t, (uint32_t)n);
-	if (!vnet_to_desc(&t->hdr, t->iov[t->first].iov_base, t->desc[0].len, &t->desc[0])) {
+	tap_deliver(d, t, (uint64_t)n - header, use);
+	return n - (ssize_t)header;
+}
+
+/* Before the first read of our own. Returns the number of frames found, published or dropped. */
+static unsigned tap_recover(struct driver *d, struct tap *t)
+{
+	unsigned offered = recover_find(&d->queue);
+	uint64_t rx = d->queue.rx;
+	uint32_t len;
+
+	t->recovered = true;
+	if (!offered)
+		return 0;
+	window_fill(d, t, offered);
+	len = t->have < offered ? 0 : recover_length(t->iov[t->first].iov_base, d->queue.geo.chunk_size);
+	if (len)
+		tap_deliver(d, t, len, offered);
+	else
 		d->count.rx_dropped++;
-		return n;
-	}
-	queue_receive(&d->queue, t->desc, use);
-	window_drop(t, use);
-	d->count.rx_frames++;
-	return n;
+	if (d->queue.rx == rx)
+		recover_forget(&d->queue);
+	return 1;
 }
 
 int tap_receive(struct driver *d, unsigned budget)
 {
 	struct tap *t = d->device;
 	uint32_t bytes = 0;
-	unsigned done = 0;
+	unsigned done = t->recovered ? 0 : tap_recover(d, t);
 
 	while (done < budget && bytes < BATCH_BYTES) {
 		ssize_t n;

@@ -158,6 +158,9 @@ int tap_open(struct driver *d)
 	d->device = t;
 	t->fd = -1;
 	t->first = 1;
+	t->mapped = calloc((d->queue.geo.chunks + 7) / 8, 1);
+	if (!t->mapped)
+		return -ENOMEM;
 	d->facts.mtu = c->mtu ? c->mtu : 1500;
 	if (!c->ifname[0] || strlen(c->ifname) >= IFNAMSIZ)
 		return -EINVAL;
@@ -185,6 +188,7 @@ void tap_close(struct driver *d)
 	if (t->fd >= 0)
 		close(t->fd);
 	d->dev_fd = -1;
+	free(t->mapped);
 	free(t);
 	d->device = NULL;
 }

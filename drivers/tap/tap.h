@@ -11,6 +11,7 @@ struct tap {
 	int fd;
 	bool write_blocked; /* the kernel takes no more: wait until it is writable */
 	bool starved;       /* no fill entry: wait for netd-inet */
+	bool recovered;     /* the predecessor's last frame was looked for */
 	uint32_t frame_max; /* longest frame that the kernel can hand us */
 	/*
 	 * The next fill entries, checked, as iovecs. iov[first] is entry `queue.rx`; the slot before
@@ -19,7 +20,7 @@ struct tap {
 	unsigned first, have;
 	struct iovec iov[TAP_WINDOW + 2];
 	uint64_t chunk[TAP_WINDOW + 2];
-	struct virtio_net_hdr hdr;
+	uint8_t *mapped; /* bit map of the chunks whose pages this process has touched */
 	struct dev_desc desc[QUEUE_CHAIN_MAX];
 	uint8_t spill[REGION_FRAME_MAX + 1]; /* what found no room: such a frame is dropped */
 };
@@ -32,6 +33,17 @@ void tap_close(struct driver *d);
 int tap_receive(struct driver *d, unsigned budget);
 int tap_transmit(struct driver *d, unsigned budget);
 int tap_wants(struct driver *d);
+
+/*
+ * recover.c: the frame that a predecessor had taken from the kernel and not published. Intend: the next
+ * read goes to the first `offered` fill entries at queue.rx. Forget: what was read is not to be found.
+ * Find: the number of entries that the frame was read into, 0 if there is none.
+ */
+void recover_intend(struct queue *q, uint32_t offered);
+void recover_forget(struct queue *q);
+uint32_t recover_find(const struct queue *q);
+/* Length of the frame that begins at `head`, by its own account; 0 if it gives none. `size` bytes may be looked at. */
+uint32_t recover_length(const uint8_t *head, uint32_t size);
 
 /* netif.c: the kernel's end of the link. Everything can be done again without harm. 0 or a negative errno, logged. */
 int netif_set_up(const Netd__Component__DriverConfig *c);

@@ -1,6 +1,8 @@
 #include "base/killpoint.h"
+#include "proto/barrier.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -21,6 +23,13 @@ void killpoint_pass(const struct killpoint *k)
 	if (!armed || !armed->countdown || strcmp(armed->name, k->name) != 0)
 		return;
 	if (--armed->countdown == 0) {
+		if (armed->then[0]) {
+			memcpy(armed->name, armed->then, sizeof(armed->name));
+			armed->then[0] = 0;
+			armed->countdown = 1;
+		}
+		while (armed->spin)
+			cpu_relax();
 		kill(getpid(), SIGKILL);
 		pause();
 	}
@@ -31,20 +40,42 @@ const char *killpoint_name(unsigned i)
 	return i < (size_t)(__stop_netd_kp - __start_netd_kp) ? __start_netd_kp[i]->name : NULL;
 }
 
-int killpoint_arm(const char *name, uint32_t n)
+static bool is_known(const char *name, size_t len)
 {
 	const char *known;
 
-	for (unsigned i = 0; (known = killpoint_name(i)); i++) {
-		if (strcmp(known, name) != 0)
-			continue;
-		armed->countdown = 0;
-		memset(armed->name, 0, sizeof(armed->name));
-		strncpy(armed->name, name, sizeof(armed->name) - 1);
-		armed->countdown = n;
-		return 0;
-	}
-	return -ENOENT;
+	for (unsigned i = 0; (known = killpoint_name(i)); i++)
+		if (strlen(known) == len && !memcmp(known, name, len))
+			return len < KILLPOINT_NAME_MAX;
+	return false;
+}
+
+int killpoint_check(const char *name)
+{
+	size_t len = strcspn(name += *name == '!', "+");
+
+	if (!is_known(name, len) || (name[len] && !is_known(name + len + 1, strlen(name + len + 1))))
+		return -ENOENT;
+	return 0;
+}
+
+int killpoint_arm(const char *name, uint32_t n)
+{
+	bool spin = *name == '!';
+	size_t len = strcspn(name + spin, "+");
+	const char *then = name[spin + len] ? name + spin + len + 1 : "";
+
+	if (killpoint_check(name) < 0)
+		return -ENOENT;
+	name += spin;
+	armed->countdown = 0;
+	armed->spin = spin;
+	memset(armed->name, 0, sizeof(armed->name));
+	memset(armed->then, 0, sizeof(armed->then));
+	memcpy(armed->name, name, len);
+	memcpy(armed->then, then, strlen(then));
+	armed->countdown = n;
+	return 0;
 }
 #else
 void killpoint_init(struct killpoint_arm *arm)
@@ -56,6 +87,12 @@ const char *killpoint_name(unsigned i)
 {
 	(void)i;
 	return NULL;
+}
+
+int killpoint_check(const char *name)
+{
+	(void)name;
+	return -ENOTSUP;
 }
 
 int killpoint_arm(const char *name, uint32_t n)

@@ -14,6 +14,8 @@
 struct killpoint_arm {
 	uint32_t countdown; /* die when it falls to 0; 0: not armed */
 	char name[KILLPOINT_NAME_MAX];
+	uint32_t spin; /* hang instead */
+	char then[KILLPOINT_NAME_MAX]; /* armed for the successor by this death; may be empty */
 };
 
 #ifdef NETD_KILLPOINTS
@@ -36,7 +38,13 @@ void killpoint_pass(const struct killpoint *k);
 
 /* Where arming is kept; call once, early. */
 void killpoint_init(struct killpoint_arm *arm);
-/* Arms `name` for its n-th passage. 0, -ENOENT for an unknown name, -ENOTSUP in builds without. */
+/*
+ * Arms `name` for its n-th passage; "first+second" arms the second by the death at the first, for
+ * points that only the successor of a certain death passes; "!name" hangs there in a busy loop. 0, -ENOENT for an unknown name, -ENOTSUP
+ * in builds without.
+ */
 int killpoint_arm(const char *name, uint32_t n);
+/* Would killpoint_arm() take that name? */
+int killpoint_check(const char *name);
 /* Names in no order; NULL after the last. */
 const char *killpoint_name(unsigned i);

@@ -241,9 +241,14 @@ int handover_receive(struct handover *h)
 {
 	int ret;
 
-	while ((ret = channel_recv(h->channel, &h->msg, 0)) > 0) {
-		to_component *m = netd__component__to_component__unpack(NULL, h->msg.len, h->msg.data);
+	while ((ret = channel_recv(h->channel, &h->msg, 0)) > 0 || ret == -EMSGSIZE) {
+		to_component *m;
 
+		if (ret < 0) { /* too many descriptors are open: this message is lost, the supervisor is not */
+			log_warn("a message of the supervisor lost its descriptors");
+			continue;
+		}
+		m = netd__component__to_component__unpack(NULL, h->msg.len, h->msg.data);
 		if (m) {
 			dispatch(h, m);
 			netd__component__to_component__free_unpacked(m, NULL);

@@ -74,8 +74,6 @@ static int change(struct stack *s, struct session *ss, const request *r, const c
 
 static int question(struct stack *s, struct session *ss, const request *r, const char **why)
 {
-	const char *name;
-
 	if (r->body_case == NETD__CONTROL__REQUEST__BODY__NOT_SET) {
 		*why = "unknown request";
 		return -EOPNOTSUPP;
@@ -86,10 +84,7 @@ static int question(struct stack *s, struct session *ss, const request *r, const
 	if (!policy_admin(s, session_peek(s, ss)->uid))
 		return -EPERM;
 	*why = "no such kill point, or a build without them";
-	for (unsigned i = 0; (name = killpoint_name(i)); i++)
-		if (!strcmp(name, r->kill_point->name))
-			return 0;
-	return -ENOENT;
+	return killpoint_check(r->kill_point->name);
 }
 
 /* Looks for a request and works it. False if there is none. */

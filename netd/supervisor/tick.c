@@ -1,5 +1,5 @@
 /*
- * Pings, and the judgement over those that do not answer. Four times in hang_ms every component whose
+ * Pings, and the judgement over those that do not answer. Eight times in hang_ms every component whose
  * last ping was answered gets the next one; so at most one is out, and a stopped component's channel
  * does not fill with them.
  */
@@ -7,7 +7,7 @@
 #include "proto/barrier.h"
 #include <errno.h>
 
-#define TICKS_PER_LIMIT 4
+#define TICKS_PER_LIMIT 8
 #define TICK_MIN_MS     5
 #define STOP_NS         (2 * NSEC_PER_SEC)
 
@@ -31,7 +31,8 @@ static void judge(struct component *c, uint64_t now)
 {
 	struct hang *h = &c->hang;
 	struct hang_sample sample;
-	uint64_t limit = c->sup->config->hang_ms * NSEC_PER_MSEC;
+	/* It may have stopped right after its last answer, a period before this ping: that counts too. */
+	uint64_t limit = (c->sup->config->hang_ms - period_ms(c->sup)) * NSEC_PER_MSEC;
 
 	hang_read(c->pid, &sample);
 	if (!h->sampled) {

@@ -1,6 +1,6 @@
 /*
- * An acknowledgement: what it covers, the peer's window, the round-trip time; then loss recovery and
- * congestion control (recovery.c) decide what it means.
+ * An acknowledgement: what it covers, the peer's window, the round-trip time; then loss recovery
+ * and congestion control (recovery.c) decide what it means.
  */
 #include "tcp/layer.h"
 
@@ -10,7 +10,8 @@ static bool update_window(struct tcp_rec *t, const struct tcp_header *h, uint64_
 	uint32_t wnd = (uint32_t)h->window << t->snd_wscale;
 	uint64_t edge = ack + wnd, old = t->snd_edge;
 
-	if (ack <= t->snd_una && !seq_after(h->seq, t->snd_wl1) && !(h->seq == t->snd_wl1 && edge > t->snd_edge))
+	if (ack <= t->snd_una && !seq_after(h->seq, t->snd_wl1) &&
+	    !(h->seq == t->snd_wl1 && edge > t->snd_edge))
 		return false;
 	t->snd_wl1 = h->seq;
 	t->snd_edge = edge;
@@ -23,7 +24,8 @@ static void sample_timestamp(struct stack *s, struct tcp_rec *t, const struct tc
 {
 	uint32_t ms = tcp_clock(s) + t->ts_off - h->ts_ecr;
 
-	if (!h->ts_ecr || ms > TCP_RTO_MAX_US / 1000 || s->now < s->resumed_ns + (uint64_t)(ms + 1) * NSEC_PER_MSEC)
+	if (!h->ts_ecr || ms > TCP_RTO_MAX_US / 1000 ||
+	    s->now < s->resumed_ns + (uint64_t)(ms + 1) * NSEC_PER_MSEC)
 		return;
 	rtt_sample(t, ms ? ms * 1000ull : 500);
 }
@@ -42,7 +44,8 @@ static void sample_rtt(struct stack *s, struct tcp_rec *t, const struct tcp_head
 		rtt_sample(t, (s->now - t->rtt_at) / NSEC_PER_USEC);
 }
 
-static void advance(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
+static void advance(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
 {
 	t->snd_una = ack;
 	sample_rtt(s, t, h);
@@ -87,8 +90,9 @@ bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_s
 		advance(s, sk, t, h, (uint64_t)ack);
 	if ((t->flags & TCB_SACK) && h->n_sack)
 		n.sacked = recovery_sack(s, sk, t, h);
-	n.duplicate = t->flags & TCB_SACK ? n.sacked > 0
-	                                  : !n.acked && !g->len && !moved && n.flight && !(h->flags & TCP_F_FIN);
+	n.duplicate = t->flags & TCB_SACK
+			  ? n.sacked > 0
+			  : !n.acked && !g->len && !moved && n.flight && !(h->flags & TCP_F_FIN);
 	if (n.acked || n.duplicate)
 		recovery_ack(s, sk, t, &n);
 	if (n.acked || n.duplicate || moved)

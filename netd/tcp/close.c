@@ -2,13 +2,13 @@
  * All ways out of a connection.
  *
  *   shutdown(SHUT_WR)    what was written is delivered, then a FIN
- *   close()              the same without owner; but a RST if input is left unread (RFC 2525, 2.17), or
- *                        SO_LINGER is on with 0 seconds, or there are too many orphans
- *   the owner was killed as close()
- *   reset, timeout       tcp_done() with an error, or tcp_abort(), which tells the peer
+ *   close()              the same without owner; but a RST if input is left unread (RFC
+ * 2525, 2.17), or SO_LINGER is on with 0 seconds, or there are too many orphans the owner was
+ * killed as close() reset, timeout       tcp_done() with an error, or tcp_abort(), which tells the
+ * peer
  *
- * An orphan needs its transmit ring until the last byte is acknowledged. As soon as our FIN is, what
- * remains is a small KIND_TIMEWAIT record, and the socket is free.
+ * An orphan needs its transmit ring until the last byte is acknowledged. As soon as our FIN is,
+ * what remains is a small KIND_TIMEWAIT record, and the socket is free.
  */
 #include "tcp/layer.h"
 #include "base/log.h"
@@ -102,7 +102,8 @@ int tcp_disconnect(struct stack *s, uint32_t sk)
 	} else if (t->state != TCPS_CLOSE) {
 		tcp_abort(s, sk, t, 0);
 	}
-	t->flags &= ~(uint32_t)(TCB_WAS_OPEN | TCB_DEAD | TCB_FIN_WANTED | TCB_FIN_RCVD | TCB_FIN_SEEN);
+	t->flags &=
+	    ~(uint32_t)(TCB_WAS_OPEN | TCB_DEAD | TCB_FIN_WANTED | TCB_FIN_RCVD | TCB_FIN_SEEN);
 	t->snd_una = t->snd_nxt = t->tx_tail; /* what was not sent never will be */
 	k->flags &= ~(uint32_t)(SOCK_F_SHUT_RD | SOCK_F_SHUT_WR);
 	k->remote = (struct endpoint){.port = 0};

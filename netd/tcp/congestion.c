@@ -8,7 +8,7 @@
  */
 #include "tcp/layer.h"
 
-#define WINDOW_MAX (1u << 30)
+#define WINDOW_MAX     (1u << 30)
 #define FIRST_SEGMENTS 10u /* RFC 6928 */
 
 uint32_t slow_start(struct tcp_rec *t, uint32_t bytes)
@@ -40,7 +40,8 @@ static void reno_reset(struct tcp_rec *t)
 	t->cwnd_cnt = 0;
 }
 
-static const struct congestion_ops congestion_reno = {"reno", reno_ssthresh, reno_acked, reno_reset};
+static const struct congestion_ops congestion_reno = {
+    "reno", reno_ssthresh, reno_acked, reno_reset};
 
 /* The first one is the default. */
 static const struct congestion_ops *const table[] = {&congestion_cubic, &congestion_reno};
@@ -53,7 +54,8 @@ const struct congestion_ops *congestion_of(const struct tcp_rec *t)
 int congestion_find(const char *name, uint32_t len)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
-		if (strnlen(name, len) == strlen(table[i]->name) && !strncmp(name, table[i]->name, len))
+		if (strnlen(name, len) == strlen(table[i]->name) &&
+		    !strncmp(name, table[i]->name, len))
 			return (int)i;
 	return -ENOENT;
 }

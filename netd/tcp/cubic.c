@@ -1,16 +1,17 @@
 /*
  * CUBIC, RFC 9438, in integers.
  *
- * W(t) = C (t - K)^3 + W_max, with C = 0.4 segments/s^3; here t and K are milliseconds and windows are
- * bytes. The epoch begins with the first acknowledgement in congestion avoidance after a reduction; a
- * pause of the daemon is taken out of it (tcp_resume), so that the window does not leap.
+ * W(t) = C (t - K)^3 + W_max, with C = 0.4 segments/s^3; here t and K are milliseconds and windows
+ * are bytes. The epoch begins with the first acknowledgement in congestion avoidance after a
+ * reduction; a pause of the daemon is taken out of it (tcp_resume), so that the window does not
+ * leap.
  */
 #include "tcp/layer.h"
 
-#define BETA_NUM 7u /* beta = 0.7 */
-#define BETA_DEN 10u
+#define BETA_NUM   7u /* beta = 0.7 */
+#define BETA_DEN   10u
 #define WINDOW_MAX (1u << 30)
-#define MS_MAX   1000000ll
+#define MS_MAX	   1000000ll
 
 static uint32_t cube_root(uint64_t v)
 {
@@ -33,7 +34,8 @@ static uint32_t cubic_ssthresh(struct tcp_rec *t)
 
 	t->epoch_at = 0;
 	/* Fast convergence, 4.7 */
-	t->w_max = w < t->w_max ? (uint32_t)((uint64_t)w * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN)) : w;
+	t->w_max =
+	    w < t->w_max ? (uint32_t)((uint64_t)w * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN)) : w;
 	return max_of((uint32_t)((uint64_t)w * BETA_NUM / BETA_DEN), 2 * t->mss);
 }
 
@@ -79,7 +81,8 @@ static void cubic_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes)
 	/* The Reno-friendly region, 4.3 */
 	if (t->w_est >= t->w_max)
 		alpha = 100;
-	t->w_est = (uint32_t)min_of(t->w_est + alpha * t->mss * bytes / 100 / t->cwnd, (uint64_t)WINDOW_MAX);
+	t->w_est = (uint32_t)min_of(
+	    t->w_est + alpha * t->mss * bytes / 100 / t->cwnd, (uint64_t)WINDOW_MAX);
 	if (window_at(t, ms) < t->w_est)
 		t->cwnd = max_of(t->cwnd, t->w_est);
 	else

@@ -1,12 +1,13 @@
 /*
- * ICMP errors about segments of ours. Believed only if the number they quote is one that is in flight
- * (RFC 5927, 4.1). Hard ones end an attempt to connect, nothing else (RFC 5927, 5.2; RFC 1122, 4.2.3.9):
- * in an open connection they are only remembered for the case that it times out.
+ * ICMP errors about segments of ours. Believed only if the number they quote is one that is in
+ * flight (RFC 5927, 4.1). Hard ones end an attempt to connect, nothing else (RFC 5927, 5.2; RFC
+ * 1122, 4.2.3.9): in an open connection they are only remembered for the case that it times out.
  */
 #include "tcp/layer.h"
 #include <netinet/in.h>
 
-static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const struct ip_meta *m, int err, uint32_t mtu)
+static void for_connection(
+    struct stack *s, uint32_t sk, uint32_t seq, const struct ip_meta *m, int err, uint32_t mtu)
 {
 	struct tcp_rec *t = tcb_get(s, sk);
 	int64_t off;
@@ -36,7 +37,8 @@ static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const str
 	tcp_want_output(s, sk);
 }
 
-static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const struct ip_meta *m, bool hard, uint32_t mtu)
+static void for_half_open(
+    struct stack *s, uint32_t index, uint32_t seq, const struct ip_meta *m, bool hard, uint32_t mtu)
 {
 	const struct synrcv_rec *r = state_peek(s->state, KIND_SYNRCV, index);
 
@@ -48,11 +50,13 @@ static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const s
 		tcp_synrcv_drop(s, index);
 }
 
-void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err, bool hard, uint32_t mtu)
+void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err,
+    bool hard, uint32_t mtu)
 {
 	struct endpoint local = {.addr = m->src, .port = (uint16_t)(head[0] << 8 | head[1])};
 	struct endpoint remote = {.addr = m->dst, .port = (uint16_t)(head[2] << 8 | head[3])};
-	uint32_t seq = (uint32_t)head[4] << 24 | (uint32_t)head[5] << 16 | (uint32_t)head[6] << 8 | head[7];
+	uint32_t seq =
+	    (uint32_t)head[4] << 24 | (uint32_t)head[5] << 16 | (uint32_t)head[6] << 8 | head[7];
 	struct conn_ref ref;
 
 	if (!conn_find(s, IPPROTO_TCP, &local, &remote, &ref))

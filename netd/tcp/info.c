@@ -5,8 +5,9 @@
 
 static uint8_t options_of(const struct tcp_rec *t)
 {
-	return (uint8_t)((t->flags & TCB_TS ? TCPI_OPT_TIMESTAMPS : 0) | (t->flags & TCB_SACK ? TCPI_OPT_SACK : 0) |
-	                 (t->flags & TCB_WS ? TCPI_OPT_WSCALE : 0));
+	return (uint8_t)((t->flags & TCB_TS ? TCPI_OPT_TIMESTAMPS : 0) |
+			 (t->flags & TCB_SACK ? TCPI_OPT_SACK : 0) |
+			 (t->flags & TCB_WS ? TCPI_OPT_WSCALE : 0));
 }
 
 static uint32_t ms_since(const struct stack *s, uint64_t at)
@@ -14,7 +15,8 @@ static uint32_t ms_since(const struct stack *s, uint64_t at)
 	return at && s->now > at ? (uint32_t)((s->now - at) / NSEC_PER_MSEC) : 0;
 }
 
-static void fill_window(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
+static void fill_window(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
 	const struct sock_rec *k = sock_peek(s, sk);
@@ -28,7 +30,8 @@ static void fill_window(const struct stack *s, uint32_t sk, const struct tcp_rec
 	i->tcpi_unacked = (uint32_t)((flight_of(t) + mss - 1) / mss);
 	i->tcpi_sacked = (uint32_t)((sacked + mss - 1) / mss);
 	i->tcpi_snd_cwnd = max_of(t->cwnd / mss, 1u);
-	i->tcpi_snd_ssthresh = t->ssthresh == UINT32_MAX || !t->ssthresh ? 0x7fffffff : t->ssthresh / mss;
+	i->tcpi_snd_ssthresh =
+	    t->ssthresh == UINT32_MAX || !t->ssthresh ? 0x7fffffff : t->ssthresh / mss;
 	i->tcpi_advmss = t->peer_mss;
 	i->tcpi_pmtu = mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0);
 	i->tcpi_rcv_space = (uint32_t)(t->rcv_adv > t->rcv_nxt ? t->rcv_adv - t->rcv_nxt : 0);

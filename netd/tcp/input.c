@@ -1,9 +1,10 @@
 /*
- * A segment's way in: parsed once from a private copy of its header, looked up in the connected table,
- * then handed to its connection, half-open connection, TIME_WAIT, or listener; or refused.
+ * A segment's way in: parsed once from a private copy of its header, looked up in the connected
+ * table, then handed to its connection, half-open connection, TIME_WAIT, or listener; or refused.
  *
  * The checksum of a segment without payload is checked here; with payload it is checked while the
- * payload is copied to its ring (receive.c). Until then nothing but the lookup has believed the header.
+ * payload is copied to its ring (receive.c). Until then nothing but the lookup has believed the
+ * header.
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
@@ -31,7 +32,8 @@ static bool parse(struct tcp_seg *g)
 	g->verified = g->p->flags & (DESC_CSUM_VALID | DESC_CSUM_NEEDED);
 	if (g->verified)
 		return true;
-	g->sum = csum(raw, g->h.hdr_len, ip_pseudo_sum(&g->m->src, &g->m->dst, IPPROTO_TCP, g->p->len));
+	g->sum =
+	    csum(raw, g->h.hdr_len, ip_pseudo_sum(&g->m->src, &g->m->dst, IPPROTO_TCP, g->p->len));
 	return g->len || segment_verify(g);
 }
 
@@ -80,7 +82,7 @@ static void tcp_input(struct stack *s, struct packet *p, const struct ip_meta *m
 }
 
 const struct inet_proto tcp_proto = {
-	.number = IPPROTO_TCP,
-	.input = tcp_input,
-	.error = tcp_icmp_error,
+    .number = IPPROTO_TCP,
+    .input = tcp_input,
+    .error = tcp_icmp_error,
 };

@@ -1,4 +1,5 @@
-/* The layer's private things, and the list of connections that may have something to send. See layer.h. */
+/* The layer's private things, and the list of connections that may have something to send. See
+ * layer.h. */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
 #include <stdlib.h>
@@ -68,7 +69,8 @@ void tcp_want_output(struct stack *s, uint32_t sk)
 	l->out_bit[sk / 64] |= 1ull << (sk % 64);
 }
 
-/* The device is full: again when it may have sent something. Its bell wakes us, the timer makes us look. */
+/* The device is full: again when it may have sent something. Its bell wakes us, the timer makes us
+ * look. */
 void tcp_blocked(struct stack *s, uint32_t sk)
 {
 	struct tcp_layer *l = tcp_of(s);

@@ -17,30 +17,30 @@
 #include <errno.h>
 #include <string.h>
 
-#define TCP_MSS_DEFAULT  536u
-#define TCP_MSS_MIN      88u
-#define TCP_HEADERS      40u /* IPv4 and TCP without options */
-#define TCP_TS_LEN       12u
-#define TCP_RX_FIRST     65536u
-#define TCP_TX_FIRST     65536u
-#define TCP_RX_MAX       (6u << 20)
-#define TCP_BACKLOG_MAX  4096u
-#define TCP_RTO_FIRST_US 1000000u
-#define TCP_RTO_MIN_US   200000u
-#define TCP_RTO_MAX_US   120000000u
-#define TCP_RTX_RETRIES  15
+#define TCP_MSS_DEFAULT	   536u
+#define TCP_MSS_MIN	   88u
+#define TCP_HEADERS	   40u /* IPv4 and TCP without options */
+#define TCP_TS_LEN	   12u
+#define TCP_RX_FIRST	   65536u
+#define TCP_TX_FIRST	   65536u
+#define TCP_RX_MAX	   (6u << 20)
+#define TCP_BACKLOG_MAX	   4096u
+#define TCP_RTO_FIRST_US   1000000u
+#define TCP_RTO_MIN_US	   200000u
+#define TCP_RTO_MAX_US	   120000000u
+#define TCP_RTX_RETRIES	   15
 #define TCP_ORPHAN_RETRIES 8
-#define TCP_SYN_RETRIES  6
+#define TCP_SYN_RETRIES	   6
 #define TCP_SYNACK_RETRIES 5
-#define TCP_ORPHANS_MAX  65536u
-#define TCP_QUICK_ACKS   16
-#define TCP_DUP_THRESH   3u
-#define TCP_DELACK_NS    (40 * NSEC_PER_MSEC)
-#define TCP_TIMEWAIT_NS  (60 * NSEC_PER_SEC)
-#define TCP_FIN_NS       (60 * NSEC_PER_SEC)
-#define TCP_OOW_NS       (500 * NSEC_PER_MSEC)
-#define TCP_BLOCKED_NS   (50 * NSEC_PER_USEC)
-#define TCP_CHALLENGES   1000u /* a second, all connections */
+#define TCP_ORPHANS_MAX	   65536u
+#define TCP_QUICK_ACKS	   16
+#define TCP_DUP_THRESH	   3u
+#define TCP_DELACK_NS	   (40 * NSEC_PER_MSEC)
+#define TCP_TIMEWAIT_NS	   (60 * NSEC_PER_SEC)
+#define TCP_FIN_NS	   (60 * NSEC_PER_SEC)
+#define TCP_OOW_NS	   (500 * NSEC_PER_MSEC)
+#define TCP_BLOCKED_NS	   (50 * NSEC_PER_USEC)
+#define TCP_CHALLENGES	   1000u /* a second, all connections */
 
 /* Derived: the accept queue of a listener, linked through tcp_layer.next. */
 struct tcp_listener {
@@ -58,7 +58,7 @@ struct tcp_layer {
 	uint64_t blocked_at;
 	/* Accept queues */
 	struct tcp_listener **listener; /* by socket */
-	uint32_t *next;                 /* by socket */
+	uint32_t *next;			/* by socket */
 	uint32_t orphans;
 	/* RFC 5961, 7: one budget for all */
 	uint64_t challenge_window;
@@ -151,10 +151,10 @@ enum tcp_event {
 	TCP_EV_SYN_SENT,
 	TCP_EV_SYN_RECEIVED, /* in SYN_SENT: simultaneous open */
 	TCP_EV_ESTABLISHED,
-	TCP_EV_CLOSE,        /* we shall send no more */
+	TCP_EV_CLOSE, /* we shall send no more */
 	TCP_EV_FIN_RECEIVED,
 	TCP_EV_FIN_ACKED,
-	TCP_EV_OVER,         /* reset, timeout, abort */
+	TCP_EV_OVER, /* reset, timeout, abort */
 };
 /* The whole diagram of RFC 9293, 3.3.2. The same state if the event means nothing in it. */
 enum tcp_state tcp_next_state(enum tcp_state state, enum tcp_event ev);
@@ -171,7 +171,8 @@ void tcp_challenge(struct stack *s, uint32_t sk, struct tcp_rec *t);
 bool segment_verify(struct tcp_seg *g);
 
 /* receive.c */
-/* Copies the payload to its place in the receive ring, checking the checksum on the way. False if it is wrong. */
+/* Copies the payload to its place in the receive ring, checking the checksum on the way. False if
+ * it is wrong. */
 bool receive_stage(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g);
 /* Takes the staged payload and FIN into account. False if the socket is gone. */
 bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g);
@@ -184,10 +185,12 @@ uint32_t tcp_first_capacity(const struct sock_rec *k, uint32_t our_mss);
 uint8_t tcp_window_scale(const struct sock_rec *k);
 
 /* segment.c: building segments */
-int tcp_path_to(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, struct tcp_path *path);
-/* Sends [off, off + len) (and flags) of the stream. 0, or -ENOBUFS: the device is full, nothing happened. */
-int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint8_t flags,
-    uint64_t off, uint32_t len);
+int tcp_path_to(
+    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, struct tcp_path *path);
+/* Sends [off, off + len) (and flags) of the stream. 0, or -ENOBUFS: the device is full, nothing
+ * happened. */
+int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,
+    uint8_t flags, uint64_t off, uint32_t len);
 /* Payload that a segment can carry now, beside the options it must carry. */
 uint32_t tcp_payload_max(const struct stack *s, uint32_t sk, const struct tcp_rec *t);
 int tcp_send_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path);
@@ -218,7 +221,7 @@ bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_s
 
 /* recovery.c */
 struct ack_news {
-	uint64_t acked;  /* bytes newly acknowledged, cumulatively */
+	uint64_t acked;	 /* bytes newly acknowledged, cumulatively */
 	uint64_t sacked; /* and selectively */
 	uint64_t flight; /* before */
 	bool duplicate;
@@ -226,7 +229,8 @@ struct ack_news {
 /* Bytes that are thought to be in the network, RFC 6675, SetPipe(). */
 uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec *t);
 /* Next lost piece that was not sent again yet, at most a segment; false if there is none. */
-bool recovery_next(const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end);
+bool recovery_next(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end);
 /* It was sent again up to `end`. */
 void recovery_sent(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t off, uint64_t end);
 /* Takes the SACK blocks; returns bytes newly covered. */
@@ -243,7 +247,8 @@ void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t);
 struct congestion_ops {
 	const char *name;
 	uint32_t (*ssthresh)(struct tcp_rec *t);
-	void (*acked)(struct stack *s, struct tcp_rec *t, uint32_t bytes); /* the window was full: it may grow */
+	void (*acked)(struct stack *s, struct tcp_rec *t,
+	    uint32_t bytes);		  /* the window was full: it may grow */
 	void (*reset)(struct tcp_rec *t); /* the past means nothing any more */
 };
 const struct congestion_ops *congestion_of(const struct tcp_rec *t);
@@ -264,25 +269,31 @@ uint64_t rto_of(const struct tcp_rec *t);
 /* timers.c */
 void timer_arm(struct stack *s, uint32_t sk, const struct tcp_rec *t);
 /* Sets (or clears) what the state of the sender asks for; `restart`: from now. */
-void timer_rtx(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed);
+void timer_rtx(
+    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed);
 void timer_keepalive(struct stack *s, const struct sock_rec *k, struct tcp_rec *t);
 bool timer_run(struct stack *s, uint32_t sk, struct tcp_rec *t);
 
 /* options.c */
 /* Options of our SYN, or of our SYN-ACK that answers `flags`. */
-void options_syn(struct tcp_header *h, uint32_t flags, uint16_t mss, uint8_t ws, uint32_t ts_val, uint32_t ts_ecr);
+void options_syn(struct tcp_header *h, uint32_t flags, uint16_t mss, uint8_t ws, uint32_t ts_val,
+    uint32_t ts_ecr);
 /* What both sides can: enum tcb_flags. */
 uint32_t options_agree(const struct tcp_header *syn);
 /* RFC 7323, 5: true if the segment is old. */
 bool options_paws(const struct stack *s, const struct tcp_rec *t, const struct tcp_header *h);
 /* RFC 7323, 4.3: remembers the timestamp to echo. */
-void options_ts_recent(struct stack *s, struct tcp_rec *t, const struct tcp_header *h, int64_t start);
+void options_ts_recent(
+    struct stack *s, struct tcp_rec *t, const struct tcp_header *h, int64_t start);
 /* RFC 2018, 4: what is to be reported. */
-void options_sack(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_header *h);
+void options_sack(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_header *h);
 
 /* open.c */
-uint32_t tcp_isn(const struct stack *s, const struct endpoint *local, const struct endpoint *remote);
-uint32_t tcp_ts_offset(const struct stack *s, const struct endpoint *local, const struct endpoint *remote);
+uint32_t tcp_isn(
+    const struct stack *s, const struct endpoint *local, const struct endpoint *remote);
+uint32_t tcp_ts_offset(
+    const struct stack *s, const struct endpoint *local, const struct endpoint *remote);
 uint16_t tcp_our_mss(const struct sock_rec *k, uint32_t mtu);
 int tcp_connect(struct stack *s, uint32_t sk, const struct endpoint *ep);
 void tcp_syn_sent_segment(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g);
@@ -300,7 +311,8 @@ void tcp_synrcv_drop(struct stack *s, uint32_t index);
 int synrcv_reindex(struct stack *s);
 
 /* close.c */
-/* The connection is at its end: with an error (positive errno) or without. False: nothing more to do. */
+/* The connection is at its end: with an error (positive errno) or without. False: nothing more to
+ * do. */
 bool tcp_done(struct stack *s, uint32_t sk, struct tcp_rec *t, int err);
 /* The same after telling the peer with a RST. */
 void tcp_abort(struct stack *s, uint32_t sk, struct tcp_rec *t, int err);
@@ -317,10 +329,12 @@ void timewait_drop(struct stack *s, uint32_t index);
 int timewait_reindex(struct stack *s);
 
 /* error.c */
-void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err, bool hard, uint32_t mtu);
+void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err,
+    bool hard, uint32_t mtu);
 
 /* tcp_sockopt.c */
-int tcp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
+int tcp_setsockopt(
+    struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
 int tcp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len);
 
 /* resume.c */

@@ -2,10 +2,10 @@
  * Passive opens.
  *
  * A SYN makes a KIND_SYNRCV record, which stands in the connected table; the acknowledgement of our
- * SYN-ACK makes the child's socket. Limits are the kernel's: a SYN finds no ear while the accept queue
- * is longer than the backlog; an acknowledgement that finds the queue full is ignored, the SYN-ACK is
- * repeated and the peer says it again. With TCP_DEFER_ACCEPT a bare acknowledgement is ignored likewise
- * until its time is over.
+ * SYN-ACK makes the child's socket. Limits are the kernel's: a SYN finds no ear while the accept
+ * queue is longer than the backlog; an acknowledgement that finds the queue full is ignored, the
+ * SYN-ACK is repeated and the peer says it again. With TCP_DEFER_ACCEPT a bare acknowledgement is
+ * ignored likewise until its time is over.
  *
  * Half-open connections of a listener that was closed are dropped when they are looked at next.
  */
@@ -17,9 +17,11 @@
 #define HALF_OPEN_MIN 256u
 #define RTO_FIRST_NS  NSEC_PER_SEC
 /* What a child has from its listener. */
-#define INHERITED (SOCK_F_REUSEADDR | SOCK_F_REUSEPORT | SOCK_F_KEEPALIVE | SOCK_F_NODELAY | SOCK_F_CORK | SOCK_F_LINGER | \
-                   SOCK_F_V6ONLY | SOCK_F_QUICKACK | SOCK_F_RCVBUF_SET | SOCK_F_SNDBUF_SET | SOCK_F_TIMESTAMP | \
-                   SOCK_F_OOBINLINE | SOCK_F_RECVERR | SOCK_F_FREEBIND)
+#define INHERITED                                                                                  \
+	(SOCK_F_REUSEADDR | SOCK_F_REUSEPORT | SOCK_F_KEEPALIVE | SOCK_F_NODELAY | SOCK_F_CORK |   \
+	    SOCK_F_LINGER | SOCK_F_V6ONLY | SOCK_F_QUICKACK | SOCK_F_RCVBUF_SET |                  \
+	    SOCK_F_SNDBUF_SET | SOCK_F_TIMESTAMP | SOCK_F_OOBINLINE | SOCK_F_RECVERR |             \
+	    SOCK_F_FREEBIND)
 
 /* ---- the listener */
 
@@ -99,7 +101,8 @@ static bool listener_lives(const struct stack *s, const struct synrcv_rec *r)
 {
 	const struct tcp_rec *t = tcb_peek(s, r->listener);
 
-	return t && t->state == TCPS_LISTEN && state_generation(s->state, KIND_SOCK, r->listener) == r->listener_gen;
+	return t && t->state == TCPS_LISTEN &&
+	       state_generation(s->state, KIND_SOCK, r->listener) == r->listener_gen;
 }
 
 void tcp_synrcv_drop(struct stack *s, uint32_t index)
@@ -124,12 +127,13 @@ static void send_syn_ack(struct stack *s, const struct synrcv_rec *r)
 	struct tcp_header h = {.seq = r->iss, .ack = r->irs + 1, .flags = TCP_F_SYN | TCP_F_ACK};
 
 	h.window = (uint16_t)min_of(r->rcv_wnd, 65535u);
-	options_syn(&h, r->flags, r->our_mss, r->rcv_wscale, tcp_clock(s) + r->ts_off, r->ts_recent);
+	options_syn(
+	    &h, r->flags, r->our_mss, r->rcv_wscale, tcp_clock(s) + r->ts_off, r->ts_recent);
 	tcp_send_bare(s, &b, &h);
 }
 
-static void fill(struct stack *s, const struct sock_rec *l, struct synrcv_rec *r, const struct tcp_seg *g,
-    uint32_t iss, uint32_t mtu)
+static void fill(struct stack *s, const struct sock_rec *l, struct synrcv_rec *r,
+    const struct tcp_seg *g, uint32_t iss, uint32_t mtu)
 {
 	r->local = g->local;
 	r->remote = g->remote;
@@ -181,7 +185,8 @@ void tcp_listen_segment(struct stack *s, uint32_t listener, struct tcp_seg *g, u
 	fill(s, l, r, g, iss, route.mtu);
 	r->listener = listener;
 	r->listener_gen = state_generation(s->state, KIND_SOCK, listener);
-	if (conn_insert(s, IPPROTO_TCP, &r->local, &r->remote, (struct conn_ref){KIND_SYNRCV, index})) {
+	if (conn_insert(
+		s, IPPROTO_TCP, &r->local, &r->remote, (struct conn_ref){KIND_SYNRCV, index})) {
 		state_free(s->state, KIND_SYNRCV, index);
 		return;
 	}
@@ -242,8 +247,8 @@ static void inherit(struct sock_rec *k, const struct sock_rec *l)
 	k->syncnt = l->syncnt;
 }
 
-static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_rec *r, const struct tcp_rec *l,
-    const struct tcp_header *h)
+static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_rec *r,
+    const struct tcp_rec *l, const struct tcp_header *h)
 {
 	t->state = TCPS_CLOSE;
 	t->flags = r->flags;
@@ -271,7 +276,8 @@ static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_r
 	}
 }
 
-/* NO_INDEX: no room, or the peer was refused; the half-open record stays where trying again makes sense. */
+/* NO_INDEX: no room, or the peer was refused; the half-open record stays where trying again makes
+ * sense. */
 static uint32_t make_child(struct stack *s, uint32_t index, const struct tcp_header *h)
 {
 	struct synrcv_rec r = *synrcv_peek(s, index);
@@ -320,7 +326,8 @@ static bool deferred(struct stack *s, uint32_t index, const struct tcp_seg *g)
 
 		if (w) {
 			w->acked = 1;
-			w->rtx_at = max_of(w->rtx_at, w->created_at + defer); /* the peer is quiet until then */
+			w->rtx_at = max_of(
+			    w->rtx_at, w->created_at + defer); /* the peer is quiet until then */
 		}
 	}
 	return true;
@@ -330,8 +337,12 @@ static void acknowledge(struct stack *s, const struct synrcv_rec *r)
 {
 	const struct sock_rec *l = sock_peek(s, r->listener);
 	struct tcp_bare b = {r->local, r->remote, l->bound_dev, l->ttl, l->tos};
-	struct tcp_header h = {.seq = r->iss + 1, .ack = r->irs + 1, .flags = TCP_F_ACK,
-	    .window = (uint16_t)(r->rcv_wnd >> r->rcv_wscale), .has_ts = r->flags & TCB_TS, .ts_ecr = r->ts_recent};
+	struct tcp_header h = {.seq = r->iss + 1,
+	    .ack = r->irs + 1,
+	    .flags = TCP_F_ACK,
+	    .window = (uint16_t)(r->rcv_wnd >> r->rcv_wscale),
+	    .has_ts = r->flags & TCB_TS,
+	    .ts_ecr = r->ts_recent};
 
 	h.ts_val = tcp_clock(s) + r->ts_off;
 	if (tcp_may_challenge(s))
@@ -344,7 +355,8 @@ static bool examine(struct stack *s, uint32_t index, struct tcp_seg *g)
 	const struct synrcv_rec *r = synrcv_peek(s, index);
 	const struct tcp_header *h = &g->h;
 
-	if ((r->flags & TCB_TS) && h->has_ts && seq_before(h->ts_val, r->ts_recent) && !(h->flags & TCP_F_RST)) {
+	if ((r->flags & TCB_TS) && h->has_ts && seq_before(h->ts_val, r->ts_recent) &&
+	    !(h->flags & TCP_F_RST)) {
 		s->count.tcp_paws++;
 		acknowledge(s, r);
 		return false;
@@ -403,11 +415,12 @@ void tcp_synrcv_segment(struct stack *s, uint32_t index, struct tcp_seg *g)
 
 int synrcv_reindex(struct stack *s)
 {
-	for (uint32_t i = state_next(s->state, KIND_SYNRCV, 0); i != NO_INDEX; i = state_next(s->state, KIND_SYNRCV, i + 1)) {
+	for (uint32_t i = state_next(s->state, KIND_SYNRCV, 0); i != NO_INDEX;
+	     i = state_next(s->state, KIND_SYNRCV, i + 1)) {
 		const struct synrcv_rec *r = synrcv_peek(s, i);
 		int ret = listener_lives(s, r) ? conn_insert(s, IPPROTO_TCP, &r->local, &r->remote,
-		                                     (struct conn_ref){KIND_SYNRCV, i})
-		                               : -EADDRINUSE;
+						     (struct conn_ref){KIND_SYNRCV, i})
+					       : -EADDRINUSE;
 
 		if (ret == -EADDRINUSE) {
 			state_free(s->state, KIND_SYNRCV, i);

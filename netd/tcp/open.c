@@ -17,11 +17,14 @@ uint32_t tcp_isn(const struct stack *s, const struct endpoint *local, const stru
 {
 	struct tuple t = {local->addr, remote->addr, local->port, remote->port, 0};
 
-	return (uint32_t)siphash(&world_peek(s)->isn_key, &t, sizeof(t)) + (uint32_t)(s->now / 4096);
+	return (uint32_t)siphash(&world_peek(s)->isn_key, &t, sizeof(t)) +
+	       (uint32_t)(s->now / 4096);
 }
 
-/* RFC 7323, 5.4: the clock starts elsewhere for each pair of hosts, so that it tells nothing of ours. */
-uint32_t tcp_ts_offset(const struct stack *s, const struct endpoint *local, const struct endpoint *remote)
+/* RFC 7323, 5.4: the clock starts elsewhere for each pair of hosts, so that it tells nothing of
+ * ours. */
+uint32_t tcp_ts_offset(
+    const struct stack *s, const struct endpoint *local, const struct endpoint *remote)
 {
 	struct tuple t = {local->addr, remote->addr, 0, 0, 1};
 	const struct world_rec *w = world_peek(s);
@@ -74,12 +77,16 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 		port_release(s, sk);
 	if (!(k->flags & SOCK_F_BOUND) && (ret = port_autobind(s, sk, &r.source, &to)))
 		return ret;
-	from = (struct endpoint){.addr = ipaddr_is_any(&k->local.addr) ? r.source : k->local.addr, .port = k->local.port};
+	from = (struct endpoint){.addr = ipaddr_is_any(&k->local.addr) ? r.source : k->local.addr,
+	    .port = k->local.port};
 	if (endpoint_eq(&from, &to))
 		return -EADDRNOTAVAIL; /* a connection to itself is of no use to anybody */
-	/* A user's port may still be in TIME_WAIT with this peer: RFC 6191 lets timestamps tell them apart. */
+	/* A user's port may still be in TIME_WAIT with this peer: RFC 6191 lets timestamps tell
+	 * them apart. */
 	if (conn_find(s, IPPROTO_TCP, &from, &to, &ref)) {
-		const struct timewait_rec *w = ref.kind == KIND_TIMEWAIT ? state_peek(s->state, KIND_TIMEWAIT, ref.index) : NULL;
+		const struct timewait_rec *w = ref.kind == KIND_TIMEWAIT
+						   ? state_peek(s->state, KIND_TIMEWAIT, ref.index)
+						   : NULL;
 
 		if (!w || !w->has_ts || s->now - w->since < NSEC_PER_SEC)
 			return -EADDRNOTAVAIL;
@@ -93,8 +100,9 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 
 static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, uint32_t mtu)
 {
-	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD | TCB_WAS_OPEN)) |
-	           SYN_FLAGS | TCB_SYN_NOW;
+	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
+					   TCB_WAS_OPEN)) |
+		   SYN_FLAGS | TCB_SYN_NOW;
 	t->iss = tcp_isn(s, &k->local, &k->remote) - (uint32_t)t->tx_tail;
 	t->ts_off = tcp_ts_offset(s, &k->local, &k->remote);
 	t->ts_recent = 0;

@@ -53,9 +53,12 @@ static int tcp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_
 	}
 	if (rx_head < p->rx_head || rx_head > rx_tail_of(p))
 		return -EPROTO;
-	/* Behind its own end of stream, or the connection's, a writer may have been late: that counts for nothing. */
-	if ((p->flags & TCB_FIN_WANTED) || !(state_synchronized(p->state) || p->state == TCPS_SYN_RECV))
-		tx_tail = tx_tail < p->tx_tail || tx_tail - tx_head_of(p) > k->tx.cap ? UINT64_MAX : p->tx_tail;
+	/* Behind its own end of stream, or the connection's, a writer may have been late: that
+	 * counts for nothing. */
+	if ((p->flags & TCB_FIN_WANTED) ||
+	    !(state_synchronized(p->state) || p->state == TCPS_SYN_RECV))
+		tx_tail = tx_tail < p->tx_tail || tx_tail - tx_head_of(p) > k->tx.cap ? UINT64_MAX
+										      : p->tx_tail;
 	if (!tx_tail_ok(k, p, tx_tail))
 		return -EPROTO;
 	if (rx_head == p->rx_head && tx_tail == p->tx_tail)
@@ -78,7 +81,8 @@ static uint32_t client_state(const struct sock_rec *k, const struct tcp_rec *t)
 {
 	bool eof = (t->flags & TCB_FIN_RCVD) || (k->flags & SOCK_F_SHUT_RD);
 	bool shut = t->flags & TCB_FIN_WANTED;
-	uint32_t st = (eof ? CM_ST_RX_EOF : 0u) | (shut ? CM_ST_TX_SHUT : 0u) | (eof && shut ? CM_ST_HUP : 0u);
+	uint32_t st = (eof ? CM_ST_RX_EOF : 0u) | (shut ? CM_ST_TX_SHUT : 0u) |
+		      (eof && shut ? CM_ST_HUP : 0u);
 
 	switch (t->state) {
 	case TCPS_LISTEN:
@@ -118,7 +122,8 @@ static void tcp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 	v->tcp_state = t->state;
 }
 
-static void tcp_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
+static void tcp_live_range(
+    const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
 {
 	const struct tcp_rec *t = tcb_peek(s, sk);
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
@@ -133,18 +138,18 @@ static void tcp_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t
 }
 
 const struct sock_ops tcp_ops = {
-	.name = "tcp",
-	.create = tcp_create,
-	.bind = tcp_bind,
-	.listen = tcp_listen,
-	.connect = tcp_connect,
-	.disconnect = tcp_disconnect,
-	.accept = tcp_accept,
-	.shutdown = tcp_shutdown,
-	.close = tcp_close,
-	.poke = tcp_poke,
-	.setsockopt = tcp_setsockopt,
-	.getsockopt = tcp_getsockopt,
-	.publish = tcp_publish,
-	.live_range = tcp_live_range,
+    .name = "tcp",
+    .create = tcp_create,
+    .bind = tcp_bind,
+    .listen = tcp_listen,
+    .connect = tcp_connect,
+    .disconnect = tcp_disconnect,
+    .accept = tcp_accept,
+    .shutdown = tcp_shutdown,
+    .close = tcp_close,
+    .poke = tcp_poke,
+    .setsockopt = tcp_setsockopt,
+    .getsockopt = tcp_getsockopt,
+    .publish = tcp_publish,
+    .live_range = tcp_live_range,
 };

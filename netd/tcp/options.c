@@ -1,9 +1,11 @@
-/* The options MSS, window scale (RFC 7323, 2), timestamps with PAWS (RFC 7323, 3 to 5) and SACK (RFC 2018). */
+/* The options MSS, window scale (RFC 7323, 2), timestamps with PAWS (RFC 7323, 3 to 5) and SACK
+ * (RFC 2018). */
 #include "tcp/layer.h"
 
 #define PAWS_AGE (24ull * 24 * 3600 * NSEC_PER_SEC) /* RFC 7323, 5.5 */
 
-void options_syn(struct tcp_header *h, uint32_t flags, uint16_t mss, uint8_t ws, uint32_t ts_val, uint32_t ts_ecr)
+void options_syn(struct tcp_header *h, uint32_t flags, uint16_t mss, uint8_t ws, uint32_t ts_val,
+    uint32_t ts_ecr)
 {
 	h->has_mss = true;
 	h->mss = mss;
@@ -17,16 +19,18 @@ void options_syn(struct tcp_header *h, uint32_t flags, uint16_t mss, uint8_t ws,
 
 uint32_t options_agree(const struct tcp_header *syn)
 {
-	return (syn->has_ws ? TCB_WS : 0u) | (syn->has_ts ? TCB_TS : 0u) | (syn->sack_permitted ? TCB_SACK : 0u);
+	return (syn->has_ws ? TCB_WS : 0u) | (syn->has_ts ? TCB_TS : 0u) |
+	       (syn->sack_permitted ? TCB_SACK : 0u);
 }
 
 bool options_paws(const struct stack *s, const struct tcp_rec *t, const struct tcp_header *h)
 {
-	return (t->flags & TCB_TS) && h->has_ts && !(h->flags & TCP_F_RST) && seq_before(h->ts_val, t->ts_recent) &&
-	       s->now - t->ts_recent_at < PAWS_AGE;
+	return (t->flags & TCB_TS) && h->has_ts && !(h->flags & TCP_F_RST) &&
+	       seq_before(h->ts_val, t->ts_recent) && s->now - t->ts_recent_at < PAWS_AGE;
 }
 
-void options_ts_recent(struct stack *s, struct tcp_rec *t, const struct tcp_header *h, int64_t start)
+void options_ts_recent(
+    struct stack *s, struct tcp_rec *t, const struct tcp_header *h, int64_t start)
 {
 	if (!(t->flags & TCB_TS) || !h->has_ts || start > (int64_t)t->rcv_acked)
 		return;
@@ -36,10 +40,12 @@ void options_ts_recent(struct stack *s, struct tcp_rec *t, const struct tcp_head
 	t->ts_recent_at = s->now;
 }
 
-static void add_block(const struct tcp_rec *t, struct tcp_header *h, const struct tcp_run *r, unsigned room)
+static void add_block(
+    const struct tcp_rec *t, struct tcp_header *h, const struct tcp_run *r, unsigned room)
 {
 	if (h->n_sack < room)
-		h->sack[h->n_sack++] = (struct tcp_sack_block){rcv_seq(t, r->start), rcv_seq(t, r->end)};
+		h->sack[h->n_sack++] =
+		    (struct tcp_sack_block){rcv_seq(t, r->start), rcv_seq(t, r->end)};
 }
 
 void options_sack(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_header *h)

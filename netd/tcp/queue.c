@@ -1,12 +1,12 @@
 /*
  * Accept queues.
  *
- * That a child waits for a listener, and its place among the others, are facts of the child's record
- * (listener, listener_gen, arrival). The queue itself is derived from them: a list through the
- * children, rebuilt after a restart in the order of arrival.
+ * That a child waits for a listener, and its place among the others, are facts of the child's
+ * record (listener, listener_gen, arrival). The queue itself is derived from them: a list through
+ * the children, rebuilt after a restart in the order of arrival.
  *
- * A child that the peer resets while it waits stays in the queue, as in the kernel: accept() gives it
- * out, its first read tells.
+ * A child that the peer resets while it waits stays in the queue, as in the kernel: accept() gives
+ * it out, its first read tells.
  */
 #include "tcp/layer.h"
 #include <stdlib.h>
@@ -107,7 +107,8 @@ static int collect(struct stack *s, struct waiting **out, uint32_t *n)
 			continue;
 		}
 		if (*n == room) {
-			struct waiting *grown = realloc(*out, (room = room ? room * 2 : 64) * sizeof(*grown));
+			struct waiting *grown =
+			    realloc(*out, (room = room ? room * 2 : 64) * sizeof(*grown));
 
 			if (!grown)
 				return -ENOMEM;

@@ -1,15 +1,16 @@
 /*
  * Payload that arrives.
  *
- * Two steps. receive_stage() copies the payload from the chunks straight to its place in the receive
- * ring, in order or not, and sums it on the way if nobody has checked the checksum yet: what is behind
- * rcv_nxt and outside the committed intervals is nobody's, so a copy that turns out wrong has harmed
- * nothing. Committed intervals are never written again. receive_data() then makes it true: rcv_nxt
- * moves on, or an interval is noted. A segment that would need one interval too many is dropped
- * unacknowledged.
+ * Two steps. receive_stage() copies the payload from the chunks straight to its place in the
+ * receive ring, in order or not, and sums it on the way if nobody has checked the checksum yet:
+ * what is behind rcv_nxt and outside the committed intervals is nobody's, so a copy that turns out
+ * wrong has harmed nothing. Committed intervals are never written again. receive_data() then makes
+ * it true: rcv_nxt moves on, or an interval is noted. A segment that would need one interval too
+ * many is dropped unacknowledged.
  *
- * Buffer tuning. If the client has consumed half the ring's capacity within a round trip, it keeps up and
- * the window is what limits the flow: the ring is doubled (a move; one at a time, see sock_rx_ring).
+ * Buffer tuning. If the client has consumed half the ring's capacity within a round trip, it keeps
+ * up and the window is what limits the flow: the ring is doubled (a move; one at a time, see
+ * sock_rx_ring).
  */
 #include "tcp/layer.h"
 #include "wire/checksum.h"
@@ -28,9 +29,9 @@ struct staging {
 	struct stack *s;
 	const struct packet *p;
 	const struct sock_rec *k;
-	uint64_t pos;   /* stream offset of the next payload byte */
-	uint32_t off;   /* its place in the packet */
-	uint32_t done;  /* payload bytes behind us */
+	uint64_t pos;  /* stream offset of the next payload byte */
+	uint32_t off;  /* its place in the packet */
+	uint32_t done; /* payload bytes behind us */
 	uint32_t sum;
 	bool want_sum;
 };
@@ -101,7 +102,8 @@ static void stage_around(struct staging *g, const struct tcpx_rec *x, uint64_t t
 }
 
 /* What of the payload is new and fits the window. False if nothing. */
-static bool clip(const struct tcp_rec *t, const struct sock_rec *k, struct tcp_seg *g, int64_t start)
+static bool clip(
+    const struct tcp_rec *t, const struct sock_rec *k, struct tcp_seg *g, int64_t start)
 {
 	int64_t limit = (int64_t)min_of(t->rcv_adv, t->rx_head + k->rx.cap), end = start + g->len;
 
@@ -124,7 +126,8 @@ bool receive_stage(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_s
 
 	if (g->staged)
 		return true;
-	if (!state_receives(t->state) || (k->flags & SOCK_F_ORPHAN) || (g->h.flags & (TCP_F_SYN | TCP_F_RST)))
+	if (!state_receives(t->state) || (k->flags & SOCK_F_ORPHAN) ||
+	    (g->h.flags & (TCP_F_SYN | TCP_F_RST)))
 		return segment_verify(g);
 	if (!k->rx.cap && sock_rx_ring(s, sk, t->rx_cap, t->rx_head) < 0)
 		return segment_verify(g);
@@ -177,7 +180,8 @@ static void out_of_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const 
 		s->count.tcp_ooo_full++;
 	else
 		s->count.tcp_ooo++;
-	/* One duplicate acknowledgement a segment, not one a batch: the sender may be counting them. */
+	/* One duplicate acknowledgement a segment, not one a batch: the sender may be counting
+	 * them. */
 	t->flags |= TCB_ACK_NOW;
 	tcp_send_ack(s, sk, t);
 }
@@ -238,7 +242,8 @@ static bool fin_in_order(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	t->rcv_nxt++;
 	t->flags |= TCB_FIN_RCVD | TCB_ACK_NOW;
 	t->rcv_adv = max_of(t->rcv_adv, t->rcv_nxt);
-	if (tcpx_peek(s, sk) && tcpx_peek(s, sk)->n_ooo) { /* beyond the end of the stream: nonsense */
+	if (tcpx_peek(s, sk) &&
+	    tcpx_peek(s, sk)->n_ooo) { /* beyond the end of the stream: nonsense */
 		tcpx_get(s, sk)->n_ooo = 0;
 		tcpx_release(s, sk, t);
 	}
@@ -246,7 +251,8 @@ static bool fin_in_order(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	return tcp_event(s, sk, t, TCP_EV_FIN_RECEIVED);
 }
 
-static void take_payload(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g, int64_t start)
+static void take_payload(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g, int64_t start)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
 
@@ -311,8 +317,9 @@ static void tune(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 	if (!t->tune_at || s->now - t->tune_at < rtt)
 		return;
-	if (s->now - t->tune_at < 4 * rtt && t->rx_head - t->tune_pos >= k->rx.cap / 2 && k->rx.cap < TCP_RX_MAX &&
-	    !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) && k->session != NO_INDEX && state_receives(t->state))
+	if (s->now - t->tune_at < 4 * rtt && t->rx_head - t->tune_pos >= k->rx.cap / 2 &&
+	    k->rx.cap < TCP_RX_MAX && !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) &&
+	    k->session != NO_INDEX && state_receives(t->state))
 		(void)sock_rx_ring(s, sk, k->rx.cap * 2, t->rx_head);
 	t->tune_at = s->now;
 	t->tune_pos = t->rx_head;
@@ -331,7 +338,8 @@ void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	could = t->rx_head + k->rx.cap - unit;
 	could = could > t->rcv_nxt ? could - t->rcv_nxt : 0;
 	/* A window update is worth a segment when it doubles what the peer knows of. */
-	if (could >= 2 * offered && could >= offered + min_of((uint64_t)t->rcv_mss, k->rx.cap / 2ull)) {
+	if (could >= 2 * offered &&
+	    could >= offered + min_of((uint64_t)t->rcv_mss, k->rx.cap / 2ull)) {
 		t->flags |= TCB_ACK_NOW;
 		tcp_want_output(s, sk);
 	}

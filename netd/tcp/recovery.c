@@ -8,10 +8,10 @@
  *   snd_una      run 0        run 1                 snd_nxt
  *   |--hole 0--|#######|-1--|######|----- hole 2 ----|
  *
- * Lost is what lies in a hole below an edge: below `loss_end` (everything at a timeout, one segment in
- * NewReno), or below enough of what the peer has (RFC 6675, IsLost()). What is lost and was not sent
- * again is not in the network; the rest of the holes is. Without SACK each duplicate acknowledgement
- * says that one segment has left it.
+ * Lost is what lies in a hole below an edge: below `loss_end` (everything at a timeout, one segment
+ * in NewReno), or below enough of what the peer has (RFC 6675, IsLost()). What is lost and was not
+ * sent again is not in the network; the rest of the holes is. Without SACK each duplicate
+ * acknowledgement says that one segment has left it.
  *
  * A block that would need one run too many is not noted; that costs a superfluous retransmission.
  */
@@ -72,7 +72,8 @@ uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec 
 	return pipe > left ? pipe - left : 0;
 }
 
-bool recovery_next(const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end)
+bool recovery_next(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
 	uint64_t edge;
@@ -163,7 +164,8 @@ static void find_lost_again(const struct tcp_rec *t, struct tcpx_rec *x)
 	uint64_t high = x->n_run ? x->run[x->n_run - 1].end : 0;
 
 	for (unsigned i = 0; i < x->n_run; i++)
-		if (x->hole[i].rtx_end > hole_start(t, x, i) && high > x->hole[i].mark + TCP_DUP_THRESH * t->mss)
+		if (x->hole[i].rtx_end > hole_start(t, x, i) &&
+		    high > x->hole[i].mark + TCP_DUP_THRESH * t->mss)
 			x->hole[i].rtx_end = 0;
 }
 
@@ -213,7 +215,8 @@ static void end_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	struct tcpx_rec *x = tcpx_get(s, sk);
 
 	if (t->ca_state == CA_RECOVERY && !(t->flags & TCB_SACK))
-		t->cwnd = min_of(t->ssthresh, (uint32_t)max_of(flight_of(t), (uint64_t)t->mss) + t->mss);
+		t->cwnd =
+		    min_of(t->ssthresh, (uint32_t)max_of(flight_of(t), (uint64_t)t->mss) + t->mss);
 	t->ca_state = x && x->n_run ? CA_DISORDER : CA_OPEN;
 	t->dupacks = 0;
 	t->flags &= ~(uint32_t)TCB_RTX_NOW;
@@ -287,7 +290,8 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 	}
 	if (t->ca_state == CA_LOSS) {
 		if (n->acked)
-			congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
+			congestion_of(t)->acked(
+			    s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
 		return;
 	}
 	if (n->duplicate && !n->acked)
@@ -312,7 +316,8 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	t->ca_state = CA_LOSS;
 	t->flags |= TCB_RTX_NOW;
 	t->flags &= ~(uint32_t)(TCB_TIMING | TCB_PROBED);
-	/* The peer has what begins at snd_una, and yet does not acknowledge it: it has reneged (RFC 2018, 8). */
+	/* The peer has what begins at snd_una, and yet does not acknowledge it: it has reneged (RFC
+	 * 2018, 8). */
 	if (x->n_run && x->run[0].start == t->snd_una)
 		x->n_run = 0;
 	x->loss_end = t->snd_nxt;

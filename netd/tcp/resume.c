@@ -8,11 +8,11 @@
 #include <netinet/in.h>
 
 #define WAKE_BATCH 256
-#define WAKE_NS    NSEC_PER_MSEC
+#define WAKE_NS	   NSEC_PER_MSEC
 
 /*
- * The control block of a socket was corrupt. The INET layer is not there yet: tcp_reindex() finds the
- * socket without one.
+ * The control block of a socket was corrupt. The INET layer is not there yet: tcp_reindex() finds
+ * the socket without one.
  */
 void tcp_lost(struct stack *s, uint32_t sk)
 {
@@ -44,7 +44,8 @@ static int revive(struct stack *s, uint32_t sk)
 
 static int revive_all(struct stack *s)
 {
-	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_SOCK, sk + 1)) {
+	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX;
+	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
 		int ret = 0;
 
 		if (sock_peek(s, sk)->protocol == IPPROTO_TCP && !tcb_peek(s, sk))
@@ -52,10 +53,12 @@ static int revive_all(struct stack *s)
 		if (ret)
 			return ret;
 	}
-	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_TCP, sk + 1))
+	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX;
+	     sk = state_next(s->state, KIND_TCP, sk + 1))
 		if (!sock_peek(s, sk))
 			state_free(s->state, KIND_TCP, sk);
-	for (uint32_t sk = state_next(s->state, KIND_TCPX, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_TCPX, sk + 1))
+	for (uint32_t sk = state_next(s->state, KIND_TCPX, 0); sk != NO_INDEX;
+	     sk = state_next(s->state, KIND_TCPX, sk + 1))
 		if (!tcb_peek(s, sk))
 			state_free(s->state, KIND_TCPX, sk);
 	return 0;
@@ -104,7 +107,8 @@ static void shift(uint64_t *at, uint64_t by)
 
 void tcp_resume(struct stack *s, uint64_t pause_ns)
 {
-	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX; sk = state_next(s->state, KIND_TCP, sk + 1)) {
+	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX;
+	     sk = state_next(s->state, KIND_TCP, sk + 1)) {
 		struct tcp_rec *t = tcb_get(s, sk);
 
 		if (!t)
@@ -117,7 +121,8 @@ void tcp_resume(struct stack *s, uint64_t pause_ns)
 		if (t->state != TCPS_CLOSE && t->state != TCPS_LISTEN)
 			timer_arm(s, sk, t);
 	}
-	for (uint32_t i = state_next(s->state, KIND_SYNRCV, 0); i != NO_INDEX; i = state_next(s->state, KIND_SYNRCV, i + 1)) {
+	for (uint32_t i = state_next(s->state, KIND_SYNRCV, 0); i != NO_INDEX;
+	     i = state_next(s->state, KIND_SYNRCV, i + 1)) {
 		struct synrcv_rec *r = state_get(s->state, KIND_SYNRCV, i);
 
 		if (r)
@@ -134,7 +139,9 @@ static void wake(struct stack *s, uint32_t sk, uint32_t dev)
 	struct tcp_rec *t;
 	struct route r;
 
-	if (!k || !(state_synchronized(p->state) || p->state == TCPS_SYN_SENT || p->state == TCPS_SYN_RECV) ||
+	if (!k ||
+	    !(state_synchronized(p->state) || p->state == TCPS_SYN_SENT ||
+		p->state == TCPS_SYN_RECV) ||
 	    ip_route(s, &k->remote.addr, &k->local.addr, k->bound_dev, &r) || r.dev != dev)
 		return;
 	t = tcb_get(s, sk);
@@ -162,7 +169,8 @@ void resume_walk(struct stack *s)
 	if (l->wake_dev == NO_INDEX || s->now < l->wake_at)
 		return;
 	sk = state_next(s->state, KIND_TCP, l->wake_next);
-	for (unsigned n = 0; sk != NO_INDEX && n < WAKE_BATCH; n++, sk = state_next(s->state, KIND_TCP, sk + 1))
+	for (unsigned n = 0; sk != NO_INDEX && n < WAKE_BATCH;
+	     n++, sk = state_next(s->state, KIND_TCP, sk + 1))
 		wake(s, sk, l->wake_dev);
 	l->wake_next = sk;
 	l->wake_at = s->now + WAKE_NS;

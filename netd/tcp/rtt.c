@@ -2,8 +2,8 @@
 #include "tcp/layer.h"
 
 /*
- * The timeout is at least TCP_RTO_MIN_US above the smoothed round trip, as in the kernel: a peer may
- * delay its acknowledgement by up to 200 ms.
+ * The timeout is at least TCP_RTO_MIN_US above the smoothed round trip, as in the kernel: a peer
+ * may delay its acknowledgement by up to 200 ms.
  */
 static uint32_t compute(const struct tcp_rec *t)
 {

@@ -2,9 +2,9 @@
  * Building segments and giving them to IP.
  *
  * Payload goes from the transmit ring straight into the chunks. Where the device takes care of
- * checksums the field holds the sum of the pseudo header; where it cuts super-frames one segment may
- * be as long as IP allows. Whatever IP answers, a segment that was built counts as sent: what is lost
- * here is lost like anywhere on its way.
+ * checksums the field holds the sum of the pseudo header; where it cuts super-frames one segment
+ * may be as long as IP allows. Whatever IP answers, a segment that was built counts as sent: what
+ * is lost here is lost like anywhere on its way.
  */
 #include "tcp/layer.h"
 #include "wire/checksum.h"
@@ -30,8 +30,8 @@ int tcp_path_to(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, st
 /* ---- one packet */
 
 /* Copies ring bytes into the packet behind the header; returns their sum if `sum`. */
-static uint32_t fill_payload(struct stack *s, const struct sock_rec *k, struct packet *p, uint32_t hdr_len,
-    uint64_t off, uint32_t len, bool sum)
+static uint32_t fill_payload(struct stack *s, const struct sock_rec *k, struct packet *p,
+    uint32_t hdr_len, uint64_t off, uint32_t len, bool sum)
 {
 	uint32_t total = 0, done = 0;
 
@@ -46,7 +46,8 @@ static uint32_t fill_payload(struct stack *s, const struct sock_rec *k, struct p
 				memset(p->seg[i].data + at, 0, n);
 				run = n;
 			} else if (sum) {
-				total = csum_add_at(total, csum_copy(p->seg[i].data + at, src, run, 0), done);
+				total = csum_add_at(
+				    total, csum_copy(p->seg[i].data + at, src, run, 0), done);
 			} else {
 				memcpy(p->seg[i].data + at, src, run);
 			}
@@ -58,8 +59,8 @@ static uint32_t fill_payload(struct stack *s, const struct sock_rec *k, struct p
 }
 
 /* Finishes the checksum (`sum` is the payload's) and hands over. */
-static void send_packet(struct stack *s, struct packet *p, const struct tcp_path *path, const struct ip_send *how,
-    struct tcp_header *h, uint8_t hdr_len, uint32_t sum)
+static void send_packet(struct stack *s, struct packet *p, const struct tcp_path *path,
+    const struct ip_send *how, struct tcp_header *h, uint8_t hdr_len, uint32_t sum)
 {
 	uint8_t *front = p->seg[0].data;
 	uint32_t pseudo = ip_pseudo_sum(&how->src, &how->dst, IPPROTO_TCP, p->len);
@@ -85,12 +86,13 @@ static void send_packet(struct stack *s, struct packet *p, const struct tcp_path
 
 /* ---- segments of a connection */
 
-static void fill_header(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_header *h, uint8_t flags,
-    uint32_t seq)
+static void fill_header(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_header *h,
+    uint8_t flags, uint32_t seq)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
-	*h = (struct tcp_header){.src = k->local.port, .dst = k->remote.port, .seq = seq, .flags = flags};
+	*h = (struct tcp_header){
+	    .src = k->local.port, .dst = k->remote.port, .seq = seq, .flags = flags};
 	if (flags & TCP_F_ACK)
 		h->ack = rcv_seq(t, t->rcv_nxt);
 	if (t->flags & TCB_TS) {
@@ -112,8 +114,12 @@ static void acknowledged(struct tcp_rec *t)
 
 static struct ip_send how_of(const struct sock_rec *k)
 {
-	return (struct ip_send){.src = k->local.addr, .dst = k->remote.addr, .proto = IPPROTO_TCP, .ttl = k->ttl,
-	    .tos = k->tos, .dont_fragment = k->mtu_discover != IP_PMTUDISC_DONT};
+	return (struct ip_send){.src = k->local.addr,
+	    .dst = k->remote.addr,
+	    .proto = IPPROTO_TCP,
+	    .ttl = k->ttl,
+	    .tos = k->tos,
+	    .dont_fragment = k->mtu_discover != IP_PMTUDISC_DONT};
 }
 
 uint32_t tcp_payload_max(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
@@ -124,8 +130,8 @@ uint32_t tcp_payload_max(const struct stack *s, uint32_t sk, const struct tcp_re
 	return t->mss - (h.n_sack ? 4 + 8u * h.n_sack : 0);
 }
 
-int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint8_t flags,
-    uint64_t off, uint32_t len)
+int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,
+    uint8_t flags, uint64_t off, uint32_t len)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	struct ip_send how = how_of(k);
@@ -164,8 +170,8 @@ int tcp_send_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 	int ret;
 
 	fill_header(s, sk, t, &h, flags, snd_seq(t, t->snd_una) - 1);
-	options_syn(&h, t->flags, tcp_our_mss(k, path->r.mtu), t->rcv_wscale, tcp_clock(s) + t->ts_off,
-	    flags & TCP_F_ACK ? t->ts_recent : 0);
+	options_syn(&h, t->flags, tcp_our_mss(k, path->r.mtu), t->rcv_wscale,
+	    tcp_clock(s) + t->ts_off, flags & TCP_F_ACK ? t->ts_recent : 0);
 	h.window = (uint16_t)min_of(t->rcv_adv - t->rcv_nxt, 65535ull);
 	hdr_len = tcp_emit_len(&h);
 	ret = packet_alloc(s, &p, path->r.dev, hdr_len);
@@ -179,8 +185,12 @@ int tcp_send_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 
 void tcp_send_bare(struct stack *s, const struct tcp_bare *b, struct tcp_header *h)
 {
-	struct ip_send how = {.src = b->local.addr, .dst = b->remote.addr, .proto = IPPROTO_TCP, .ttl = b->ttl,
-	    .tos = b->tos, .dont_fragment = true};
+	struct ip_send how = {.src = b->local.addr,
+	    .dst = b->remote.addr,
+	    .proto = IPPROTO_TCP,
+	    .ttl = b->ttl,
+	    .tos = b->tos,
+	    .dont_fragment = true};
 	uint8_t hdr_len = tcp_emit_len(h);
 	const struct device_rec *d;
 	struct tcp_path path;
@@ -188,7 +198,8 @@ void tcp_send_bare(struct stack *s, const struct tcp_bare *b, struct tcp_header 
 
 	h->src = b->local.port;
 	h->dst = b->remote.port;
-	if (ip_route(s, &how.dst, &how.src, b->oif, &path.r) || packet_alloc(s, &p, path.r.dev, hdr_len))
+	if (ip_route(s, &how.dst, &how.src, b->oif, &path.r) ||
+	    packet_alloc(s, &p, path.r.dev, hdr_len))
 		return;
 	d = device_peek(s, path.r.dev);
 	path.csum = d && (d->features & REGION_F_CSUM);

@@ -3,18 +3,19 @@
  *
  * Order: a SYN that is due; lost pieces; new data; and if nothing of that carried it, an
  * acknowledgement of its own. What holds data back: the peer's window, the congestion window less
- * what is in the network (recovery_pipe), Nagle's rule in Minshall's form, TCP_CORK, and a silly window
- * (RFC 9293, 3.8.6.2.1). A full device stops everything; it goes on when there is room again.
+ * what is in the network (recovery_pipe), Nagle's rule in Minshall's form, TCP_CORK, and a silly
+ * window (RFC 9293, 3.8.6.2.1). A full device stops everything; it goes on when there is room
+ * again.
  */
 #include "tcp/layer.h"
 #include "device/neigh.h"
 
 enum verdict {
-	SENT,     /* go on */
-	NOTHING,  /* nothing is left that may go */
-	WINDOW,   /* the peer's window holds data back */
-	CWND,     /* the congestion window does */
-	DEVICE,   /* the device does */
+	SENT,	 /* go on */
+	NOTHING, /* nothing is left that may go */
+	WINDOW,	 /* the peer's window holds data back */
+	CWND,	 /* the congestion window does */
+	DEVICE,	 /* the device does */
 };
 
 /* Largest payload of one packet: whole segments, as long as IP and the device allow. */
@@ -36,8 +37,8 @@ static bool small_may_go(const struct sock_rec *k, const struct tcp_rec *t)
 }
 
 /* How much of the `avail` new bytes may go in one packet now; 0 and why not. */
-static uint32_t how_much(const struct sock_rec *k, const struct tcp_rec *t, const struct tcp_path *path,
-    uint32_t full, uint64_t avail, uint64_t pipe, enum verdict *why)
+static uint32_t how_much(const struct sock_rec *k, const struct tcp_rec *t,
+    const struct tcp_path *path, uint32_t full, uint64_t avail, uint64_t pipe, enum verdict *why)
 {
 	uint64_t wnd = t->snd_edge > t->snd_nxt ? t->snd_edge - t->snd_nxt : 0;
 	uint64_t room = t->cwnd > pipe ? t->cwnd - pipe : 0, n = min_of(avail, wnd);
@@ -86,8 +87,8 @@ static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t
 		t->quick = 0;
 }
 
-static enum verdict send_new(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,
-    uint64_t *pipe)
+static enum verdict send_new(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint64_t *pipe)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	uint64_t avail = t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0;
@@ -123,8 +124,8 @@ static enum verdict send_new(struct stack *s, uint32_t sk, struct tcp_rec *t, co
 	return SENT;
 }
 
-static enum verdict send_lost(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,
-    uint64_t *pipe)
+static enum verdict send_lost(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint64_t *pipe)
 {
 	uint32_t full = tcp_payload_max(s, sk, t), n;
 	uint64_t off, end, data_end;
@@ -152,7 +153,8 @@ static enum verdict send_lost(struct stack *s, uint32_t sk, struct tcp_rec *t, c
 	return SENT;
 }
 
-static enum verdict send_data(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path)
+static enum verdict send_data(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path)
 {
 	uint64_t pipe = recovery_pipe(s, sk, t);
 	enum verdict v;
@@ -161,10 +163,11 @@ static enum verdict send_data(struct stack *s, uint32_t sk, struct tcp_rec *t, c
 		congestion_idle(s, t);
 	do {
 		if (!device_room(s, path->r.dev))
-			return recovery_next(s, sk, t, &(uint64_t){0}, &(uint64_t){0}) || t->tx_tail > t->snd_nxt ||
-			               ((t->flags & TCB_FIN_WANTED) && !fin_sent(t))
-			           ? DEVICE
-			           : NOTHING;
+			return recovery_next(s, sk, t, &(uint64_t){0}, &(uint64_t){0}) ||
+				       t->tx_tail > t->snd_nxt ||
+				       ((t->flags & TCB_FIN_WANTED) && !fin_sent(t))
+				   ? DEVICE
+				   : NOTHING;
 		v = send_lost(s, sk, t, path, &pipe);
 		if (v == NOTHING) {
 			t->flags &= ~(uint32_t)TCB_RTX_NOW;
@@ -230,7 +233,8 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (v == DEVICE)
 		tcp_blocked(s, sk);
 	if (!opening)
-		timer_rtx(s, k, t, false, v == WINDOW || (v == NOTHING && (k->flags & SOCK_F_CORK)));
+		timer_rtx(
+		    s, k, t, false, v == WINDOW || (v == NOTHING && (k->flags & SOCK_F_CORK)));
 	timer_arm(s, sk, t);
 }
 
@@ -256,8 +260,8 @@ void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return;
 	off = end - t->snd_una > full ? end - full : t->snd_una;
 	data_end = (t->flags & TCB_FIN_WANTED) ? min_of(end, t->tx_tail) : end;
-	if (tcp_transmit(s, sk, t, &path, end > data_end ? TCP_F_FIN : TCP_F_PSH, min_of(off, data_end),
-	        (uint32_t)(data_end - min_of(off, data_end))))
+	if (tcp_transmit(s, sk, t, &path, end > data_end ? TCP_F_FIN : TCP_F_PSH,
+		min_of(off, data_end), (uint32_t)(data_end - min_of(off, data_end))))
 		return;
 	t->flags &= ~(uint32_t)TCB_TIMING;
 	t->total_retrans++;
@@ -268,7 +272,8 @@ void tcp_send_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcp_path path;
 
-	/* An offset below what was acknowledged: unacceptable there, so answered (RFC 9293, 3.8.4). */
+	/* An offset below what was acknowledged: unacceptable there, so answered (RFC 9293, 3.8.4).
+	 */
 	if (!tcp_path_to(s, sock_peek(s, sk), t, &path))
 		(void)tcp_transmit(s, sk, t, &path, 0, t->snd_una - 1, 0);
 }

@@ -1,8 +1,8 @@
 /*
  * Sequence arithmetic, RFC 9293, 3.4: 32-bit numbers that wrap, compared by their distance.
  *
- * Inside the stack everything is counted in 64-bit stream offsets (0 is the first byte after the SYN),
- * which never wrap; seq_unwrap() is the one way from the wire's numbers to them.
+ * Inside the stack everything is counted in 64-bit stream offsets (0 is the first byte after the
+ * SYN), which never wrap; seq_unwrap() is the one way from the wire's numbers to them.
  */
 #pragma once
 #include <stdbool.h>
@@ -24,7 +24,8 @@ static inline bool seq_between(uint32_t low, uint32_t x, uint32_t high)
 	return high - low >= x - low;
 }
 
-/* The offset nearest to `near` whose number is `seq`, when `near` itself has the number `near_seq`. */
+/* The offset nearest to `near` whose number is `seq`, when `near` itself has the number `near_seq`.
+ */
 static inline int64_t seq_unwrap(uint32_t seq, uint64_t near, uint32_t near_seq)
 {
 	return (int64_t)near + (int32_t)(seq - near_seq);

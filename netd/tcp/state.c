@@ -1,14 +1,15 @@
 /*
- * The state machine: one function of event and state, one place that changes the state, and the order
- * in which a segment for a connection is examined (RFC 9293, 3.10.7.4, with RFC 5961 and RFC 7323).
+ * The state machine: one function of event and state, one place that changes the state, and the
+ * order in which a segment for a connection is examined (RFC 9293, 3.10.7.4, with RFC 5961 and RFC
+ * 7323).
  */
 #include "tcp/layer.h"
 #include "base/log.h"
 
 static const char *state_name(enum tcp_state state)
 {
-	static const char *const names[] = {"?", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
-	    "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"};
+	static const char *const names[] = {"?", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1",
+	    "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"};
 
 	return state < ARRAY_SIZE(names) ? names[state] : names[0];
 }
@@ -30,21 +31,23 @@ enum tcp_state tcp_next_state(enum tcp_state state, enum tcp_event ev)
 	case TCP_EV_SYN_RECEIVED:
 		return state == TCPS_SYN_SENT ? TCPS_SYN_RECV : state;
 	case TCP_EV_ESTABLISHED:
-		return state == TCPS_SYN_SENT || state == TCPS_SYN_RECV || state == TCPS_CLOSE ? TCPS_ESTABLISHED : state;
+		return state == TCPS_SYN_SENT || state == TCPS_SYN_RECV || state == TCPS_CLOSE
+			   ? TCPS_ESTABLISHED
+			   : state;
 	case TCP_EV_CLOSE:
-		return state == TCPS_ESTABLISHED ? TCPS_FIN_WAIT1
+		return state == TCPS_ESTABLISHED  ? TCPS_FIN_WAIT1
 		       : state == TCPS_CLOSE_WAIT ? TCPS_LAST_ACK
-		                                  : state;
+						  : state;
 	case TCP_EV_FIN_RECEIVED:
-		return state == TCPS_ESTABLISHED  ? TCPS_CLOSE_WAIT
+		return state == TCPS_ESTABLISHED ? TCPS_CLOSE_WAIT
 		       : state == TCPS_FIN_WAIT1 ? TCPS_CLOSING
 		       : state == TCPS_FIN_WAIT2 ? TCPS_TIME_WAIT
-		                                 : state;
+						 : state;
 	case TCP_EV_FIN_ACKED:
-		return state == TCPS_FIN_WAIT1 ? TCPS_FIN_WAIT2
-		       : state == TCPS_CLOSING ? TCPS_TIME_WAIT
+		return state == TCPS_FIN_WAIT1	? TCPS_FIN_WAIT2
+		       : state == TCPS_CLOSING	? TCPS_TIME_WAIT
 		       : state == TCPS_LAST_ACK ? TCPS_CLOSE
-		                                : state;
+						: state;
 	case TCP_EV_OVER:
 		return TCPS_CLOSE;
 	}
@@ -118,17 +121,20 @@ static void got_reset(struct stack *s, uint32_t sk, struct tcp_rec *t, int64_t s
 		tcp_challenge(s, sk, t);
 		return;
 	}
-	(void)tcp_done(s, sk, t, t->state == TCPS_SYN_RECV ? ECONNREFUSED
-	                         : t->state == TCPS_CLOSE_WAIT ? EPIPE
-	                                                       : ECONNRESET);
+	(void)tcp_done(s, sk, t,
+	    t->state == TCPS_SYN_RECV	  ? ECONNREFUSED
+	    : t->state == TCPS_CLOSE_WAIT ? EPIPE
+					  : ECONNRESET);
 }
 
 /* The tests before the acknowledgement counts. True: go on. */
-static bool examine(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g, int64_t start)
+static bool examine(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g, int64_t start)
 {
 	const struct tcp_header *h = &g->h;
 
-	if (t->state == TCPS_SYN_RECV && (h->flags & TCP_F_SYN) && start == (int64_t)t->rcv_nxt - 1) {
+	if (t->state == TCPS_SYN_RECV && (h->flags & TCP_F_SYN) &&
+	    start == (int64_t)t->rcv_nxt - 1) {
 		/* The peer's SYN again, or its SYN-ACK, which ends a simultaneous open */
 		if (h->flags & TCP_F_ACK)
 			return true;

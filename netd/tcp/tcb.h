@@ -3,19 +3,20 @@
  *
  * Offsets. A stream's bytes are counted from 0 (the first after the SYN) in 64 bits, in both
  * directions; they are the positions of the rings too. A FIN takes one offset behind the last byte:
- * so the client's rx_tail is rcv_nxt less a received FIN, its tx_head is snd_una less an acknowledged
- * one. The number on the wire of offset o is iss + 1 + o (irs + 1 + o). A stream that begins at another offset
- * (a socket connected again) has its iss and irs shifted, so that this holds for it too.
+ * so the client's rx_tail is rcv_nxt less a received FIN, its tx_head is snd_una less an
+ * acknowledged one. The number on the wire of offset o is iss + 1 + o (irs + 1 + o). A stream that
+ * begins at another offset (a socket connected again) has its iss and irs shifted, so that this
+ * holds for it too.
  *
  * Legal in each state:
  *   CLOSE        rings may hold unread bytes of a connection that was; not in the connected table
  *   LISTEN       no positions; half-open connections are KIND_SYNRCV, children name us in sock_rec
  *   SYN_SENT     snd_una == snd_nxt; the SYN is outstanding by the state itself
- *   SYN_RECV     only after a simultaneous open; the SYN with its ACK is outstanding by the state itself
- *   ESTABLISHED, CLOSE_WAIT               may send data; CLOSE_WAIT: TCB_FIN_RCVD
- *   FIN_WAIT1, CLOSING, LAST_ACK          TCB_FIN_WANTED: data up to tx_tail, then the FIN, is sent
- *   FIN_WAIT2                             our FIN is acknowledged; without owner: a KIND_TIMEWAIT
- *   TIME_WAIT                             never here: always a KIND_TIMEWAIT
+ *   SYN_RECV     only after a simultaneous open; the SYN with its ACK is outstanding by the state
+ * itself ESTABLISHED, CLOSE_WAIT               may send data; CLOSE_WAIT: TCB_FIN_RCVD FIN_WAIT1,
+ * CLOSING, LAST_ACK          TCB_FIN_WANTED: data up to tx_tail, then the FIN, is sent FIN_WAIT2
+ * our FIN is acknowledged; without owner: a KIND_TIMEWAIT TIME_WAIT never here: always a
+ * KIND_TIMEWAIT
  */
 #pragma once
 #include "proto/endpoint.h"
@@ -44,37 +45,37 @@ enum tcb_ca_state { /* likewise */
 };
 
 enum tcb_flags {
-	TCB_TS = 1 << 0,   /* negotiated: timestamps, ... */
-	TCB_SACK = 1 << 1, /* ... selective acknowledgements, ... */
-	TCB_WS = 1 << 2,   /* ... window scaling */
+	TCB_TS = 1 << 0,	 /* negotiated: timestamps, ... */
+	TCB_SACK = 1 << 1,	 /* ... selective acknowledgements, ... */
+	TCB_WS = 1 << 2,	 /* ... window scaling */
 	TCB_FIN_WANTED = 1 << 3, /* the stream ends at tx_tail */
-	TCB_FIN_RCVD = 1 << 4,   /* in order: the last offset below rcv_nxt */
-	TCB_FIN_SEEN = 1 << 5,   /* out of order: it will be at fin_off */
-	TCB_ACK_NOW = 1 << 6,    /* an acknowledgement is owed at once */
-	TCB_RTX_NOW = 1 << 7,    /* one lost segment goes out whatever cwnd says */
+	TCB_FIN_RCVD = 1 << 4,	 /* in order: the last offset below rcv_nxt */
+	TCB_FIN_SEEN = 1 << 5,	 /* out of order: it will be at fin_off */
+	TCB_ACK_NOW = 1 << 6,	 /* an acknowledgement is owed at once */
+	TCB_RTX_NOW = 1 << 7,	 /* one lost segment goes out whatever cwnd says */
 	TCB_SYN_NOW = 1 << 8,
-	TCB_TIMING = 1 << 9,   /* the segment that ends at rtt_pos is being timed */
-	TCB_DSACK = 1 << 10,   /* dsack_* is to be reported */
-	TCB_DEAD = 1 << 11,    /* reset, refused or timed out: the error says why */
+	TCB_TIMING = 1 << 9,	/* the segment that ends at rtt_pos is being timed */
+	TCB_DSACK = 1 << 10,	/* dsack_* is to be reported */
+	TCB_DEAD = 1 << 11,	/* reset, refused or timed out: the error says why */
 	TCB_WAS_OPEN = 1 << 12, /* was connected: both directions are at their end now */
 	TCB_CWND_LIMITED = 1 << 13,
 	TCB_PROGRESS = 1 << 14, /* new data was acknowledged: the neighbour is alive */
-	TCB_PROBED = 1 << 15,   /* a tail loss probe is out */
-	TCB_FORCE = 1 << 16,    /* a corked or silly segment goes out now */
-	TCB_LOST = 1 << 17,     /* the record was found corrupt and made anew: positions are unknown */
-	TCB_ORPHAN = 1 << 18,   /* counted among the orphans */
+	TCB_PROBED = 1 << 15,	/* a tail loss probe is out */
+	TCB_FORCE = 1 << 16,	/* a corked or silly segment goes out now */
+	TCB_LOST = 1 << 17, /* the record was found corrupt and made anew: positions are unknown */
+	TCB_ORPHAN = 1 << 18, /* counted among the orphans */
 };
 
 enum tcb_rtx { RTX_NONE, RTX_RTO, RTX_PROBE, RTX_PERSIST };
 
 struct tcp_rec {
-	uint8_t state;    /* enum tcp_state */
+	uint8_t state;	  /* enum tcp_state */
 	uint8_t ca_state; /* enum tcb_ca_state */
 	uint8_t snd_wscale, rcv_wscale;
-	uint8_t cc;      /* congestion control, index in its table */
+	uint8_t cc;	  /* congestion control, index in its table */
 	uint8_t rtx_kind; /* enum tcb_rtx: what rtx_at is for */
-	uint8_t retries; /* of the oldest segment, probes of a closed window, SYNs */
-	uint8_t quick;   /* acknowledgements that are still not delayed */
+	uint8_t retries;  /* of the oldest segment, probes of a closed window, SYNs */
+	uint8_t quick;	  /* acknowledgements that are still not delayed */
 	uint8_t keep_probes;
 	uint8_t pad[3];
 	uint32_t flags; /* enum tcb_flags */
@@ -85,9 +86,9 @@ struct tcp_rec {
 	uint64_t snd_sml;  /* end of the last small segment (Nagle, Minshall) */
 	uint64_t tx_tail;  /* last checked index of the client */
 	uint64_t recover;  /* recovery ends here */
-	uint32_t snd_wl1; /* number of the segment that told the window last */
-	uint32_t max_wnd; /* largest window the peer ever offered */
-	uint32_t mss;     /* payload of a full segment, without SACK blocks */
+	uint32_t snd_wl1;  /* number of the segment that told the window last */
+	uint32_t max_wnd;  /* largest window the peer ever offered */
+	uint32_t mss;	   /* payload of a full segment, without SACK blocks */
 	uint32_t peer_mss;
 	uint32_t dupacks;
 	uint32_t cwnd, ssthresh, cwnd_cnt;
@@ -96,13 +97,13 @@ struct tcp_rec {
 	uint64_t epoch_at;
 	/* Receiving */
 	uint64_t rcv_nxt;
-	uint64_t rx_head; /* last checked index of the client */
-	uint64_t rcv_adv; /* right edge that was advertised: never goes back */
+	uint64_t rx_head;   /* last checked index of the client */
+	uint64_t rcv_adv;   /* right edge that was advertised: never goes back */
 	uint64_t rcv_acked; /* what the last segment that we sent acknowledged */
 	uint64_t fin_off;
 	uint64_t tune_pos, tune_at; /* buffer tuning: consumed up to, at */
-	uint32_t rcv_mss; /* largest payload seen */
-	uint32_t rx_cap;  /* capacity that the first window promised */
+	uint32_t rcv_mss;	    /* largest payload seen */
+	uint32_t rx_cap;	    /* capacity that the first window promised */
 	uint32_t dsack_start, dsack_end;
 	/* Round trip, in microseconds; srtt 0: none known */
 	uint32_t srtt, rttvar, rto;
@@ -126,7 +127,8 @@ _Static_assert(sizeof(struct tcp_rec) <= 320, "compact");
 struct tcp_run {
 	uint64_t start, end;
 };
-/* What of a hole was sent again: from its start up to rtx_end, the last of it when snd_nxt was `mark`. */
+/* What of a hole was sent again: from its start up to rtx_end, the last of it when snd_nxt was
+ * `mark`. */
 struct tcp_hole {
 	uint64_t rtx_end, mark;
 };
@@ -135,10 +137,12 @@ struct tcp_hole {
 struct tcpx_rec {
 	uint8_t n_ooo, n_run;
 	uint8_t pad[6];
-	/* Receiving: intervals above rcv_nxt that lie in the ring, ascending, apart; the newest one's start */
+	/* Receiving: intervals above rcv_nxt that lie in the ring, ascending, apart; the newest
+	 * one's start */
 	uint64_t ooo_recent;
 	struct tcp_run ooo[TCP_OOO_MAX];
-	/* Sending: runs that the peer has, ascending, apart; hole[i] lies before run[i], hole[n_run] after the last. */
+	/* Sending: runs that the peer has, ascending, apart; hole[i] lies before run[i],
+	 * hole[n_run] after the last. */
 	uint64_t loss_end; /* what is not in a run below this is lost */
 	struct tcp_run run[TCP_RUN_MAX];
 	struct tcp_hole hole[TCP_RUN_MAX + 1];
@@ -156,13 +160,14 @@ struct synrcv_rec {
 	uint16_t peer_wnd;
 	uint8_t snd_wscale, rcv_wscale;
 	uint8_t retries; /* SYN-ACKs sent again */
-	uint8_t acked;   /* the peer is through; we wait for data or for room in the queue */
+	uint8_t acked;	 /* the peer is through; we wait for data or for room in the queue */
 	uint8_t pad[2];
 	uint32_t dev;
 	uint64_t created_at, rtx_at;
 };
 
-/* A connection without owner in TIME_WAIT, or in FIN_WAIT2 (then the peer's FIN is still to come). */
+/* A connection without owner in TIME_WAIT, or in FIN_WAIT2 (then the peer's FIN is still to come).
+ */
 struct timewait_rec {
 	struct endpoint local, remote;
 	uint32_t snd_nxt, rcv_nxt; /* sequence numbers */
@@ -222,5 +227,6 @@ static inline uint64_t tx_head_of(const struct tcp_rec *t)
 /* Beyond the opening handshake, with a peer. */
 static inline bool state_synchronized(uint8_t state)
 {
-	return state != TCPS_CLOSE && state != TCPS_LISTEN && state != TCPS_SYN_SENT && state != TCPS_SYN_RECV;
+	return state != TCPS_CLOSE && state != TCPS_LISTEN && state != TCPS_SYN_SENT &&
+	       state != TCPS_SYN_RECV;
 }

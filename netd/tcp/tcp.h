@@ -10,12 +10,15 @@ extern const struct inet_proto tcp_proto;
 
 int tcp_layer_init(struct stack *s);
 void tcp_layer_exit(struct stack *s);
-/* Rebuilds accept queues, the connected table's half-open and TIME_WAIT entries, timers. After inet_reindex(). */
+/* Rebuilds accept queues, the connected table's half-open and TIME_WAIT entries, timers. After
+ * inet_reindex(). */
 int tcp_reindex(struct stack *s);
 
-/* Sends for every connection that arrivals, clients or timers gave something to say: once, at the end of the work step. */
+/* Sends for every connection that arrivals, clients or timers gave something to say: once, at the
+ * end of the work step. */
 void tcp_flush(struct stack *s);
-/* When it has something to do without a new arrival: now, soon (a device was full), or UINT64_MAX. */
+/* When it has something to do without a new arrival: now, soon (a device was full), or UINT64_MAX.
+ */
 uint64_t tcp_next_work(const struct stack *s);
 
 /* The records' rows in the switchboard. */
@@ -24,7 +27,8 @@ void tcp_synrcv_expired(struct stack *s, uint32_t index);
 void tcp_timewait_expired(struct stack *s, uint32_t index);
 void tcp_lost(struct stack *s, uint32_t sk);
 
-/* After a restart: the pause is taken out of retransmission and probe timers, all sockets count as changed. */
+/* After a restart: the pause is taken out of retransmission and probe timers, all sockets count as
+ * changed. */
 void tcp_resume(struct stack *s, uint64_t pause_ns);
 /* Frames may have been lost in this device: peers are woken at once, paced. */
 void tcp_driver_restarted(struct stack *s, uint32_t dev);

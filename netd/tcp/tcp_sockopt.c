@@ -1,6 +1,6 @@
 /*
- * Options of IPPROTO_TCP, with the kernel's limits and errors. Other levels are the INET layer's; of
- * these SO_KEEPALIVE concerns a timer here.
+ * Options of IPPROTO_TCP, with the kernel's limits and errors. Other levels are the INET layer's;
+ * of these SO_KEEPALIVE concerns a timer here.
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"

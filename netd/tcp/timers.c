@@ -1,27 +1,29 @@
 /*
- * All timers of TCP. Deadlines are facts of the records; a record has one entry in state/timer.h, for
- * the earliest of them.
+ * All timers of TCP. Deadlines are facts of the records; a record has one entry in state/timer.h,
+ * for the earliest of them.
  *
  * KIND_TCP, rtx_at (one at a time, rtx_kind says which):
- *   retransmission   the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200 ms
- *                    to 120 s. SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without
- *                    owner 8 times; or until TCP_USER_TIMEOUT.
- *   tail probe       two round trips after the last segment of a flight: it may have been lost without
- *                    anything behind it to tell (RFC 8985, 7); then the retransmission timer.
- *   persist          the peer's window is closed, or too small, and nothing is in flight: a probe, as
- *                    often and as long as retransmissions; also ends TCP_CORK after 200 ms.
- * KIND_TCP, ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one.
- * KIND_TCP, keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
+ *   retransmission   the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200
+ * ms to 120 s. SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without owner 8 times; or
+ * until TCP_USER_TIMEOUT. tail probe       two round trips after the last segment of a flight: it
+ * may have been lost without anything behind it to tell (RFC 8985, 7); then the retransmission
+ * timer. persist          the peer's window is closed, or too small, and nothing is in flight: a
+ * probe, as often and as long as retransmissions; also ends TCP_CORK after 200 ms. KIND_TCP,
+ * ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one. KIND_TCP,
+ * keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
  * KIND_SYNRCV:       SYN-ACK again: 1 s, doubling, 5 times (listen.c).
- * KIND_TIMEWAIT:     the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2) (timewait.c).
+ * KIND_TIMEWAIT:     the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2)
+ * (timewait.c).
  *
- * A pause of the daemon is taken out of rtx_at, and of KIND_SYNRCV's; the others go on with the clock.
+ * A pause of the daemon is taken out of rtx_at, and of KIND_SYNRCV's; the others go on with the
+ * clock.
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
 
-#define PROBE_MIN_NS   (5 * NSEC_PER_MSEC)
-#define PROBE_ALONE_NS (200 * NSEC_PER_MSEC) /* a single segment: its acknowledgement may be delayed */
+#define PROBE_MIN_NS (5 * NSEC_PER_MSEC)
+#define PROBE_ALONE_NS                                                                             \
+	(200 * NSEC_PER_MSEC) /* a single segment: its acknowledgement may be delayed */
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {
@@ -49,7 +51,8 @@ static uint64_t probe_timeout(const struct tcp_rec *t)
 	return max_of(pto, PROBE_MIN_NS);
 }
 
-static void start_rtx(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, enum tcb_rtx kind, uint64_t in)
+static void start_rtx(
+    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, enum tcb_rtx kind, uint64_t in)
 {
 	uint64_t until = t->stall_at + k->user_timeout_ms * NSEC_PER_MSEC;
 
@@ -59,7 +62,8 @@ static void start_rtx(struct stack *s, const struct sock_rec *k, struct tcp_rec 
 		t->rtx_at = min_of(t->rtx_at, until);
 }
 
-void timer_rtx(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed)
+void timer_rtx(
+    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed)
 {
 	uint64_t rto = rto_of(t), pto = probe_timeout(t);
 
@@ -93,14 +97,16 @@ static uint64_t keep_idle(const struct sock_rec *k)
 void timer_keepalive(struct stack *s, const struct sock_rec *k, struct tcp_rec *t)
 {
 	t->keep_probes = 0;
-	t->keep_at = k->flags & SOCK_F_KEEPALIVE && state_synchronized(t->state) ? max_of(t->rcv_at + keep_idle(k), s->now + 1)
-	                                                                          : 0;
+	t->keep_at = k->flags & SOCK_F_KEEPALIVE && state_synchronized(t->state)
+			 ? max_of(t->rcv_at + keep_idle(k), s->now + 1)
+			 : 0;
 }
 
 /* ---- running out; all return false if the socket is gone */
 
 /* Has the peer been silent for too long? */
-static bool give_up(struct stack *s, const struct sock_rec *k, const struct tcp_rec *t, unsigned limit)
+static bool give_up(
+    struct stack *s, const struct sock_rec *k, const struct tcp_rec *t, unsigned limit)
 {
 	if (k->user_timeout_ms && s->now - t->stall_at >= k->user_timeout_ms * NSEC_PER_MSEC)
 		return true;
@@ -185,7 +191,8 @@ static bool run_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	uint64_t idle = keep_idle(k), since = s->now - t->rcv_at;
-	uint32_t cnt = k->keep_cnt ? k->keep_cnt : 9, intvl = k->keep_intvl_s ? k->keep_intvl_s : 75;
+	uint32_t cnt = k->keep_cnt ? k->keep_cnt : 9,
+		 intvl = k->keep_intvl_s ? k->keep_intvl_s : 75;
 
 	t->keep_at = 0;
 	if (!(k->flags & SOCK_F_KEEPALIVE) || !state_synchronized(t->state))
@@ -198,7 +205,8 @@ static bool run_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		t->keep_at = t->rcv_at + idle;
 		return true;
 	}
-	if (k->user_timeout_ms ? t->keep_probes && since >= k->user_timeout_ms * NSEC_PER_MSEC : t->keep_probes >= cnt) {
+	if (k->user_timeout_ms ? t->keep_probes && since >= k->user_timeout_ms * NSEC_PER_MSEC
+			       : t->keep_probes >= cnt) {
 		tcp_abort(s, sk, t, t->soft_err ? t->soft_err : ETIMEDOUT);
 		return false;
 	}

@@ -2,7 +2,8 @@
  * TIME_WAIT, and FIN_WAIT2 without owner: records of their own, small, without rings.
  *
  * RFC 9293, 3.6.1: an old segment is answered; a new SYN may open a new connection (RFC 6191, 2) if
- * its timestamp or its number is beyond what the old one saw. A RST does not end TIME_WAIT (RFC 1337).
+ * its timestamp or its number is beyond what the old one saw. A RST does not end TIME_WAIT (RFC
+ * 1337).
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
@@ -15,8 +16,8 @@ static uint64_t lifetime(const struct tcp_rec *t, enum tcp_state state)
 	return state == TCPS_FIN_WAIT2 ? TCP_FIN_NS : TCP_TIMEWAIT_NS;
 }
 
-static void fill(struct stack *s, const struct sock_rec *k, const struct tcp_rec *t, struct timewait_rec *w,
-    enum tcp_state state)
+static void fill(struct stack *s, const struct sock_rec *k, const struct tcp_rec *t,
+    struct timewait_rec *w, enum tcp_state state)
 {
 	w->local = k->local;
 	w->remote = k->remote;
@@ -38,8 +39,12 @@ static void fill(struct stack *s, const struct sock_rec *k, const struct tcp_rec
 static void acknowledge(struct stack *s, const struct timewait_rec *w)
 {
 	struct tcp_bare b = {w->local, w->remote, w->bound_dev, w->ttl, w->tos};
-	struct tcp_header h = {.seq = w->snd_nxt, .ack = w->rcv_nxt, .flags = TCP_F_ACK, .has_ts = w->has_ts,
-	    .ts_val = tcp_clock(s) + w->ts_off, .ts_ecr = w->ts_recent};
+	struct tcp_header h = {.seq = w->snd_nxt,
+	    .ack = w->rcv_nxt,
+	    .flags = TCP_F_ACK,
+	    .has_ts = w->has_ts,
+	    .ts_val = tcp_clock(s) + w->ts_off,
+	    .ts_ecr = w->ts_recent};
 
 	h.window = (uint16_t)min_of(w->rcv_wnd >> w->rcv_wscale, 65535u);
 	tcp_send_bare(s, &b, &h);
@@ -56,11 +61,13 @@ void timewait_enter(struct stack *s, uint32_t sk, struct tcp_rec *t, enum tcp_st
 	if (w) {
 		fill(s, k, t, w, state);
 		sock_unhash(s, sk);
-		if (conn_insert(s, IPPROTO_TCP, &w->local, &w->remote, (struct conn_ref){KIND_TIMEWAIT, index}))
+		if (conn_insert(s, IPPROTO_TCP, &w->local, &w->remote,
+			(struct conn_ref){KIND_TIMEWAIT, index}))
 			state_free(s->state, KIND_TIMEWAIT, index);
 		else
 			timer_set(s->timers, KIND_TIMEWAIT, index, w->ends_at);
-		/* The acknowledgement of a FIN does not wait for the socket's own output, which ends here. */
+		/* The acknowledgement of a FIN does not wait for the socket's own output, which
+		 * ends here. */
 		if (t->flags & TCB_ACK_NOW)
 			acknowledge(s, w);
 	}
@@ -123,8 +130,8 @@ static void fin_wait2(struct stack *s, uint32_t index, struct timewait_rec *w, s
 		timewait_drop(s, index);
 		return;
 	}
-	if ((h->flags & (TCP_F_SYN | TCP_F_RST)) || !(h->flags & TCP_F_ACK) || seq_before(end, w->rcv_nxt) ||
-	    seq_after(h->seq, w->rcv_nxt + w->rcv_wnd)) {
+	if ((h->flags & (TCP_F_SYN | TCP_F_RST)) || !(h->flags & TCP_F_ACK) ||
+	    seq_before(end, w->rcv_nxt) || seq_after(h->seq, w->rcv_nxt + w->rcv_wnd)) {
 		answer(s, index, w, g);
 		return;
 	}
@@ -150,7 +157,8 @@ static bool may_open(const struct timewait_rec *w, const struct tcp_header *h)
 		return false;
 	if (w->has_ts && h->has_ts && seq_after(h->ts_val, w->ts_recent))
 		return true;
-	return seq_after(h->seq, w->rcv_nxt) && !(w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent));
+	return seq_after(h->seq, w->rcv_nxt) &&
+	       !(w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent));
 }
 
 bool timewait_segment(struct stack *s, uint32_t index, struct tcp_seg *g, uint32_t *iss)
@@ -160,7 +168,8 @@ bool timewait_segment(struct stack *s, uint32_t index, struct tcp_seg *g, uint32
 
 	if (!w)
 		return false;
-	if (w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent) && !(h->flags & TCP_F_RST)) {
+	if (w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent) &&
+	    !(h->flags & TCP_F_RST)) {
 		s->count.tcp_paws++;
 		answer(s, index, w, g);
 		return false;
@@ -175,7 +184,8 @@ bool timewait_segment(struct stack *s, uint32_t index, struct tcp_seg *g, uint32
 		timewait_drop(s, index);
 		return true;
 	}
-	/* The plain acknowledgement of our FIN or of nothing new says nothing that needs an answer. */
+	/* The plain acknowledgement of our FIN or of nothing new says nothing that needs an answer.
+	 */
 	if (h->seq == w->rcv_nxt && !g->len && !(h->flags & (TCP_F_SYN | TCP_F_FIN)))
 		return false;
 	if (h->flags & TCP_F_FIN)
@@ -189,7 +199,8 @@ int timewait_reindex(struct stack *s)
 	for (uint32_t i = state_next(s->state, KIND_TIMEWAIT, 0); i != NO_INDEX;
 	     i = state_next(s->state, KIND_TIMEWAIT, i + 1)) {
 		const struct timewait_rec *w = state_peek(s->state, KIND_TIMEWAIT, i);
-		int ret = conn_insert(s, IPPROTO_TCP, &w->local, &w->remote, (struct conn_ref){KIND_TIMEWAIT, i});
+		int ret = conn_insert(
+		    s, IPPROTO_TCP, &w->local, &w->remote, (struct conn_ref){KIND_TIMEWAIT, i});
 
 		if (ret == -EADDRINUSE)
 			state_free(s->state, KIND_TIMEWAIT, i);

@@ -1,9 +1,9 @@
 /*
  * The window that we offer.
  *
- * Its right edge is a fact (rcv_adv) and never goes back: what was promised is accepted, whatever the
- * wire's scaled field could say of it since. The edge stays one scaling unit below the ring's end, so
- * that a field rounded up still promises only what fits.
+ * Its right edge is a fact (rcv_adv) and never goes back: what was promised is accepted, whatever
+ * the wire's scaled field could say of it since. The edge stays one scaling unit below the ring's
+ * end, so that a field rounded up still promises only what fits.
  */
 #include "tcp/layer.h"
 
@@ -18,7 +18,8 @@ uint32_t tcp_first_capacity(const struct sock_rec *k, uint32_t our_mss)
 
 uint8_t tcp_window_scale(const struct sock_rec *k)
 {
-	uint32_t most = max_of(k->flags & SOCK_F_RCVBUF_SET ? round_up_pow2(k->rcvbuf) : TCP_RX_MAX, TCP_RX_MAX);
+	uint32_t most = max_of(
+	    k->flags & SOCK_F_RCVBUF_SET ? round_up_pow2(k->rcvbuf) : TCP_RX_MAX, TCP_RX_MAX);
 	uint8_t ws = 0;
 
 	while (ws < 14 && (65535u << ws) < most)

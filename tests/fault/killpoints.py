@@ -18,7 +18,10 @@ import time
 from storm import ADDR, finish, on_kernel, on_netd, pid_of, wait_listening
 
 # Passed only when a takeover or a client's arrival runs: such an event is provoked after arming.
-PROVOKED_BY_DEATH = ("takeover.", "recover.")
+PROVOKED_BY_DEATH = ("takeover.", "recover.", "socket.reindex.", "socket.handed")
+# Recovery's answer to an escrow that lost something; no single death leads there (tests/unit/session_test.c does).
+UNREACHABLE = {"socket.reindex.lost"}
+PIDFILE = os.environ["NETD_PIDFILE_DIR"] + "/inet.pid"
 HOST = os.environ.get("NETD_PEER_ADDR", "10.99.0.1")
 
 
@@ -52,14 +55,56 @@ def start_traffic():
     p["flow"] = on_kernel("flow", ADDR, "7000")
     p["hello"] = on_kernel("hello", ADDR, "7001")
     p["out"] = on_netd("hello", HOST, "7003")
+    p["inside"] = on_netd("hello", ADDR, "7001")
     return p
 
 
-def provoke(name):
+def provoke():
     """A short-lived client: attaches, makes sockets, dies."""
-    if not name.startswith(PROVOKED_BY_DEATH):
-        subprocess.run(["netctl", "run", "--", sys.executable, "-c",
-                        "import socket,os; s=socket.socket(); s.bind(('0.0.0.0',0)); s.listen(); os._exit(0)"], timeout=60)
+    subprocess.run(["netctl", "run", "--", sys.executable, "-c",
+                    "import socket,os,select\n"
+                    "s=socket.socket(); s.bind(('0.0.0.0',0)); s.listen()\n"
+                    "e=[select.epoll() for _ in range(3)]\n"
+                    "[x.register(s.fileno()) for x in e]; [x.poll(0.001) for x in e]\n"
+                    "os._exit(0)"], timeout=60)
+
+
+def deaths():
+    """How many netd-inet have died so far."""
+    status = json.loads(netctl("--json", "status"))
+    return sum(c["restarts"] for c in status["components"] if c["name"] == "netd-inet")
+
+
+def kill_inet():
+    while True:
+        try:
+            os.kill(pid_of(PIDFILE), signal.SIGKILL)
+            return
+        except (ProcessLookupError, TypeError):
+            time.sleep(0.002)  # it is being replaced
+
+
+def pass_point(name, count):
+    """Arms the point and brings netd-inet to it. True if it died there."""
+    before = deaths()
+    if name == "recover.scrub":
+        # Torn work is what a death in the middle of a commit leaves behind.
+        netctl("killpoint", "commit.image.crc+" + name, str(count))
+        return wait_for(lambda: deaths() >= before + 2, 5)
+    netctl("killpoint", name, str(count))
+    if name.startswith(PROVOKED_BY_DEATH):
+        for ours in range(1, 20):  # one death each is ours, the last one the point's
+            kill_inet()
+            if wait_for(lambda: deaths() > before + ours, 0.2):
+                return True
+        return False
+    if wait_for(lambda: deaths() > before, 0.4):
+        return True
+    for _ in range(12):
+        provoke()
+        if wait_for(lambda: deaths() > before, 0.2):
+            return True
+    return False
 
 
 def main():
@@ -69,27 +114,14 @@ def main():
     ap.add_argument("--seed", type=int, default=1)
     o = ap.parse_args()
     rng = random.Random(o.seed)
-    pidfile = os.environ["NETD_PIDFILE_DIR"] + "/inet.pid"
-    names = [n for n in points() if o.only in n]
+    names = [n for n in points() if o.only in n and n not in UNREACHABLE]
     if not names:
         sys.exit("killpoints: this netd-inet has none")
     traffic = start_traffic()
     missed, kills = [], 0
     for name in names:
         for count in (int(c) for c in o.countdowns.split(",")):
-            before = pid_of(pidfile)
-            netctl("killpoint", name, str(count + (rng.randrange(5) if count > 1 else 0)))
-            if name.startswith(PROVOKED_BY_DEATH):
-                os.kill(before, signal.SIGKILL)
-                hit = wait_for(lambda: pid_of(pidfile) not in (before, None), 10)
-            else:
-                hit = wait_for(lambda: pid_of(pidfile) != before, 0.5)
-                if not hit:
-                    for _ in range(6):
-                        provoke(name)
-                        if wait_for(lambda: pid_of(pidfile) != before, 0.3):
-                            hit = True
-                            break
+            hit = pass_point(name, count + (rng.randrange(5) if count > 1 else 0))
             kills += hit
             if not hit:
                 missed.append(f"{name}/{count}")
@@ -98,9 +130,10 @@ def main():
                     print(f"killpoints: {who} ended after {name}/{count}: {finish(p, who, 1)}", file=sys.stderr)
                     return 1
         print(f"  {name}", flush=True)
-    for who in ("hello", "out", "flow"):
+    asking = ("hello", "out", "inside", "flow")
+    for who in asking:
         traffic[who].send_signal(signal.SIGTERM)
-    results = {who: finish(traffic[who], who, 60) for who in ("hello", "out", "flow", "flow-serve")}
+    results = {who: finish(traffic[who], who, 60) for who in asking + ("flow-serve",)}
     for who in ("hello-serve", "out-serve"):
         traffic[who].send_signal(signal.SIGTERM)
         results[who] = finish(traffic[who], who, 60)

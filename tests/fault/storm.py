@@ -8,7 +8,7 @@
 
 Run inside tools/lab:  tools/lab -- tests/fault/storm.py [--seconds 20] [--rate 10] [--bytes 1000000000]
   --victims inet,driver   whom to kill
-  --how kill|stop         SIGKILL, or SIGSTOP (a hang: the supervisor must find it)
+  --how kill|stop|spin    SIGKILL, SIGSTOP, or a busy loop (hangs: the supervisor must find them; spin needs kill points)
 Prints what happened; leaves with 0 only if every stream was exact and no connection was lost.
 """
 import argparse
@@ -66,7 +66,11 @@ class Killer(threading.Thread):
                 continue  # the successor has not taken over yet
             try:
                 now = time.monotonic()
-                os.kill(pid, signal.SIGSTOP if self.how == "stop" else signal.SIGKILL)
+                if self.how == "spin":  # the successor must not find the point armed: one passage, then the death clears it
+                    subprocess.run(["netctl", "killpoint", "!cycle.gather", "1"], check=True)
+                    now = time.monotonic()
+                else:
+                    os.kill(pid, signal.SIGSTOP if self.how == "stop" else signal.SIGKILL)
                 self.kills.append(now)
                 self.last = pid
             except ProcessLookupError:
@@ -104,7 +108,7 @@ def main():
     ap.add_argument("--rate", type=float, default=10)
     ap.add_argument("--bytes", type=int, default=1000000000)
     ap.add_argument("--victims", default="inet,driver")
-    ap.add_argument("--how", choices=["kill", "stop"], default="kill")
+    ap.add_argument("--how", choices=["kill", "stop", "spin"], default="kill")
     ap.add_argument("--seed", type=int, default=1)
     ap.add_argument("--udp", type=int, default=20000)
     ap.add_argument("--json", action="store_true")
@@ -145,7 +149,7 @@ def main():
                           "pauses_ms": {k.name: pauses_of(k.kills, slow) for k in killers}, "wrong": wrong}))
     for k in killers:
         p = pauses_of(k.kills, slow)
-        print(f"{k.name:8} {len(k.kills):4} {'hangs' if o.how == 'stop' else 'kills'}   pause ms: p50 {percentile(p, 50):.2f}  "
+        print(f"{k.name:8} {len(k.kills):4} {'kills' if o.how == 'kill' else 'hangs'}   pause ms: p50 {percentile(p, 50):.2f}  "
               f"p99 {percentile(p, 99):.2f}  max {p[-1] if p else 0:.2f}")
     if o.bytes:
         f = results["fetch"]

@@ -7,364 +7,21 @@
  *	hostile session --+                 +-- control connections: broken, mutated, flooding
  *	honest session  --+-- [stack, lo] --+
  */
-#include "world_rig.h"
-#include "proto/channel.h"
-#include "proto/client.h"
-#include "proto/control.pb-c.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
+#include "client_rig.h"
 #include <netinet/tcp.h>
-#include <poll.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#define STEPS	150
-#define SLOTS	64u
-#define FLOODS	6
-
-static struct world w;
-
-/* ---- a client of any kind */
-
-struct client {
-	int conn, memfd, bell, set0;
-	uint64_t id;
-	uint8_t *mem;
-	struct cm_header lay;
-	uint64_t sq_prod, cq_cons, token;
-	bool dead;
-};
-
-static struct channel_msg msg;
-
-static void cycle(void)
-{
-	w.s.now += rnd(2 * NSEC_PER_MSEC);
-	world_risky_cycle(&w, 40);
-}
-
-static int connect_control(void)
-{
-	int pair[2];
-
-	check(!socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), "pair");
-	socket_accept(&w.s, pair[1]);
-	return pair[0];
-}
-
-static void ask_attach(struct client *c)
-{
-	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
-	Netd__Control__Attach at = NETD__CONTROL__ATTACH__INIT;
-
-	at.version = CM_VERSION;
-	at.name = (char *)(uintptr_t) "fuzz";
-	at.slots = SLOTS;
-	q.id = ++c->id;
-	q.body_case = NETD__CONTROL__REQUEST__BODY_ATTACH;
-	q.attach = &at;
-	check(!channel_send(c->conn, &q.base, NULL, 0), "attach");
-}
-
-static void take_attached(struct client *c)
-{
-	Netd__Control__Response *a = netd__control__response__unpack(NULL, msg.len, msg.data);
-
-	check(a && !a->error && a->body_case == NETD__CONTROL__RESPONSE__BODY_ATTACHED,
-	    "attach: %d %s", a ? a->error : 0, a ? a->text : "");
-	c->memfd = channel_take_fd(&msg, 0);
-	c->bell = channel_take_fd(&msg, 1);
-	c->set0 = channel_take_fd(&msg, 2);
-	c->mem = memory_map(c->memfd, a->attached->memory_size, PROT_READ | PROT_WRITE);
-	check(c->mem, "no memory");
-	memcpy(&c->lay, c->mem, sizeof(c->lay));
-	check(!cm_check(&c->lay, a->attached->memory_size), "the header is wrong");
-	netd__control__response__free_unpacked(a, NULL);
-	channel_close_fds(&msg);
-}
-
-static void attach(struct client *c)
-{
-	int ret = -EAGAIN;
-
-	*c = (struct client){.memfd = -1, .bell = -1, .set0 = -1};
-	c->conn = connect_control();
-	world_cycle(&w, LIVE); /* an accept that is undone is an end-of-file */
-	ask_attach(c);
-	for (unsigned i = 0; ret == -EAGAIN; i++) {
-		check(i < 50, "no answer to attach");
-		cycle();
-		ret = channel_recv(c->conn, &msg, 0);
-	}
-	check(ret == 1, "attach: %d", ret);
-	take_attached(c);
-}
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-static void die(struct client *c)
-{
-	close_fd(&c->conn);
-	close_fd(&c->bell);
-	close_fd(&c->set0);
-	close_fd(&c->memfd);
-	if (c->mem)
-		munmap(c->mem, c->lay.size);
-	c->mem = NULL;
-}
-
-static struct cm_header *header(const struct client *c)
-{
-	return (struct cm_header *)(void *)c->mem;
-}
-
-static struct cm_slot *slot_of(const struct client *c, uint32_t slot)
-{
-	return (struct cm_slot *)(void *)(c->mem + c->lay.slot_off) + slot;
-}
-
-static struct cm_sqe *sqe_at(const struct client *c, uint64_t pos)
-{
-	return (struct cm_sqe *)(void *)(c->mem + c->lay.sq_off) + (pos & (CM_SQ_ENTRIES - 1));
-}
-
-static void submit(struct client *c, struct cm_sqe e)
-{
-	e.token = ++c->token;
-	*sqe_at(c, c->sq_prod++) = e;
-	store_release(&header(c)->sq_prod, c->sq_prod);
-	fence_full();
-	if (load_once(&header(c)->daemon_sleeps))
-		bell_ring(c->bell);
-}
-
-static bool completed(struct client *c, struct cm_cqe *out)
-{
-	const struct cm_cqe *ring = (const void *)(c->mem + c->lay.cq_off);
-
-	if (load_acquire(&header(c)->cq_prod) == c->cq_cons)
-		return false;
-	*out = ring[c->cq_cons++ & (CM_CQ_ENTRIES - 1)];
-	store_release(&header(c)->cq_cons, c->cq_cons);
-	return true;
-}
-
-/* ---- the honest one */
-
-static struct client honest;
-
-enum honest_slots { LISTENER, CALLER, CHILD, GRAM_A, GRAM_B, HONEST_SLOTS };
-
-static struct stream {
-	uint64_t written, read;
-} streams[HONEST_SLOTS]; /* by the slot that writes */
-
-static struct cm_cqe request(struct cm_sqe e)
-{
-	struct cm_cqe out;
-
-	submit(&honest, e);
-	for (unsigned i = 0; !completed(&honest, &out); i++) {
-		check(i < 100, "request %u was never answered", e.op);
-		cycle();
-	}
-	check(out.token == honest.token, "token %llu", (unsigned long long)out.token);
-	return out;
-}
-
-static void must(struct cm_sqe e, int expect)
-{
-	int res = request(e).res;
-
-	check(res == expect, "request %u: %d", e.op, res);
-}
-
-static struct endpoint loopback(uint16_t port)
-{
-	return (struct endpoint){.addr = ipaddr_v4(0x7f000001), .port = port};
-}
-
-static void honest_open(void)
-{
-	int res = -EAGAIN;
-
-	attach(&honest);
-	memset(streams, 0, sizeof(streams));
-	must((struct cm_sqe){.op = CM_SOCKET, .slot = LISTENER, .arg = {AF_INET, SOCK_STREAM}}, 0);
-	must((struct cm_sqe){.op = CM_BIND, .slot = LISTENER, .arg = {AF_INET}, .ep = loopback(7000)}, 0);
-	must((struct cm_sqe){.op = CM_LISTEN, .slot = LISTENER, .arg = {16}}, 0);
-	must((struct cm_sqe){.op = CM_SOCKET, .slot = CALLER, .arg = {AF_INET, SOCK_STREAM}}, 0);
-	must((struct cm_sqe){.op = CM_CONNECT, .slot = CALLER, .arg = {AF_INET}, .ep = loopback(7000)},
-	    -EINPROGRESS);
-	for (unsigned i = 0; res == -EAGAIN; i++) {
-		check(i < 100, "nobody to accept");
-		res = request((struct cm_sqe){.op = CM_ACCEPT, .slot = LISTENER, .arg = {CHILD}}).res;
-	}
-	check(!res, "accept: %d", res);
-	for (uint32_t s = GRAM_A; s <= GRAM_B; s++) {
-		must((struct cm_sqe){.op = CM_SOCKET, .slot = s, .arg = {AF_INET, SOCK_DGRAM}}, 0);
-		must((struct cm_sqe){.op = CM_BIND, .slot = s, .arg = {AF_INET},
-			 .ep = loopback((uint16_t)(7000 + s))},
-		    0);
-	}
-}
-
-static uint8_t pattern(uint32_t slot, uint64_t off)
-{
-	return (uint8_t)(off * 13 + (off >> 9) * 5 + slot);
-}
-
-static uint8_t *ring_byte(const struct ring_place *r, uint64_t pos)
-{
-	return honest.mem + ring_place_at(r, pos);
-}
-
-static void stream_write(uint32_t slot)
-{
-	struct cm_slot *m = slot_of(&honest, slot);
-	struct stream *st = &streams[slot];
-	uint64_t tail = m->tx_tail, room = m->tx.cap - (tail - load_acquire(&m->tx_head));
-	uint32_t n = rnd((uint32_t)min_of(room, (uint64_t)20000) + 1);
-
-	check(room <= m->tx.cap, "slot %u: tx_head %llu beyond what was written", slot,
-	    (unsigned long long)m->tx_head);
-	for (; n; n--)
-		*ring_byte(&m->tx, tail++) = pattern(slot, st->written++);
-	store_release(&m->tx_tail, tail);
-	submit(&honest, (struct cm_sqe){.op = CM_POKE, .slot = slot});
-	honest.token--; /* a poke is not answered */
-}
-
-static void stream_read(uint32_t slot, uint32_t from)
-{
-	struct cm_slot *m = slot_of(&honest, slot);
-	struct stream *st = &streams[from];
-	uint64_t head = m->rx_head, tail = load_acquire(&m->rx_tail);
-	uint32_t n = rnd((uint32_t)(tail - head) + 1);
-
-	check(tail - head <= m->rx.cap || !m->rx.cap, "slot %u: more than the ring holds", slot);
-	for (; n; n--, head++, st->read++)
-		check(*ring_byte(&m->rx, head) == pattern(from, st->read), "slot %u: byte %llu", slot,
-		    (unsigned long long)st->read);
-	check(!(load_acquire(&m->state) & (CM_ST_DEAD | CM_ST_RX_EOF)), "slot %u: state %x error %d",
-	    slot, m->state, m->so_error);
-	store_once(&m->rx_epoch_ack, m->rx.epoch);
-	store_release(&m->rx_head, head);
-	submit(&honest, (struct cm_sqe){.op = CM_POKE, .slot = slot});
-	honest.token--;
-}
-
-static void gram_write(void)
-{
-	struct cm_slot *m = slot_of(&honest, GRAM_A);
-	struct stream *st = &streams[GRAM_A];
-	uint32_t len = 8 + rnd(1000);
-	uint64_t room = cm_dgram_room(len), tail = m->tx_tail;
-	struct cm_dgram h = {.len = len, .peer = loopback(7000 + GRAM_B)};
-
-	if (!m->tx.cap) {
-		must((struct cm_sqe){.op = CM_GROW, .slot = GRAM_A, .arg = {65536}}, 0);
-		return;
-	}
-	if (m->tx.cap - (tail - load_acquire(&m->tx_head)) < room ||
-	    ((tail - m->tx.base) & (m->tx.cap - 1)) + room > m->tx.cap)
-		len = 0;
-	if (!len) { /* to the ring's start, once all before it has gone */
-		uint64_t rest = m->tx.cap - ((tail - m->tx.base) & (m->tx.cap - 1));
-
-		if (load_acquire(&m->tx_head) != tail)
-			return;
-		h = (struct cm_dgram){.flags = CM_DGRAM_SKIP, .len = (uint32_t)(rest - sizeof(h))};
-		room = rest;
-	}
-	memcpy(ring_byte(&m->tx, tail), &h, sizeof(h));
-	for (uint32_t i = 0; i < len; i++)
-		ring_byte(&m->tx, tail)[sizeof(h) + i] = pattern(GRAM_A, st->written + i);
-	if (len) {
-		memcpy(ring_byte(&m->tx, tail) + sizeof(h), &st->written, 8);
-		st->written++;
-	}
-	store_release(&m->tx_tail, tail + room);
-	submit(&honest, (struct cm_sqe){.op = CM_POKE, .slot = GRAM_A});
-	honest.token--;
-}
-
-/* In order, none twice; some may be lost. Each carries its number and then a pattern. */
-static void gram_read(void)
-{
-	struct cm_slot *m = slot_of(&honest, GRAM_B);
-	struct stream *st = &streams[GRAM_A];
-	uint64_t head = m->rx_head, number;
-	struct cm_dgram h;
-
-	while (head != load_acquire(&m->rx_tail)) {
-		memcpy(&h, ring_byte(&m->rx, head), sizeof(h));
-		if (!(h.flags & CM_DGRAM_SKIP)) {
-			const uint8_t *data = ring_byte(&m->rx, head) + sizeof(h);
-
-			memcpy(&number, data, 8);
-			check(h.len >= 8 && h.len < 1008 && number >= st->read && number < st->written,
-			    "datagram %llu of %u bytes", (unsigned long long)number, h.len);
-			st->read = number + 1;
-			for (uint32_t i = 8; i < h.len; i++)
-				check(data[i] == pattern(GRAM_A, number + i), "datagram byte %u", i);
-		}
-		head += cm_dgram_room(h.len);
-	}
-	store_once(&m->rx_epoch_ack, m->rx.epoch);
-	store_release(&m->rx_head, head);
-	submit(&honest, (struct cm_sqe){.op = CM_POKE, .slot = GRAM_B});
-	honest.token--;
-}
-
-static void honest_step(void)
-{
-	struct cm_cqe c;
-
-	check(!completed(&honest, &c), "a completion that nobody asked for");
-	if (honest.sq_prod - load_acquire(&header(&honest)->sq_cons) > 500)
-		return;
-	stream_write(one_in(2) ? CALLER : CHILD);
-	stream_read(CHILD, CALLER);
-	stream_read(CALLER, CHILD);
-	gram_write();
-	gram_read();
-	if (one_in(4))
-		must((struct cm_sqe){.op = CM_NOP}, 0);
-}
-
-/* Everything written has arrived. */
-static void honest_finish(void)
-{
-	for (unsigned i = 0; streams[CALLER].read != streams[CALLER].written ||
-			     streams[CHILD].read != streams[CHILD].written;
-	     i++) {
-		check(i < 3000, "stuck: %llu of %llu, %llu of %llu",
-		    (unsigned long long)streams[CALLER].read,
-		    (unsigned long long)streams[CALLER].written,
-		    (unsigned long long)streams[CHILD].read, (unsigned long long)streams[CHILD].written);
-		stream_read(CHILD, CALLER);
-		stream_read(CALLER, CHILD);
-		w.s.now += 10 * NSEC_PER_MSEC;
-		world_cycle(&w, LIVE);
-	}
-}
+#define STEPS  150
+#define FLOODS 6
 
 /* ---- the liar */
 
 static struct client liar;
-static unsigned thrown; /* how often it was */
+static unsigned thrown;  /* how often it was */
+static uint32_t mild;    /* lies are this much rarer: else no session lives long enough for the deep ones */
 
 static uint32_t odd_slot(void)
 {
-	return one_in(40) ? (uint32_t)rnd_odd() : rnd(12);
+	return one_in(40 * mild) ? (uint32_t)rnd_odd() : rnd(12);
 }
 
 static int32_t odd_arg(void)
@@ -420,7 +77,7 @@ static void odd_entry(struct cm_sqe *e)
 	default:
 		break;
 	}
-	if (one_in(60))
+	if (one_in(60 * mild))
 		rnd_bytes(e, sizeof(*e));
 }
 
@@ -440,8 +97,8 @@ static void plausible_positions(uint32_t slot)
 		struct cm_dgram h = {.len = rnd(2000), .peer = odd_endpoint(), .ttl = (uint8_t)rnd(256)};
 		uint64_t at = ring_place_at(&m->tx, m->tx_tail);
 
-		h.flags = (uint16_t)(one_in(6) ? rnd(4) : 0);
-		h.len = one_in(10) ? (uint32_t)rnd_odd() : h.len;
+		h.flags = (uint16_t)(one_in(6 * mild) ? rnd(4) : 0);
+		h.len = one_in(10 * mild) ? (uint32_t)rnd_odd() : h.len;
 		if (at + sizeof(h) < liar.lay.size)
 			memcpy(liar.mem + at, &h, sizeof(h));
 		if (one_in(2) && cm_dgram_room(h.len) <= room) {
@@ -460,13 +117,13 @@ static void lie_in_slot(uint32_t slot)
 		store_once(&m->set[i], (uint16_t)(one_in(2) ? rnd(CM_SETS) : rnd_odd()));
 	store_once(&m->want, rnd(2));
 	store_once(&m->tx_want, rnd(2));
-	if (one_in(20))
+	if (one_in(20 * mild))
 		m->rx_head = rnd_odd();
-	if (one_in(20))
+	if (one_in(20 * mild))
 		m->tx_tail = rnd_odd();
 	if (one_in(8))
 		m->rx_epoch_ack = (uint32_t)rnd_odd();
-	if (one_in(20))
+	if (one_in(20 * mild))
 		rnd_bytes(m, sizeof(*m)); /* the daemon's lines, too */
 }
 
@@ -533,9 +190,9 @@ static void liar_step(void)
 	if (!one_in(5))
 		while (completed(&liar, &c) && !one_in(3000))
 			;
-	if (one_in(15))
+	if (one_in(15 * mild))
 		lie_in_header();
-	if (one_in(25))
+	if (one_in(25 * mild))
 		lie_anywhere();
 	if (one_in(10))
 		bell_ring(liar.bell);
@@ -679,21 +336,21 @@ static void all_gone(unsigned fds)
 	die(&honest);
 	for (int i = 0; i < FLOODS; i++)
 		close_fd(&flood[i]);
-	for (unsigned i = 0; i < 1200 && (state_count(w.s.state, KIND_SESSION) ||
-					     state_count(w.s.state, KIND_SOCK));
+	for (unsigned i = 0; i < 1200 && (state_count(world.s.state, KIND_SESSION) ||
+					     state_count(world.s.state, KIND_SOCK));
 	     i++) {
 		static uint8_t frame[FRAME_MAX];
 
-		w.s.now += NSEC_PER_SEC;
-		world_cycle(&w, LIVE);
-		while (world_sent(&w, frame))
+		world.s.now += NSEC_PER_SEC;
+		world_cycle(&world, LIVE);
+		while (world_sent(&world, frame))
 			;
 	}
-	world_cycle(&w, LIVE);
-	check(!state_count(w.s.state, KIND_SESSION), "%u sessions are left",
-	    state_count(w.s.state, KIND_SESSION));
-	check(!state_count(w.s.state, KIND_SOCK), "%u sockets are left",
-	    state_count(w.s.state, KIND_SOCK));
+	world_cycle(&world, LIVE);
+	check(!state_count(world.s.state, KIND_SESSION), "%u sessions are left",
+	    state_count(world.s.state, KIND_SESSION));
+	check(!state_count(world.s.state, KIND_SOCK), "%u sockets are left",
+	    state_count(world.s.state, KIND_SOCK));
 	check(count_fds() == fds, "%u descriptors instead of %u", count_fds(), fds);
 }
 
@@ -706,7 +363,8 @@ static void round_client(void)
 	for (int i = 0; i < FLOODS; i++)
 		flood[i] = -1;
 	thrown = 0;
-	world_new(&w, true);
+	mild = 1u << (3 * rnd(3));
+	world_new(&world, true);
 	fds = count_fds();
 	honest_open();
 	attach(&liar);
@@ -716,19 +374,19 @@ static void round_client(void)
 		if (one_in(3))
 			control_step();
 		cycle();
-		while (world_sent(&w, frame))
+		while (world_sent(&world, frame))
 			;
-		wrong = world_census(&w);
+		wrong = world_census(&world);
 		check(!wrong, "%s", wrong);
 	}
 	honest_finish();
 	if (getenv("NETD_FUZZ_STATS"))
 		fprintf(stderr, "seed %llu: %u restarts, %llu + %llu bytes, %llu datagrams; liar thrown out %u times\n",
-		    (unsigned long long)fuzz_now.seed, w.restarts,
+		    (unsigned long long)fuzz_now.seed, world.restarts,
 		    (unsigned long long)streams[CALLER].read, (unsigned long long)streams[CHILD].read,
 		    (unsigned long long)streams[GRAM_A].read, thrown);
 	all_gone(fds);
-	world_delete(&w);
+	world_delete(&world);
 }
 
 int main(void)

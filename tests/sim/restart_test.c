@@ -59,14 +59,26 @@ Test(restart, after_the_commit_before_speaking)
 
 Test(restart, both_kinds_with_loss_and_reordering)
 {
-	many(25, 200, &(struct trouble){.die_before = 30000, .die_after = 30000, .loss = 20000, .jitter_ms = 5, .len = 150000,
-	                  .both = true}, 500);
+	many(25, 200,
+	    &(struct trouble){.die_before = 30000,
+		.die_after = 30000,
+		.loss = 20000,
+		.jitter_ms = 5,
+		.len = 150000,
+		.both = true},
+	    500);
 }
 
 Test(restart, with_offloads)
 {
-	many(25, 300, &(struct trouble){.die_before = 30000, .die_after = 30000, .loss = 10000, .len = 400000, .both = true,
-	                  .features = REGION_F_CSUM | REGION_F_TSO4}, 300);
+	many(25, 300,
+	    &(struct trouble){.die_before = 30000,
+		.die_after = 30000,
+		.loss = 10000,
+		.len = 400000,
+		.both = true,
+		.features = REGION_F_CSUM | REGION_F_TSO4},
+	    300);
 }
 
 Test(restart, without_retransmissions_on_a_clean_wire)
@@ -191,8 +203,11 @@ Test(restart, the_pause_is_no_timeout)
 Test(restart, out_of_order_data_survives)
 {
 	for (uint64_t seed = 0; seed < 20; seed++)
-		(void)transfer(9000 + seed, &(struct trouble){.die_before = 100000, .die_after = 100000, .loss = 80000, .len = 60000,
-		                                .both = true});
+		(void)transfer(9000 + seed, &(struct trouble){.die_before = 100000,
+						.die_after = 100000,
+						.loss = 80000,
+						.len = 60000,
+						.both = true});
 }
 
 Test(restart, a_lost_control_block_resets_one_connection)

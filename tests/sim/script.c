@@ -10,8 +10,13 @@
 
 struct script script_new(uint64_t seed)
 {
-	struct script c = {.m = sim_new_with(seed, 0, 1500, true), .port = 80, .peer_port = 5000, .iss = 0xfffffff0u,
-	    .mss = 1460, .window = 65535, .sack = true};
+	struct script c = {.m = sim_new_with(seed, 0, 1500, true),
+	    .port = 80,
+	    .peer_port = 5000,
+	    .iss = 0xfffffff0u,
+	    .mss = 1460,
+	    .window = 65535,
+	    .sack = true};
 
 	c.h = &c.m->host[0];
 	sim_cycle(c.h, NULL, NULL); /* the driver gets its empty chunks */
@@ -30,7 +35,10 @@ void after(struct script *c, uint64_t ns)
 
 struct tcp_header script_header(struct script *c, uint8_t flags, int64_t seq, int64_t ack)
 {
-	struct tcp_header h = {.src = c->peer_port, .dst = c->port, .seq = c->iss + 1 + (uint32_t)seq, .flags = flags,
+	struct tcp_header h = {.src = c->peer_port,
+	    .dst = c->port,
+	    .seq = c->iss + 1 + (uint32_t)seq,
+	    .flags = flags,
 	    .window = c->window};
 
 	if (flags & TCP_F_ACK)
@@ -51,8 +59,12 @@ struct tcp_header script_header(struct script *c, uint8_t flags, int64_t seq, in
 static uint32_t build(struct script *c, uint8_t *frame, uint8_t proto, uint32_t len)
 {
 	struct ethernet_header e = {.type = ETHER_IPV4};
-	struct ipv4_header ip = {.ttl = 64, .proto = proto, .total_len = (uint16_t)(IPV4_LEN + len), .src = PEER_V4,
-	    .dst = HOST_V4, .dont_fragment = true};
+	struct ipv4_header ip = {.ttl = 64,
+	    .proto = proto,
+	    .total_len = (uint16_t)(IPV4_LEN + len),
+	    .src = PEER_V4,
+	    .dst = HOST_V4,
+	    .dont_fragment = true};
 
 	(void)c;
 	memcpy(e.dst, sim_mac[0], 6);
@@ -62,7 +74,8 @@ static uint32_t build(struct script *c, uint8_t *frame, uint8_t proto, uint32_t 
 	return ETHERNET_LEN + IPV4_LEN + len;
 }
 
-void say_header(struct script *c, struct tcp_header h, const void *data, uint32_t len)
+static void push(
+    struct script *c, struct tcp_header h, const void *data, uint32_t len, bool corrupt)
 {
 	static uint8_t frame[SIM_FRAME];
 	uint8_t *tcp = frame + ETHERNET_LEN + IPV4_LEN, hl = tcp_emit_len(&h);
@@ -71,11 +84,24 @@ void say_header(struct script *c, struct tcp_header h, const void *data, uint32_
 	tcp_emit(&h, tcp, hl);
 	if (len)
 		memcpy(tcp + hl, data, len);
-	h.checksum = csum_finish(csum(tcp, hl + len, ip_pseudo_sum(&src, &dst, IPPROTO_TCP, hl + len)));
+	h.checksum =
+	    csum_finish(csum(tcp, hl + len, ip_pseudo_sum(&src, &dst, IPPROTO_TCP, hl + len)));
 	tcp_emit(&h, tcp, hl);
+	if (corrupt)
+		tcp[hl] ^= 0x20;
 	cr_assert(wire_push(c->h, frame, build(c, frame, IPPROTO_TCP, hl + len), 0, false));
 	sim_cycle(c->h, NULL, NULL);
 	sim_cycle(c->h, NULL, NULL);
+}
+
+void say_header(struct script *c, struct tcp_header h, const void *data, uint32_t len)
+{
+	push(c, h, data, len, false);
+}
+
+void say_corrupt(struct script *c, uint8_t flags, int64_t seq, int64_t ack, const char *data)
+{
+	push(c, script_header(c, flags, seq, ack), data, (uint32_t)strlen(data), true);
 }
 
 void say(struct script *c, uint8_t flags, int64_t seq, int64_t ack, const char *data)
@@ -105,7 +131,8 @@ bool hear(struct script *c, struct heard *s)
 	total = ip.total_len - ip.hdr_len;
 	src = ipaddr_v4(ip.src);
 	dst = ipaddr_v4(ip.dst);
-	cr_assert_eq(csum(frame + at, total, ip_pseudo_sum(&src, &dst, IPPROTO_TCP, total)), 0xffff, "checksum");
+	cr_assert_eq(csum(frame + at, total, ip_pseudo_sum(&src, &dst, IPPROTO_TCP, total)), 0xffff,
+	    "checksum");
 	cr_assert_eq(tcp_parse(&s->h, frame + at, total), 0);
 	s->len = total - s->h.hdr_len;
 	s->dst = dst;
@@ -121,9 +148,11 @@ void expect(struct script *c, uint8_t flags, int64_t seq, int64_t ack, uint32_t 
 
 	cr_assert(hear(c, &s), "nothing was sent");
 	cr_assert_eq(s.h.flags, flags, "flags %x, not %x", s.h.flags, flags);
-	cr_assert_eq(s.h.seq - c->irs - 1, (uint32_t)seq, "seq %d, not %d", (int)(s.h.seq - c->irs - 1), (int)seq);
+	cr_assert_eq(s.h.seq - c->irs - 1, (uint32_t)seq, "seq %d, not %d",
+	    (int)(s.h.seq - c->irs - 1), (int)seq);
 	if (flags & TCP_F_ACK)
-		cr_assert_eq(s.h.ack - c->iss - 1, (uint32_t)ack, "ack %d, not %d", (int)(s.h.ack - c->iss - 1), (int)ack);
+		cr_assert_eq(s.h.ack - c->iss - 1, (uint32_t)ack, "ack %d, not %d",
+		    (int)(s.h.ack - c->iss - 1), (int)ack);
 	cr_assert_eq(s.len, len, "length %u, not %u", s.len, len);
 }
 
@@ -132,7 +161,8 @@ void expect_nothing(struct script *c)
 	static struct heard s;
 
 	if (hear(c, &s))
-		cr_assert_fail("sent: flags %x seq %d len %u", s.h.flags, (int)(s.h.seq - c->irs - 1), s.len);
+		cr_assert_fail(
+		    "sent: flags %x seq %d len %u", s.h.flags, (int)(s.h.seq - c->irs - 1), s.len);
 }
 
 void script_active(struct script *c)
@@ -175,8 +205,10 @@ void say_icmp(struct script *c, uint8_t code, uint16_t mtu, int64_t seq)
 {
 	uint8_t frame[256], *icmp = frame + ETHERNET_LEN + IPV4_LEN, *quote = icmp + ICMP_LEN;
 	struct icmp_header h = {.type = ICMP_T_UNREACHABLE, .code = code, .seq = mtu};
-	struct ipv4_header ip = {.ttl = 64, .proto = IPPROTO_TCP, .total_len = 1500, .src = HOST_V4, .dst = PEER_V4};
-	struct tcp_header t = {.src = c->port, .dst = c->peer_port, .seq = c->irs + 1 + (uint32_t)seq};
+	struct ipv4_header ip = {
+	    .ttl = 64, .proto = IPPROTO_TCP, .total_len = 1500, .src = HOST_V4, .dst = PEER_V4};
+	struct tcp_header t = {
+	    .src = c->port, .dst = c->peer_port, .seq = c->irs + 1 + (uint32_t)seq};
 	uint8_t tcp[TCP_LEN_MAX];
 	uint32_t len = ICMP_LEN + IPV4_LEN + 8;
 

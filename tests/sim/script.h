@@ -11,9 +11,9 @@ struct script {
 	struct sim_host *h;
 	struct sim_sock *k; /* the host's socket, once there is one */
 	uint16_t port, peer_port;
-	uint32_t iss;     /* the peer's */
-	uint32_t irs;     /* the host's */
-	bool ts, sack;    /* what the peer offers */
+	uint32_t iss;  /* the peer's */
+	uint32_t irs;  /* the host's */
+	bool ts, sack; /* what the peer offers */
 	bool ws;
 	uint8_t scale;
 	uint16_t mss, window;
@@ -33,6 +33,8 @@ void script_free(struct script *c);
 /* Sends; seq and ack count from the first byte of each direction (offset -1 is the SYN). */
 void say(struct script *c, uint8_t flags, int64_t seq, int64_t ack, const char *data);
 void say_header(struct script *c, struct tcp_header h, const void *data, uint32_t len);
+/* The same as say(), with a payload that its checksum does not cover. */
+void say_corrupt(struct script *c, uint8_t flags, int64_t seq, int64_t ack, const char *data);
 struct tcp_header script_header(struct script *c, uint8_t flags, int64_t seq, int64_t ack);
 /* Next segment that the host has sent by now. False: none. */
 bool hear(struct script *c, struct heard *s);

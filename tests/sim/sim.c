@@ -40,7 +40,8 @@ static void random_bytes(void *arg, void *buf, size_t len)
 
 static void *memory(uint64_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(
+	    NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	cr_assert_neq(p, MAP_FAILED);
 	return p;
@@ -128,7 +129,8 @@ static void host_open(struct sim *m, unsigned number)
 	h->mem0_size = MEM0_SIZE;
 	h->mem0 = memory(h->mem0_size);
 	h->client = memory(SIM_CLIENT);
-	h->geo = (struct region_geometry){.chunk_size = 4096, .chunks = SIM_CHUNKS, .entries = SIM_CHUNKS, .queues = 1};
+	h->geo = (struct region_geometry){
+	    .chunk_size = 4096, .chunks = SIM_CHUNKS, .entries = SIM_CHUNKS, .queues = 1};
 	h->region_size = region_layout(&h->geo);
 	h->region = r = memory(h->region_size);
 	r->geo = h->geo;
@@ -388,7 +390,9 @@ int sim_connect_to(struct sim_sock *k, uint32_t v4, uint16_t port)
 
 int sim_connect(struct sim_sock *k, uint16_t port)
 {
-	return ask(k, &(struct request){.ep = {.addr = sim_addr(1 - k->host->number), .port = port}}, do_connect);
+	return ask(k,
+	    &(struct request){.ep = {.addr = sim_addr(1 - k->host->number), .port = port}},
+	    do_connect);
 }
 
 static void do_accept(struct sim_host *h, void *arg)
@@ -486,7 +490,8 @@ uint32_t sim_readable(const struct sim_sock *k)
 	return (uint32_t)(k->v.rx_tail - k->rx_head);
 }
 
-static uint32_t move(struct sim_sock *k, const struct ring_place *r, uint64_t pos, uint8_t *data, uint32_t len, bool in)
+static uint32_t move(struct sim_sock *k, const struct ring_place *r, uint64_t pos, uint8_t *data,
+    uint32_t len, bool in)
 {
 	uint8_t *base = k->host->client;
 
@@ -550,7 +555,8 @@ static bool is_connected(void *arg)
 
 struct sim_pair established_pair(struct sim *m)
 {
-	struct sim_pair p = {.listener = sim_socket(&m->host[1]), .client = sim_socket(&m->host[0])};
+	struct sim_pair p = {
+	    .listener = sim_socket(&m->host[1]), .client = sim_socket(&m->host[0])};
 
 	cr_assert_eq(sim_listen(p.listener, 80, 16), 0);
 	cr_assert_eq(sim_connect(p.client, 80), -EINPROGRESS);
@@ -572,7 +578,9 @@ uint8_t sim_byte(uint64_t id, uint64_t off)
 bool sim_pump(struct sim_flow *f)
 {
 	static uint8_t data[65536];
-	uint32_t most = min_of(f->piece ? f->piece : (uint32_t)sizeof(data), (uint32_t)sizeof(data)), n;
+	uint32_t most =
+		     min_of(f->piece ? f->piece : (uint32_t)sizeof(data), (uint32_t)sizeof(data)),
+		 n;
 
 	n = (uint32_t)min_of(f->len - f->sent, (uint64_t)most);
 	for (uint32_t i = 0; i < n; i++)
@@ -580,7 +588,8 @@ bool sim_pump(struct sim_flow *f)
 	f->sent += n ? sim_send(f->from, data, n) : 0;
 	n = f->stop_reading ? 0 : sim_recv(f->to, data, most);
 	for (uint32_t i = 0; i < n; i++)
-		cr_assert_eq(data[i], sim_byte(f->id, f->got + i), "byte %lu is wrong", (unsigned long)(f->got + i));
+		cr_assert_eq(data[i], sim_byte(f->id, f->got + i), "byte %lu is wrong",
+		    (unsigned long)(f->got + i));
 	f->got += n;
 	cr_assert_leq(f->got, f->sent);
 	return f->got == f->len;

@@ -9,10 +9,10 @@
  *	     +------ the wire --------+      loss, delay, reordering, duplication, corruption
  *	             (or a script: script.h)
  *
- * Each host is a `struct stack` over an arena, driven through the daemon's own cycle (daemon/world.h).
- * The test is supervisor, driver and client. A host can be killed at any moment: its private memory is
- * thrown away, before the commit of a cycle or after it and before anything was spoken, and a successor
- * is built over the same arena.
+ * Each host is a `struct stack` over an arena, driven through the daemon's own cycle
+ *(daemon/world.h). The test is supervisor, driver and client. A host can be killed at any moment:
+ *its private memory is thrown away, before the commit of a cycle or after it and before anything
+ *was spoken, and a successor is built over the same arena.
  */
 #pragma once
 #include "base/util.h"
@@ -28,13 +28,13 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define SIM_HOSTS   2
-#define SIM_SOCKS   64
-#define SIM_CHUNKS  512u
-#define SIM_CLIENT  (64u << 20)
-#define SIM_FRAME   65600u
-#define SIM_MS      NSEC_PER_MSEC
-#define SIM_SEC     NSEC_PER_SEC
+#define SIM_HOSTS  2
+#define SIM_SOCKS  64
+#define SIM_CHUNKS 512u
+#define SIM_CLIENT (64u << 20)
+#define SIM_FRAME  65600u
+#define SIM_MS	   NSEC_PER_MSEC
+#define SIM_SEC	   NSEC_PER_SEC
 
 struct sim;
 
@@ -45,8 +45,8 @@ struct sim_sock {
 	bool used;
 	uint32_t sk, slot;
 	uint64_t rx_head, tx_tail; /* the client's words */
-	uint32_t rx_epoch;         /* newest place that it uses */
-	bool dirty;                /* it has not been looked at since */
+	uint32_t rx_epoch;	   /* newest place that it uses */
+	bool dirty;		   /* it has not been looked at since */
 	/* The daemon's words, as published */
 	struct sock_view v;
 	struct ring_place rx, tx;
@@ -82,8 +82,8 @@ struct sim_frame {
 struct sim_link {
 	uint32_t loss, duplicate, reorder, corrupt;
 	uint64_t delay, jitter; /* ns */
-	uint64_t rate;          /* bytes a second, 0: no limit */
-	uint32_t queue;         /* bytes that wait at most, with a rate */
+	uint64_t rate;		/* bytes a second, 0: no limit */
+	uint32_t queue;		/* bytes that wait at most, with a rate */
 	uint64_t busy_until;
 	uint64_t frames, dropped;
 };
@@ -110,7 +110,8 @@ struct sim *sim_new_with(uint64_t seed, uint32_t features, uint32_t mtu, bool sc
 void sim_free(struct sim *m);
 uint64_t sim_random(struct sim *m);
 bool sim_roll(struct sim *m, uint32_t per_million);
-/* One cycle of a host, with the request in it if there is one (done exactly once, whatever dies). */
+/* One cycle of a host, with the request in it if there is one (done exactly once, whatever dies).
+ */
 void sim_cycle(struct sim_host *h, void (*request)(struct sim_host *h, void *arg), void *arg);
 /* One round: frames that are due, a cycle of each host; then the clock moves to the next event. */
 void sim_step(struct sim *m);
@@ -165,10 +166,11 @@ bool sim_pump(struct sim_flow *f);
 bool sim_flows(struct sim *m, struct sim_flow *f, unsigned n, uint64_t ns);
 
 /* ---- wire.c */
-void wire_collect(struct sim *m);  /* from the hosts' transmit rings to the wire */
-void wire_deliver(struct sim *m);  /* what is due, into the receive rings */
+void wire_collect(struct sim *m); /* from the hosts' transmit rings to the wire */
+void wire_deliver(struct sim *m); /* what is due, into the receive rings */
 uint64_t wire_next(const struct sim *m);
-bool wire_push(struct sim_host *h, const uint8_t *data, uint32_t len, uint16_t gso_size, bool csum_open);
+bool wire_push(
+    struct sim_host *h, const uint8_t *data, uint32_t len, uint16_t gso_size, bool csum_open);
 void wire_free(struct sim *m);
 /* Takes the next frame out of a host's transmit ring; its length, 0 for none. */
 uint32_t wire_take(struct sim_host *h, uint8_t *data, uint16_t *gso_size, bool *csum_open);

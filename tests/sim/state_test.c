@@ -3,7 +3,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 
-#define ACK     TCP_F_ACK
+#define ACK	TCP_F_ACK
 #define PSH_ACK (TCP_F_PSH | TCP_F_ACK)
 #define FIN_ACK (TCP_F_FIN | TCP_F_ACK)
 #define RST_ACK (TCP_F_RST | TCP_F_ACK)
@@ -53,9 +53,11 @@ Test(diagram, every_event_in_every_state)
 			enum tcp_state want = ev == TCP_EV_OVER ? TCPS_CLOSE : (enum tcp_state)st;
 
 			for (unsigned i = 0; i < ARRAY_SIZE(moves); i++)
-				if (moves[i].from == (enum tcp_state)st && moves[i].ev == (enum tcp_event)ev)
+				if (moves[i].from == (enum tcp_state)st &&
+				    moves[i].ev == (enum tcp_event)ev)
 					want = moves[i].to;
-			cr_assert_eq(tcp_next_state((enum tcp_state)st, (enum tcp_event)ev), want, "%d %d", st, ev);
+			cr_assert_eq(tcp_next_state((enum tcp_state)st, (enum tcp_event)ev), want,
+			    "%d %d", st, ev);
 		}
 	}
 }
@@ -211,7 +213,7 @@ Test(open, backlog)
 	}
 	expect_nothing(&c);
 	cr_assert_eq(l->v.accept_ready, 2); /* backlog + 1, as in the kernel */
-	sim_close(l); /* the children nobody took are reset */
+	sim_close(l);			    /* the children nobody took are reset */
 	cr_assert_eq(heard_nothing_or(&c), 2);
 	cr_assert_eq(state_count(c.h->s.state, KIND_SOCK), 0);
 	free(s);
@@ -471,16 +473,21 @@ Test(rfc5961, paws)
 	script_free(&c);
 }
 
-Test(rfc5961, checksum)
+Test(receive, checksum)
 {
 	struct script c = script_new(44);
-	struct tcp_header h;
+	char data[16];
 
 	script_passive(&c);
-	h = script_header(&c, PSH_ACK, 0, 0);
-	c.m->link[0].loss = 0;
-	say_header(&c, h, "good", 4);
-	cr_assert_eq(sim_readable(c.k), 4);
+	say_corrupt(&c, PSH_ACK, 0, 0, "wrong"); /* in order */
+	say_corrupt(&c, PSH_ACK, 5, 0, "wrong"); /* and out of order */
+	expect_nothing(&c);
+	cr_assert_eq(sim_readable(c.k), 0);
+	cr_assert_eq(c.h->s.count.tcp_bad, 2);
+	say(&c, PSH_ACK, 0, 0, "right");
+	expect(&c, ACK, 0, 5, 0);
+	cr_assert_eq(sim_recv(c.k, data, sizeof(data)), 5);
+	cr_assert(!memcmp(data, "right", 5));
 	script_free(&c);
 }
 
@@ -538,7 +545,8 @@ Test(receive, more_holes_than_intervals)
 	for (int i = 0; i < 20; i++)
 		say(&c, PSH_ACK, 2 * i, 0, "a");
 	(void)heard_nothing_or(&c);
-	/* The last four were dropped and never acknowledged: 16 pairs, one more byte, the rest is to come again. */
+	/* The last four were dropped and never acknowledged: 16 pairs, one more byte, the rest is
+	 * to come again. */
 	cr_assert_eq(sim_tcb(c.k)->rcv_nxt, 33);
 	for (int i = 16; i < 20; i++)
 		say(&c, PSH_ACK, 2 * i + 1, 0, "b");
@@ -723,7 +731,8 @@ Test(send, fast_retransmit_with_sack)
 	for (int i = 1; i <= 3; i++) {
 		h = script_header(&c, ACK, 0, 0);
 		h.n_sack = 1;
-		h.sack[0] = (struct tcp_sack_block){c.irs + 1 + 1460, c.irs + 1 + 1460 * (uint32_t)(i + 1)};
+		h.sack[0] =
+		    (struct tcp_sack_block){c.irs + 1 + 1460, c.irs + 1 + 1460 * (uint32_t)(i + 1)};
 		say_header(&c, h, NULL, 0);
 	}
 	expect(&c, ACK, 0, 0, 1460);

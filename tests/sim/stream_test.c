@@ -19,7 +19,8 @@ Test(stream, clean)
 
 Test(stream, offloads)
 {
-	both_ways(sim_new_with(2, REGION_F_CSUM | REGION_F_TSO4, 1500, false), 4000000, 60 * SIM_SEC);
+	both_ways(
+	    sim_new_with(2, REGION_F_CSUM | REGION_F_TSO4, 1500, false), 4000000, 60 * SIM_SEC);
 }
 
 Test(stream, one_way_is_as_fast_as_the_window)
@@ -31,7 +32,8 @@ Test(stream, one_way_is_as_fast_as_the_window)
 
 	cr_assert(sim_flows(m, &f, 1, 60 * SIM_SEC));
 	/* 64 KiB of transmit ring in a round trip of 10 ms */
-	cr_assert_lt(m->now - start, 2 * SIM_SEC, "%lu ms", (unsigned long)((m->now - start) / SIM_MS));
+	cr_assert_lt(
+	    m->now - start, 2 * SIM_SEC, "%lu ms", (unsigned long)((m->now - start) / SIM_MS));
 	cr_assert_eq(sim_tcb(p.client)->total_retrans, 0);
 	sim_free(m);
 }
@@ -53,7 +55,8 @@ static void lossy(uint32_t loss, uint32_t rcvbuf, uint64_t len, uint64_t seed)
 
 Test(stream, loss_by_buffer)
 {
-	static const uint32_t loss[] = {0, 1000, 10000, 50000, 150000}, buf[] = {0, 4096, 16384, 65536};
+	static const uint32_t loss[] = {0, 1000, 10000, 50000, 150000},
+			      buf[] = {0, 4096, 16384, 65536};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(loss); i++)
 		for (unsigned j = 0; j < ARRAY_SIZE(buf); j++)
@@ -63,16 +66,22 @@ Test(stream, loss_by_buffer)
 Test(stream, everything_at_once)
 {
 	for (uint64_t seed = 0; seed < 20; seed++) {
-		struct sim *m = sim_new_with(seed + 1000, seed & 1 ? REGION_F_CSUM | REGION_F_TSO4 : 0, 1500, false);
+		struct sim *m = sim_new_with(
+		    seed + 1000, seed & 1 ? REGION_F_CSUM | REGION_F_TSO4 : 0, 1500, false);
 		struct sim_pair p = established_pair(m);
-		struct sim_flow f[2] = {{.from = p.client, .to = p.server, .id = 1, .len = 200000, .piece = 3000},
+		struct sim_flow f[2] = {
+		    {.from = p.client, .to = p.server, .id = 1, .len = 200000, .piece = 3000},
 		    {.from = p.server, .to = p.client, .id = 2, .len = 200000}};
 
 		for (unsigned i = 0; i < 2; i++)
-			m->link[i] = (struct sim_link){.loss = 30000, .duplicate = 30000, .reorder = 100000,
-			    .corrupt = seed & 1 ? 0 : 20000, .delay = 5 * SIM_MS, .jitter = 20 * SIM_MS};
-		cr_assert(sim_flows(m, f, 2, 600 * SIM_SEC), "seed %lu: %lu %lu", (unsigned long)seed,
-		    (unsigned long)f[0].got, (unsigned long)f[1].got);
+			m->link[i] = (struct sim_link){.loss = 30000,
+			    .duplicate = 30000,
+			    .reorder = 100000,
+			    .corrupt = seed & 1 ? 0 : 20000,
+			    .delay = 5 * SIM_MS,
+			    .jitter = 20 * SIM_MS};
+		cr_assert(sim_flows(m, f, 2, 600 * SIM_SEC), "seed %lu: %lu %lu",
+		    (unsigned long)seed, (unsigned long)f[0].got, (unsigned long)f[1].got);
 		sim_free(m);
 	}
 }
@@ -87,7 +96,8 @@ Test(stream, a_bottleneck_is_used)
 	m->link[0].rate = 1250000; /* 10 Mbit/s: 2.4 s */
 	m->link[0].queue = 20000;
 	cr_assert(sim_flows(m, &f, 1, 60 * SIM_SEC));
-	cr_assert_lt(m->now - start, 3500 * SIM_MS, "%lu ms", (unsigned long)((m->now - start) / SIM_MS));
+	cr_assert_lt(
+	    m->now - start, 3500 * SIM_MS, "%lu ms", (unsigned long)((m->now - start) / SIM_MS));
 	sim_free(m);
 }
 
@@ -100,8 +110,8 @@ Test(stream, recovery_does_not_wait_for_timeouts)
 
 	m->link[0].loss = 10000;
 	cr_assert(sim_flows(m, &f, 1, 120 * SIM_SEC));
-	cr_assert_lt(m->host[0].s.count.tcp_rto, 8, "%lu timeouts in %lu ms", (unsigned long)m->host[0].s.count.tcp_rto,
-	    (unsigned long)((m->now - start) / SIM_MS));
+	cr_assert_lt(m->host[0].s.count.tcp_rto, 8, "%lu timeouts in %lu ms",
+	    (unsigned long)m->host[0].s.count.tcp_rto, (unsigned long)((m->now - start) / SIM_MS));
 	sim_free(m);
 }
 
@@ -145,7 +155,8 @@ Test(stream, reno)
 	struct sim_pair p = established_pair(m);
 	struct sim_flow f = {.from = p.client, .to = p.server, .id = 1, .len = 1000000};
 
-	cr_assert_eq(tcp_ops.setsockopt(&m->host[0].s, p.client->sk, IPPROTO_TCP, 13, "reno", 4), 0);
+	cr_assert_eq(
+	    tcp_ops.setsockopt(&m->host[0].s, p.client->sk, IPPROTO_TCP, 13, "reno", 4), 0);
 	m->link[0].loss = 10000;
 	cr_assert(sim_flows(m, &f, 1, 120 * SIM_SEC));
 	sim_free(m);
@@ -165,7 +176,8 @@ Test(stream, loopback)
 	cr_assert(a);
 	f[0] = (struct sim_flow){.from = c, .to = a, .id = 1, .len = 5000000};
 	f[1] = (struct sim_flow){.from = a, .to = c, .id = 2, .len = 5000000};
-	cr_assert(sim_flows(m, f, 2, 10 * SIM_SEC), "%lu %lu", (unsigned long)f[0].got, (unsigned long)f[1].got);
+	cr_assert(sim_flows(m, f, 2, 10 * SIM_SEC), "%lu %lu", (unsigned long)f[0].got,
+	    (unsigned long)f[1].got);
 	sim_free(m);
 }
 

@@ -29,7 +29,8 @@ uint32_t wire_take(struct sim_host *h, uint8_t *data, uint16_t *gso_size, bool *
 		}
 		memcpy(data + len, region_chunk(h->region, &h->geo, d.chunk) + d.off, d.len);
 		len += d.len;
-		*region_desc(h->region, &h->geo, 0, RING_COMPLETION, at) = (struct dev_desc){.chunk = d.chunk};
+		*region_desc(h->region, &h->geo, 0, RING_COMPLETION, at) =
+		    (struct dev_desc){.chunk = d.chunk};
 		at++;
 	} while (d.flags & DESC_MORE);
 	h->drv_tx = at;
@@ -38,7 +39,8 @@ uint32_t wire_take(struct sim_host *h, uint8_t *data, uint16_t *gso_size, bool *
 	return len;
 }
 
-bool wire_push(struct sim_host *h, const uint8_t *data, uint32_t len, uint16_t gso_size, bool csum_open)
+bool wire_push(
+    struct sim_host *h, const uint8_t *data, uint32_t len, uint16_t gso_size, bool csum_open)
 {
 	struct region_queue *q = &region_of(h)->queue[0];
 	uint64_t avail = load_acquire(&q->fill_prod.v) - h->drv_rx, n = 0;
@@ -89,10 +91,15 @@ static void put_frame(struct sim *m, const struct sim_frame *f, const uint8_t *d
 	memcpy(to->data, data, f->len);
 }
 
-static void send_frame(struct sim *m, unsigned from, uint8_t *data, uint32_t len, uint16_t gso, bool open)
+static void send_frame(
+    struct sim *m, unsigned from, uint8_t *data, uint32_t len, uint16_t gso, bool open)
 {
 	struct sim_link *l = &m->link[from];
-	struct sim_frame f = {.at = m->now + l->delay, .to = 1 - from, .len = len, .gso_size = gso, .csum_open = open};
+	struct sim_frame f = {.at = m->now + l->delay,
+	    .to = 1 - from,
+	    .len = len,
+	    .gso_size = gso,
+	    .csum_open = open};
 
 	l->frames++;
 	if ((m->watch && !m->watch(m, from, data, len)) || sim_roll(m, l->loss)) {
@@ -128,7 +135,8 @@ void wire_collect(struct sim *m)
 	uint32_t len;
 
 	for (unsigned i = 0; i < SIM_HOSTS; i++)
-		while (m->host[i].region && !m->script && (len = wire_take(&m->host[i], data, &gso, &open)))
+		while (m->host[i].region && !m->script &&
+		       (len = wire_take(&m->host[i], data, &gso, &open)))
 			send_frame(m, i, data, len, gso, open);
 }
 
@@ -138,7 +146,8 @@ static int next_frame(const struct sim *m)
 
 	for (unsigned i = 0; i < m->frames; i++)
 		if (best < 0 || m->frame[i].at < m->frame[best].at ||
-		    (m->frame[i].at == m->frame[best].at && m->frame[i].order < m->frame[best].order))
+		    (m->frame[i].at == m->frame[best].at &&
+			m->frame[i].order < m->frame[best].order))
 			best = (int)i;
 	return best;
 }
@@ -160,7 +169,8 @@ void wire_deliver(struct sim *m)
 			return;
 		f = m->frame[i];
 		m->frame[i] = m->frame[--m->frames];
-		(void)wire_push(&m->host[f.to], f.data, f.len, f.gso_size, f.csum_open); /* else: its queue is full */
+		(void)wire_push(&m->host[f.to], f.data, f.len, f.gso_size,
+		    f.csum_open); /* else: its queue is full */
 		free(f.data);
 	}
 }

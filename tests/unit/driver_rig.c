@@ -46,7 +46,7 @@ static void rig_quiet_namespace(void)
 void rig_init(struct rig *r)
 {
 	rig_quiet_namespace();
-	*r = (struct rig){.escrow = -1, .packet = -1, .channel = -1, .offloads = 0xffffffff};
+	*r = (struct rig){.escrow = -1, .packet = -1, .channel = -1, .offloads = 0xffffffff, .txqueuelen = 1000};
 	r->geo = (struct region_geometry){
 	    .chunk_size = RIG_CHUNK, .chunks = RIG_CHUNKS, .entries = RIG_CHUNKS, .queues = 1};
 	region_layout(&r->geo);
@@ -106,7 +106,7 @@ static void rig_send_start(struct rig *r)
 	config.mac = (ProtobufCBinaryData){.len = 6, .data = rig_mac};
 	config.mtu = 1500;
 	config.host_address = (char *)"10.99.0.1/24";
-	config.txqueuelen = 1000;
+	config.txqueuelen = r->txqueuelen;
 	config.offloads = r->offloads;
 	start.role = (char *)"driver";
 	start.name = (char *)"tap0";

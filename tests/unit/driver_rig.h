@@ -26,7 +26,7 @@ struct rig {
 	struct region *region;
 	struct clock_page *clock;
 	struct region_geometry geo;
-	uint32_t offloads;
+	uint32_t offloads, txqueuelen;
 	uint64_t fill_prod, receive_cons, transmit_prod, completion_cons;
 	uint8_t owner[RIG_CHUNKS]; /* what inet believes */
 	int packet;                /* AF_PACKET on the kernel's end, with virtio headers */

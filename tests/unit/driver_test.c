@@ -347,6 +347,36 @@ Test(driver, successor_takes_over_from_escrow)
 	rig_census(&rig);
 }
 
+/* The descriptor in escrow keeps the interface, its carrier and a queue of the length that was asked for. */
+Test(driver, queue_and_carrier_outlive_the_driver, .init = NULL)
+{
+	struct ifreq ifr = {0};
+	struct dev_desc d;
+	unsigned chunks;
+	int sock;
+
+	rig_init(&rig);
+	rig.txqueuelen = 10000;
+	rig_start(&rig);
+	rig_fill(&rig, 200);
+	rig_kill(&rig);
+	for (uint32_t i = 0; i < 9500; i++) {
+		rig_numbered(frame, i, 200);
+		rig_inject(&rig, NULL, frame, 200);
+	}
+	sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	strcpy(ifr.ifr_name, "netd0");
+	cr_assert(ioctl(sock, SIOCGIFFLAGS, &ifr) == 0);
+	cr_assert((ifr.ifr_flags & IFF_UP) && (ifr.ifr_flags & IFF_RUNNING), "no carrier");
+	close(sock);
+	rig_start(&rig);
+	for (uint32_t i = 0; i < 9500; i++) {
+		cr_assert(rig_receive(&rig, back, &d, &chunks) == 200 && rig_number(back) == i);
+		rig_fill(&rig, 1);
+	}
+	rig_census(&rig);
+}
+
 struct flood {
 	uint32_t sent, sent_tx, got_rx, got_tx;
 };
@@ -402,6 +432,131 @@ Test(driver, dies_under_traffic)
 	rig_drained(&rig);
 	cr_assert(f.sent_tx > 1000 && rig.region->driver_incarnation == 41);
 	await_beat(9);
+}
+
+/*
+ * A frame with an honest account of its length, of a kind and a length that follow from its number, and
+ * the number in it. Returns the length.
+ */
+static uint32_t honest_frame(uint8_t *f, uint32_t number, struct virtio_net_hdr *h)
+{
+	static const uint8_t type[][2] = {{0x08, 0x00}, {0x86, 0xdd}, {0x08, 0x06}, {0x08, 0x00}};
+	uint32_t kind = number % 4, off = 14 + (number % 7 ? 0 : 4), len;
+
+	*h = (struct virtio_net_hdr){0};
+	if (number % 16 == 0) {
+		len = super_frame(f, 5000 + number % 9 * 1000, h);
+		memcpy(f + 38, &number, 4); /* the sequence number */
+		memcpy(f + 12, type[0], 2);
+		return len;
+	}
+	len = kind == 2 ? off + 28 : off + 60 + number % 1400;
+	rig_numbered(f, number, len);
+	memcpy(f + 12, "\x81\x00\x00\x05", 4);
+	memcpy(f + off - 2, type[kind], 2);
+	memset(f + off, 0, 28);
+	if (kind == 1) {
+		f[off] = 0x60;
+		f[off + 4] = (uint8_t)((len - off - 40) >> 8);
+		f[off + 5] = (uint8_t)(len - off - 40);
+	} else if (kind != 2) {
+		f[off] = 0x45;
+		f[off + 2] = (uint8_t)((len - off) >> 8);
+		f[off + 3] = (uint8_t)(len - off);
+	}
+	memcpy(f + off + 24, &number, 4);
+	return len;
+}
+
+static void expect_honest(uint32_t number)
+{
+	struct virtio_net_hdr h;
+	struct dev_desc d;
+	unsigned chunks;
+	uint32_t len = honest_frame(frame, number, &h), got = rig_receive(&rig, back, &d, &chunks);
+
+	cr_assert(got, "%u is lost", number);
+	cr_assert(got == len && !memcmp(frame, back, len), "not frame %u, or not intact", number);
+	cr_assert(d.gso_size == h.gso_size && chunks == (len + RIG_CHUNK - 1) / RIG_CHUNK);
+}
+
+/* Wherever the kill falls, in the middle of a read above all: every frame arrives, once, in order. */
+Test(driver, loses_no_received_frame, .timeout = 110)
+{
+	uint32_t sent = 0, got = 0;
+	struct virtio_net_hdr h;
+
+	srand(1);
+	for (int round = 0; round < 300; round++) {
+		uint32_t until = sent + 30 + (uint32_t)rand() % 60, die = sent + 1 + (uint32_t)rand() % 30;
+
+		rig_fill(&rig, RIG_CHUNKS);
+		while (sent < until) {
+			uint32_t len = honest_frame(frame, ++sent, &h);
+
+			rig_inject(&rig, &h, frame, len);
+			if (sent == die)
+				rig_kill(&rig);
+		}
+		rig_census(&rig);
+		rig_start(&rig);
+		while (got < sent) {
+			expect_honest(++got);
+			rig_fill(&rig, RIG_CHUNKS);
+		}
+	}
+	usleep(20000);
+	cr_assert(load_acquire(&rig.region->queue[0].receive_prod.v) == rig.receive_cons, "one too many");
+	cr_assert(rig.region->drv_rx_dropped == 0 && rig.region->driver_incarnation == 301);
+	rig_census(&rig);
+}
+
+/* What a predecessor left, true or not, is checked like everything else. */
+static void rig_leave(uint32_t offered, uint8_t flags, uint64_t position)
+{
+	rig_kill(&rig);
+	memset(rig.region->rx_header, 0, sizeof(rig.region->rx_header));
+	rig.region->rx_header[0] = flags;
+	rig.region->rx_offered = offered;
+	rig.region->rx_position = position;
+	rig_start(&rig);
+	await_beat(rig.region->driver_incarnation);
+}
+
+static uint8_t *next_fill(void)
+{
+	uint64_t at = rig.region->queue[0].receive_prod.v;
+
+	return region_chunk(rig.region, &rig.geo, rig_desc(&rig, RING_FILL, at)->chunk);
+}
+
+Test(driver, checks_what_its_predecessor_left)
+{
+	struct virtio_net_hdr h;
+	uint64_t at;
+
+	rig_fill(&rig, 8);
+	honest_frame(frame, 3, &h);
+	honest_frame(next_fill(), 3, &h);
+	rig_leave(1, REGION_NO_HEADER, 0);
+	rig_leave(1, 0, 1);
+	rig_leave(0, 0, 0);
+	rig_leave(9, 0, 0);
+	rig_leave(UINT32_MAX, 0, 0);
+	at = load_acquire(&rig.region->queue[0].receive_prod.v);
+	cr_assert(at == 0, "published what was not there");
+	/* Longer than what was offered; no length at all; a header that contradicts the frame. */
+	next_fill()[16] = 0xff;
+	rig_leave(4, 0, 0);
+	memset(next_fill() + 12, 0x77, 40);
+	rig_leave(1, 0, 0);
+	honest_frame(next_fill(), 3, &h);
+	rig_leave(1, VIRTIO_NET_HDR_F_NEEDS_CSUM, 0);
+	at = load_acquire(&rig.region->queue[0].receive_prod.v);
+	cr_assert(at == 0 && rig.region->drv_rx_dropped >= 3);
+	rig_leave(1, 0, 0);
+	expect_honest(3);
+	rig_census(&rig);
 }
 
 /* Pings are answered while both directions are busy. */

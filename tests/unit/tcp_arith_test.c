@@ -86,7 +86,8 @@ Test(congestion, reno_adds_one_segment_a_round_trip)
 	cr_assert_eq(congestion_of(&t)->ssthresh(&t), 2000);
 }
 
-/* RFC 9438: after a loss the window is back at W_max after K seconds, flat there, then grows faster. */
+/* RFC 9438: after a loss the window is back at W_max after K seconds, flat there, then grows
+ * faster. */
 Test(congestion, cubic_curve)
 {
 	struct stack s = {.now = 1000 * NSEC_PER_SEC};
