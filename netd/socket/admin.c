@@ -44,12 +44,12 @@ static int change_addr(struct stack *s, const Netd__Control__Addr *m, bool add, 
 	struct ipaddr a;
 	uint32_t dev;
 
-	*why = "no such device";
-	if (get_dev(s, m->dev, false, &dev) < 0)
-		return -ENODEV;
 	*why = "not an address and a prefix length";
 	if (get_addr(&m->addr, false, &a) < 0 || m->prefix > 128)
 		return -EINVAL;
+	*why = "no such device";
+	if (get_dev(s, m->dev, false, &dev) < 0)
+		return -ENODEV;
 	*why = add ? "this address cannot be added" : "there is no such address";
 	return add ? addr_add(s, dev, &a, (uint8_t)m->prefix)
 		   : addr_delete(s, dev, &a, (uint8_t)m->prefix);

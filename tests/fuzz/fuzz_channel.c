@@ -538,5 +538,5 @@ int main(void)
 	uv_loop_t first; /* libuv keeps two descriptors from here on */
 
 	check(!uv_loop_init(&first) && !uv_loop_close(&first), "loop");
-	return fuzz_main("fuzz_channel", 40, round_channel);
+	return fuzz_main("fuzz_channel", 200, round_channel);
 }

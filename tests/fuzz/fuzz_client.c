@@ -391,5 +391,5 @@ static void round_client(void)
 
 int main(void)
 {
-	return fuzz_main("fuzz_client", 40, round_client);
+	return fuzz_main("fuzz_client", 120, round_client);
 }
