@@ -206,7 +206,24 @@ static bool facts_changed(const struct device_rec *r, const struct driver_facts 
 	       r->features != f->features || memcmp(r->mac, f->mac, 6) != 0;
 }
 
-static void new_driver(struct stack *s, uint32_t dev, const struct device_rec *r)
+/*
+ * What the liar announced and nobody looked at yet is not looked at any more: each lie in it would
+ * accuse the successor, who found it there.
+ */
+static void forget_announced(struct device *d, struct device_rec *r)
+{
+	const struct region_queue *q = &d->region->queue[0];
+	uint64_t received = load_acquire(&q->receive_prod.v);
+	uint64_t completed = load_acquire(&q->completion_prod.v);
+
+	if (ring_avail(received, r->receive_cons, r->fill_prod - r->receive_cons) >= 0)
+		r->receive_cons = received;
+	if (ring_avail(completed, r->completion_cons, r->transmit_prod - r->completion_cons) >= 0)
+		r->completion_cons = completed;
+	d->touched = true;
+}
+
+static void new_driver(struct stack *s, uint32_t dev, struct device_rec *r)
 {
 	struct device *d = &s->device->dev[dev];
 
@@ -218,6 +235,7 @@ static void new_driver(struct stack *s, uint32_t dev, const struct device_rec *r
 		return;
 	/* Chunks that its lies made disappear are found again. */
 	d->accused = d->told = false;
+	forget_announced(d, r);
 	chunks_from_rings(s, dev);
 }
 

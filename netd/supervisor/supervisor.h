@@ -102,6 +102,7 @@ struct supervisor {
 	uv_timer_t tick, watchdog, stop_timer;
 	uv_prepare_t flush;
 	uint64_t started_ns, last_tick_ns;
+	uint64_t ticks;
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */
 	bool told;    /* systemd knows that */

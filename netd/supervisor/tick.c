@@ -1,7 +1,8 @@
 /*
  * Pings, and the judgement over those that do not answer. Eight times in hang_ms every component whose
  * last ping was answered gets the next one; so at most one is out, and a stopped component's channel
- * does not fill with them.
+ * does not fill with them. Standbys, for which nobody waits, are asked once in hang_ms: each ping wakes a
+ * process that would sleep.
  */
 #include "supervisor/supervisor.h"
 #include "proto/barrier.h"
@@ -76,10 +77,12 @@ static void on_tick(uv_timer_t *t)
 	uint64_t late = s->last_tick_ns && now > due ? now - due : 0;
 
 	s->last_tick_ns = now;
+	s->ticks++;
 	for (struct component *c = s->components; c; c = c->next) {
 		if (c->out.starved)
 			component_flush(c);
-		check(c, now, late);
+		if (c->state != COMPONENT_STANDBY || s->ticks % TICKS_PER_LIMIT == 0)
+			check(c, now, late);
 	}
 }
 

@@ -159,8 +159,10 @@ static void check_tcb(uint32_t sk)
 	}
 	for (unsigned i = 0; x && i < x->n_run; i++) {
 		check(x->n_run <= TCP_RUN_MAX && x->run[i].start < x->run[i].end &&
-			  x->run[i].start > t->snd_una && x->run[i].end <= t->snd_nxt,
-		    "socket %u: run %u", sk, i);
+			  x->run[i].start >= t->snd_una && x->run[i].end <= t->snd_nxt,
+		    "socket %u: run %u of %u [%llu, %llu), una %llu, nxt %llu, state %u, recovery %u", sk, i,
+		    x->n_run, (unsigned long long)x->run[i].start, (unsigned long long)x->run[i].end,
+		    (unsigned long long)t->snd_una, (unsigned long long)t->snd_nxt, t->state, t->ca_state);
 		check(!i || x->run[i].start > x->run[i - 1].end, "socket %u: runs touch at %u", sk, i);
 	}
 }
