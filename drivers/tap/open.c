@@ -70,38 +70,70 @@ static int tap_create(const char *ifname)
 	return fd;
 }
 
+static const struct offload {
+	uint32_t feature;
+	unsigned flags;
+} offloads[] = {
+    {REGION_F_CSUM, TUN_F_CSUM},
+    {REGION_F_TSO4, TUN_F_TSO4 | TUN_F_TSO_ECN},
+    {REGION_F_TSO6, TUN_F_TSO6 | TUN_F_TSO_ECN},
+    {REGION_F_USO, TUN_F_USO4 | TUN_F_USO6},
+};
+
+#define OFFLOADS (sizeof(offloads) / sizeof(offloads[0]))
+
+/*
+ * Everything that is allowed in one call. Under a predecessor's traffic this changes nothing, where
+ * step by step the kernel would segment in software meanwhile.
+ */
+static bool tap_agree_all(struct driver *d, struct tap *t)
+{
+	uint32_t features = 0;
+	unsigned flags = 0;
+
+	if (!driver_allows(d, REGION_F_CSUM))
+		return false;
+	for (size_t i = 0; i < OFFLOADS; i++) {
+		if (!driver_allows(d, offloads[i].feature))
+			continue;
+		flags |= offloads[i].flags;
+		features |= offloads[i].feature;
+	}
+	if (ioctl(t->fd, TUNSETOFFLOAD, flags) < 0)
+		return false;
+	d->facts.features = features;
+	return true;
+}
+
+/* What this kernel knows of it. */
+static int tap_agree_stepwise(struct driver *d, struct tap *t)
+{
+	unsigned flags = 0;
+
+	for (size_t i = 0; i < OFFLOADS; i++) {
+		if (!driver_allows(d, offloads[i].feature))
+			continue;
+		if (offloads[i].feature != REGION_F_CSUM && !(d->facts.features & REGION_F_CSUM))
+			break;
+		if (ioctl(t->fd, TUNSETOFFLOAD, flags | offloads[i].flags) < 0)
+			continue;
+		flags |= offloads[i].flags;
+		d->facts.features |= offloads[i].feature;
+	}
+	/* Also when nothing may be used: a predecessor may have agreed to more. */
+	return ioctl(t->fd, TUNSETOFFLOAD, flags) < 0 ? -errno : 0;
+}
+
 static int tap_agree(struct driver *d, struct tap *t)
 {
-	static const struct {
-		uint32_t feature;
-		unsigned flags;
-	} steps[] = {
-	    {REGION_F_CSUM, TUN_F_CSUM},
-	    {REGION_F_TSO4, TUN_F_TSO4 | TUN_F_TSO_ECN},
-	    {REGION_F_TSO6, TUN_F_TSO6 | TUN_F_TSO_ECN},
-	    {REGION_F_USO, TUN_F_USO4 | TUN_F_USO6},
-	};
-	int hdr = sizeof(struct virtio_net_hdr);
-	unsigned flags = 0;
+	int hdr = sizeof(struct virtio_net_hdr), ret;
 
 	if (ioctl(t->fd, TUNSETVNETHDRSZ, &hdr) < 0)
 		return -errno;
-	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
-		if (!driver_allows(d, steps[i].feature))
-			continue;
-		if (steps[i].feature != REGION_F_CSUM && !(d->facts.features & REGION_F_CSUM))
-			break;
-		if (ioctl(t->fd, TUNSETOFFLOAD, flags | steps[i].flags) < 0)
-			continue;
-		flags |= steps[i].flags;
-		d->facts.features |= steps[i].feature;
-	}
-	/* Also when nothing may be used: a predecessor may have agreed to more. */
-	if (ioctl(t->fd, TUNSETOFFLOAD, flags) < 0)
-		return -errno;
+	ret = tap_agree_all(d, t) ? 0 : tap_agree_stepwise(d, t);
 	t->frame_max = d->facts.features & ~(uint32_t)REGION_F_CSUM ? REGION_FRAME_MAX
 								    : d->facts.mtu + ETHERNET_MAX;
-	return 0;
+	return ret;
 }
 
 /* netd's end of the link is a neighbour of the kernel's end: it needs an address of its own. */

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define FAIR_SHARE 256
+#define DRIVER_DEPOSITS 64 /* a compromised driver must not use our descriptors up */
 /* A successor maps and recovers everything before it answers pings again. */
 #define RECOVERY_NS (10 * NSEC_PER_SEC)
 
@@ -19,6 +20,15 @@ static struct escrow_key key_in(const struct component *c, const Netd__Component
 {
 	return (struct escrow_key){.owner = escrow_owner(c), .kind = k->kind, .index = k->index,
 	    .generation = k->generation};
+}
+
+static unsigned deposits_of(const struct component *c)
+{
+	unsigned n = 0;
+
+	for (const struct deposit *d = escrow_first(c->sup->escrow, escrow_owner(c)); d; d = d->next)
+		n++;
+	return n;
 }
 
 static void on_deposit(struct component *c, const Netd__Component__Key *k, struct fdset *fds)
@@ -30,6 +40,10 @@ static void on_deposit(struct component *c, const Netd__Component__Key *k, struc
 		return;
 	}
 	key = key_in(c, k);
+	if (c->device && !escrow_find(c->sup->escrow, &key) && deposits_of(c) >= DRIVER_DEPOSITS) {
+		log_warn("driver %s deposits more than a driver has use for", c->device->name);
+		return;
+	}
 	if (escrow_put(c->sup->escrow, &key, fdset_ref(fds)) < 0)
 		log_error("no memory to keep a deposit of pid %d", c->pid);
 	for (struct component *o = c->sup->components; is_inet(c) && o; o = o->next)
@@ -141,6 +155,10 @@ static void on_log(struct component *c, const Netd__Component__Log *l)
 	char name[48];
 
 	component_name(c, name, sizeof(name));
+	/* A component must not be able to forge lines, or to speak to a terminal. */
+	for (char *p = l->text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
 	crash_note(c, l->text);
 	log_at(l->level < LOG_LEVEL_ERROR ? LOG_LEVEL_ERROR : (enum log_level)l->level, "%s: %s", name, l->text);
 }

@@ -1,5 +1,5 @@
 /*
- * Pings, and the judgement over those that do not answer. Eight times in hang_ms every component whose
+ * Pings, and the judgement over those that do not answer. Five times in hang_ms every component whose
  * last ping was answered gets the next one; so at most one is out, and a stopped component's channel
  * does not fill with them. Standbys, for which nobody waits, are asked once in hang_ms: each ping wakes a
  * process that would sleep.
@@ -8,7 +8,7 @@
 #include "proto/barrier.h"
 #include <errno.h>
 
-#define TICKS_PER_LIMIT 8
+#define TICKS_PER_LIMIT 5
 #define TICK_MIN_MS     5
 #define STOP_NS         (2 * NSEC_PER_SEC)
 
