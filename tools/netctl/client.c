@@ -57,7 +57,7 @@ static response *await(int fd, uint64_t id)
 			return NULL;
 		}
 		ret = channel_recv(fd, &m, 0);
-		if (ret == -EAGAIN || (ret < 0 && ret == -EINTR))
+		if (ret == -EAGAIN || ret == -EINTR)
 			continue;
 		if (ret <= 0)
 			return NULL;
