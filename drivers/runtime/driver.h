@@ -28,7 +28,10 @@ struct driver_ops {
 	/* Device to region and region to device, at most about `budget` frames. Frames done, or a negative errno: the device is gone. */
 	int (*receive)(struct driver *d, unsigned budget);
 	int (*transmit)(struct driver *d, unsigned budget);
-	/* Events (UV_READABLE, UV_WRITABLE) of dev_fd to wait for; 0 while it waits for netd-inet only. */
+	/*
+	 * Events (UV_READABLE, UV_WRITABLE) of dev_fd to wait for; 0 while it waits for netd-inet only. Fill
+	 * entries at and after queue.seen, and d->wait_ms if it is not 0, end the wait for netd-inet.
+	 */
 	int (*wants)(struct driver *d);
 };
 
@@ -63,6 +66,8 @@ struct driver {
 
 	uv_loop_t loop;
 	uv_poll_t channel_watch, bell_watch, dev_watch;
+	uv_timer_t wait_timer;
+	unsigned wait_ms;
 	int watched; /* events that dev_watch has now */
 	bool channel_open, bell_open, stop;
 	int failed; /* negative errno that ends the driver */

@@ -129,16 +129,25 @@ static bool driver_pending(struct driver *d)
 	int waits = d->ops->wants(d);
 
 	return (!(waits & UV_WRITABLE) && queue_transmit_pending(&d->queue)) ||
-	       (!(waits & UV_READABLE) && queue_fill_avail(&d->queue, d->queue.rx));
+	       (!(waits & UV_READABLE) && queue_fill_avail(&d->queue, d->queue.seen));
+}
+
+static void on_wait_over(uv_timer_t *timer)
+{
+	(void)timer; /* it ended the wait: the next turn looks at the clock itself */
 }
 
 static void driver_sleep(struct driver *d)
 {
+	if (d->wait_ms)
+		uv_timer_start(&d->wait_timer, on_wait_over, d->wait_ms, 0);
 	store_once(&d->region->driver_sleeps, 1);
 	fence_full();
 	driver_rewatch(d);
 	uv_run(&d->loop, driver_pending(d) ? UV_RUN_NOWAIT : UV_RUN_ONCE);
 	store_once(&d->region->driver_sleeps, 0);
+	if (d->wait_ms)
+		uv_timer_stop(&d->wait_timer);
 }
 
 static void driver_loop(struct driver *d)
@@ -159,7 +168,8 @@ static int driver_watch(struct driver *d)
 {
 	int ret;
 
-	if ((ret = uv_poll_init(&d->loop, &d->channel_watch, CHANNEL_FD)) < 0 ||
+	if ((ret = uv_timer_init(&d->loop, &d->wait_timer)) < 0 ||
+	    (ret = uv_poll_init(&d->loop, &d->channel_watch, CHANNEL_FD)) < 0 ||
 	    (ret = uv_poll_init(&d->loop, &d->bell_watch, d->bell)) < 0 ||
 	    (ret = uv_poll_init(&d->loop, &d->dev_watch, d->dev_fd)) < 0)
 		return ret;

@@ -5,6 +5,7 @@ void queue_init(struct queue *q, struct region *r, const struct region_geometry 
 	*q = (struct queue){.region = r, .geo = *geo, .pos = &r->queue[index], .index = index};
 	q->rx = load_acquire(&q->pos->receive_prod.v);
 	q->tx = load_acquire(&q->pos->completion_prod.v);
+	q->seen = q->rx;
 	store_release(&q->pos->fill_cons.v, q->rx);
 	store_release(&q->pos->transmit_cons.v, q->tx);
 }

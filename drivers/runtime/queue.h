@@ -28,6 +28,7 @@ struct queue {
 	struct region_queue *pos;
 	uint32_t index;
 	uint64_t rx, tx;
+	uint64_t seen; /* the first fill entry that the device has not looked at while it waits for more */
 };
 
 /* Takes over from a predecessor: its positions as they stand in the region. */

@@ -2,9 +2,10 @@
  * Frames between the TAP and the rings: one readv or writev a frame, no copy of our own.
  *
  * Reception. One call of readv scatters the frame over the chunks of the next fill entries; those that it
- * did not reach stay the next ones. What finds no room (fewer entries than the largest frame takes, or
- * a frame larger than agreed) goes into a spill buffer, and the frame is dropped if it reached that
- * far: better than to wait for chunks that may never come.
+ * did not reach stay the next ones. While there are fewer entries than the largest frame takes, frames
+ * wait in the kernel's queue for netd-inet to give more, which it does in its next cycle; but not for
+ * ever: it may have none to give. After SHORT_MS they are read into what there is; what finds no room
+ * (or is larger than agreed) goes into a spill buffer, and a frame that reached that far is dropped.
  *
  * The virtio header is read into the region, so that a successor finds the frame of a call that a SIGKILL
  * fell into: recover.c. For its sake a chunk's pages are touched before the kernel writes there for the
@@ -16,10 +17,12 @@
 #include "drivers/tap/vnet.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Bytes that one batch may carry: a batch of super-frames must not starve the other direction. */
 #define BATCH_BYTES (512u << 10)
+#define SHORT_MS    100u
 #define PAGE_MIN    4096u /* the smallest there is */
 
 static void window_compact(struct tap *t)
@@ -118,16 +121,45 @@ static void tap_deliver(struct driver *d, struct tap *t, uint64_t len, unsigned 
 	d->count.rx_frames++;
 }
 
+/* How many fill entries the largest frame takes. */
+static unsigned entries_needed(const struct driver *d, const struct tap *t)
+{
+	return (t->frame_max + d->queue.geo.chunk_size - 1) / d->queue.geo.chunk_size;
+}
+
+/* Is it better to wait for more entries than to read into those that are there? */
+static bool window_short(struct driver *d, struct tap *t)
+{
+	struct timespec ts;
+	uint64_t now;
+
+	d->wait_ms = 0;
+	d->queue.seen = d->queue.rx + t->have;
+	if (t->have >= entries_needed(d, t)) {
+		t->short_since_ns = 0;
+		return false;
+	}
+	if (!t->have)
+		return true;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	if (!t->short_since_ns)
+		t->short_since_ns = now;
+	if (now - t->short_since_ns >= SHORT_MS * 1000000ull)
+		return false;
+	d->wait_ms = SHORT_MS;
+	return true;
+}
+
 /* One frame. Its length, 0 if there is none, or a negative errno. */
 static ssize_t tap_read(struct driver *d, struct tap *t)
 {
-	unsigned need = (t->frame_max + d->queue.geo.chunk_size - 1) / d->queue.geo.chunk_size;
+	unsigned need = entries_needed(d, t);
 	const size_t header = sizeof(struct virtio_net_hdr);
 	struct iovec rest;
 	unsigned use;
 	ssize_t n;
 
-	window_fill(d, t, need);
 	use = t->have < need ? t->have : need;
 	t->iov[t->first - 1] = (struct iovec){.iov_base = d->region->rx_header, .iov_len = header};
 	rest = t->iov[t->first + use];
@@ -177,12 +209,12 @@ int tap_receive(struct driver *d, unsigned budget)
 	while (done < budget && bytes < BATCH_BYTES) {
 		ssize_t n;
 
-		if (!window_fill(d, t, 1)) {
+		if (!window_fill(d, t, entries_needed(d, t))) {
 			queue_receive_nothing(&d->queue);
 			done++;
 			continue;
 		}
-		t->starved = !t->have;
+		t->starved = window_short(d, t);
 		if (t->starved)
 			break;
 		n = tap_read(d, t);

@@ -10,7 +10,8 @@
 struct tap {
 	int fd;
 	bool write_blocked; /* the kernel takes no more: wait until it is writable */
-	bool starved;       /* no fill entry: wait for netd-inet */
+	bool starved;       /* too few fill entries: wait for netd-inet */
+	uint64_t short_since_ns; /* since when they are fewer than the largest frame takes; 0: they are not */
 	bool recovered;     /* the predecessor's last frame was looked for */
 	uint32_t frame_max; /* longest frame that the kernel can hand us */
 	/*
