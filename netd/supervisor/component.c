@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -346,6 +347,9 @@ int component_spawn(struct supervisor *s, struct device *d)
 		component_forget(c);
 		return ret;
 	}
+	/* A standby gets ready behind those who work; on_hello() gives it the priority of all. */
+	if (is_inet(c) && s->active)
+		setpriority(PRIO_PROCESS, (id_t)c->pid, max_of(*s->config->nice, 0));
 	send_start(c);
 	if (is_inet(c))
 		send_config(c);

@@ -71,7 +71,7 @@ int config_defaults(struct config *c)
 		c->standbys = malloc(sizeof(*c->standbys));
 		if (!c->standbys)
 			return -ENOMEM;
-		*c->standbys = 2;
+		*c->standbys = 3;
 	}
 	if (!c->nice) {
 		c->nice = malloc(sizeof(*c->nice));

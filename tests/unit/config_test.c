@@ -45,7 +45,7 @@ Test(config, defaults)
 
 	cr_assert_eq(load("devices:\n  - name: tap0\n", &c, err, sizeof(err)), 0, "%s", err);
 	cr_assert_str_eq(c->socket, "/run/netd/netd.sock");
-	cr_assert_eq(*c->standbys, 2);
+	cr_assert_eq(*c->standbys, 3);
 	cr_assert_eq(c->hang_ms, 200);
 	cr_assert_eq(c->log_level, LOG_LEVEL_INFO);
 	cr_assert_eq(c->arena_mib, 3072);
