@@ -312,6 +312,12 @@ static int make_channel(int sv[2])
 	return 0;
 }
 
+void component_priority(const struct component *c, int nice)
+{
+	if (c->pid > 0 && setpriority(PRIO_PROCESS, (id_t)c->pid, nice) < 0)
+		log_debug("the priority of pid %d stays: %s", c->pid, strerror(errno));
+}
+
 static int start_process(struct component *c)
 {
 	const struct config_device *conf = c->device ? config_find_device(c->sup->config, c->device->name) : NULL;
@@ -349,7 +355,7 @@ int component_spawn(struct supervisor *s, struct device *d)
 	}
 	/* A standby gets ready behind those who work; on_hello() gives it the priority of all. */
 	if (is_inet(c) && s->active)
-		setpriority(PRIO_PROCESS, (id_t)c->pid, max_of(*s->config->nice, 0));
+		component_priority(c, max_of(s->nice, 0));
 	send_start(c);
 	if (is_inet(c))
 		send_config(c);

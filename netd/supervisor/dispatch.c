@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #define FAIR_SHARE 256
 #define DRIVER_DEPOSITS 64 /* a compromised driver must not use our descriptors up */
@@ -128,7 +127,7 @@ static void on_active(struct component *c)
 static void on_hello(struct component *c)
 {
 	c->hello = true;
-	setpriority(PRIO_PROCESS, (id_t)c->pid, *c->sup->config->nice);
+	component_priority(c, c->sup->nice);
 	c->hang.grace_ns = 0;
 	c->hang.answered_ns = now_ns();
 	if (c->state == COMPONENT_STARTING && is_inet(c) && c->number)

@@ -27,9 +27,10 @@ static void raise_limits(void)
  * The kernel's network stack runs before the programs that wait for it; ours does so by its priority,
  * which components inherit. Without the privilege it stays as it is.
  */
-static void raise_priority(const struct config *c)
+static void raise_priority(struct supervisor *s, const struct config *c)
 {
-	if (setpriority(PRIO_PROCESS, 0, *c->nice) < 0)
+	s->nice = *c->nice;
+	if (setpriority(PRIO_PROCESS, 0, s->nice) < 0)
 		log_debug("the priority stays as it is: %s", strerror(errno));
 }
 
@@ -124,7 +125,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
-	raise_priority(config);
+	raise_priority(s, config);
 	s->escrow = escrow_new();
 	if (!s->escrow)
 		return -ENOMEM;

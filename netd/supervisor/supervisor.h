@@ -103,6 +103,7 @@ struct supervisor {
 	uv_prepare_t flush;
 	uint64_t started_ns, last_tick_ns;
 	uint64_t ticks;
+	int nice; /* of all components once they are ready */
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */
 	bool told;    /* systemd knows that */
@@ -155,6 +156,8 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 struct component *driver_of(const struct supervisor *s, const struct device *d);
 void component_name(const struct component *c, char *buf, size_t size);
 const char *component_state_name(const struct component *c);
+/* Best effort: without the privilege it stays as it is. */
+void component_priority(const struct component *c, int nice);
 /* SIGKILL, for this reason; the death is then self-inflicted. */
 void component_kill(struct component *c, const char *why);
 /* As many netd-inet as there should be, unless back-off says to wait. */
