@@ -104,7 +104,10 @@ def wait_for(condition, seconds):
 def holdings():
     """What could leak: descriptors of daemon and supervisor, sessions, sockets."""
     status = json.loads(subprocess.run(["netctl", "--json", "status"], capture_output=True, text=True, check=True).stdout)
-    out = {k: len(os.listdir(f"/proc/{pid_of(f)}/fd")) for k, f in (("inet descriptors", "inet.pid"), ("supervisor descriptors", "supervisor.pid"))}
+    try:
+        out = {k: len(os.listdir(f"/proc/{pid_of(f)}/fd")) for k, f in (("inet descriptors", "inet.pid"), ("supervisor descriptors", "supervisor.pid"))}
+    except FileNotFoundError:
+        return None  # the file still names the one that was killed: the successor is taking over
     out["sessions"] = status.get("sessions")
     out["sockets"] = status.get("sockets")
     return out
