@@ -67,6 +67,20 @@ static response *list(request *r, int body, Netd__Control__Empty *empty)
 	return ask(r);
 }
 
+/* Prints what was gathered, in the form that was asked for; frees all three. */
+static int show_end(response *a, struct table *t, json_t *all)
+{
+	if (a && want_json)
+		json_dumpf(all, stdout, JSON_INDENT(2));
+	else if (a)
+		table_print(t);
+	if (!a || want_json)
+		table_free(t);
+	json_decref(all);
+	response_free(a);
+	return a ? EXIT_DONE : EXIT_REFUSED;
+}
+
 /* ---- addr */
 
 static int addr_show(void)
@@ -86,13 +100,7 @@ static int addr_show(void)
 		json_array_append_new(all, json_pack("{ss ss si}", "dev", x->dev, "address", address_text(&x->addr, "0.0.0.0"),
 		                               "prefix", (int)x->prefix));
 	}
-	if (a && want_json)
-		json_dumpf(all, stdout, JSON_INDENT(2));
-	json_decref(all);
-	if (!want_json && a)
-		table_print(t);
-	response_free(a);
-	return a ? EXIT_DONE : EXIT_REFUSED;
+	return show_end(a, t, all);
 }
 
 int cmd_addr(int argc, char **argv)
@@ -149,13 +157,7 @@ static int route_show(void)
 		                               address_text(&x->gateway, ""), "dev", x->dev, "metric", (int)x->metric, "source",
 		                               address_text(&x->source, "")));
 	}
-	if (a && want_json)
-		json_dumpf(all, stdout, JSON_INDENT(2));
-	json_decref(all);
-	if (!want_json && a)
-		table_print(t);
-	response_free(a);
-	return a ? EXIT_DONE : EXIT_REFUSED;
+	return show_end(a, t, all);
 }
 
 int cmd_route(int argc, char **argv)
@@ -215,13 +217,7 @@ static int neigh_show(void)
 		json_array_append_new(all, json_pack("{ss ss ss ss sI}", "address", address_text(&x->addr, ""), "dev", x->dev,
 		                               "mac", mac_text(&x->mac), "state", x->state, "age_ms", (json_int_t)x->age_ms));
 	}
-	if (a && want_json)
-		json_dumpf(all, stdout, JSON_INDENT(2));
-	json_decref(all);
-	if (!want_json && a)
-		table_print(t);
-	response_free(a);
-	return a ? EXIT_DONE : EXIT_REFUSED;
+	return show_end(a, t, all);
 }
 
 int cmd_neigh(int argc, char **argv)

@@ -29,6 +29,7 @@ struct table;
 struct table *table_new(unsigned columns, const char *const *head);
 void table_cell(struct table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void table_print(struct table *t); /* frees it */
+void table_free(struct table *t);
 int json_print(json_t *root);      /* frees it, returns EXIT_DONE */
 
 /* The subcommands: argv[0] is the subcommand's name. */

@@ -45,6 +45,14 @@ void table_cell(struct table *t, const char *fmt, ...)
 	add(t, text);
 }
 
+void table_free(struct table *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		free(t->cell[i]);
+	free(t->cell);
+	free(t);
+}
+
 void table_print(struct table *t)
 {
 	for (size_t i = 0; i < t->n; i++) {
@@ -59,10 +67,7 @@ void table_print(struct table *t)
 		else
 			printf("%-*s  ", (int)width, t->cell[i]);
 	}
-	for (size_t i = 0; i < t->n; i++)
-		free(t->cell[i]);
-	free(t->cell);
-	free(t);
+	table_free(t);
 }
 
 int json_print(json_t *root)
