@@ -1,6 +1,5 @@
 /* Putting one worker's stack together, and its steps. See world.h. */
 #include "daemon/world.h"
-#include "base/log.h"
 #include "base/util.h"
 #include "device/device.h"
 #include "device/neigh.h"

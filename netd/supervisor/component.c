@@ -321,16 +321,13 @@ void component_priority(const struct component *c, int nice)
 static int start_process(struct component *c)
 {
 	const struct config_device *conf = c->device ? config_find_device(c->sup->config, c->device->name) : NULL;
-	const char *inet = getenv("NETD_INET");
 	char program[64];
 	int sv[2], ret = make_channel(sv);
 
 	if (ret < 0)
 		return ret;
 	c->channel = sv[0];
-	/* $NETD_INET: another build of it, such as netd-inet-killpoints. */
-	snprintf(program, sizeof(program), "%s%s", conf ? "netd-" : inet ? inet : "netd-inet",
-	    conf ? conf->driver : "");
+	snprintf(program, sizeof(program), "netd-%s", conf ? conf->driver : "inet");
 	ret = spawn(program, sv[1], &c->pid, &c->pidfd);
 	close(sv[1]);
 	if (ret < 0)

@@ -109,7 +109,6 @@ static void rig_start(struct rig *r, unsigned hang_ms, unsigned standbys)
 	cr_assert_not_null(r->sh);
 	setenv("RIG_DIR", r->dir, 1);
 	setenv("NETD_LIBEXEC", r->dir, 1);
-	unsetenv("NETD_INET");
 	unsetenv("NOTIFY_SOCKET");
 	write_config(r, hang_ms, standbys, "");
 }
