@@ -42,7 +42,7 @@ static void data_vectors(void)
 	mm[0].msg_hdr.msg_iov = mm[1].msg_hdr.msg_iov = in;
 	mm[0].msg_hdr.msg_iovlen = 1;
 	CHECK(recvmmsg(p[1], mm, 1, 0, NULL) == 1 && mm[0].msg_len == 4);
-	CHECK(recvmmsg(p[1], mm + 1, 1, MSG_WAITFORONE, NULL) == 1 && mm[1].msg_len == 12);
+	CHECK(recvmmsg(p[1], mm + 1, 1, MSG_WAITFORONE | MSG_WAITALL, NULL) == 1 && mm[1].msg_len == 12);
 	FAILS(readv(p[1], in, negative), EINVAL);
 	close_pair(p);
 }
