@@ -20,6 +20,8 @@ int cm_layout(struct cm_header *h, uint64_t size, uint32_t slots)
 	off += (uint64_t)h->sets * sizeof(struct cm_set);
 	h->slot_off = off;
 	off += (uint64_t)slots * sizeof(struct cm_slot);
+	h->desc_off = off;
+	off += (uint64_t)slots * CM_DESC_SIZE;
 	h->heap_off = (off + 4095) & ~4095ull;
 	return h->heap_off < size ? 0 : -EINVAL;
 }
@@ -35,7 +37,8 @@ int cm_check(const struct cm_header *h, uint64_t size)
 	if (h->sq_entries != want.sq_entries || h->cq_entries != want.cq_entries ||
 	    h->ev_entries != want.ev_entries || h->sets != want.sets || h->sq_off != want.sq_off ||
 	    h->cq_off != want.cq_off || h->ev_off != want.ev_off || h->set_off != want.set_off ||
-	    h->slot_off != want.slot_off || h->heap_off != want.heap_off)
+	    h->slot_off != want.slot_off || h->desc_off != want.desc_off ||
+	    h->heap_off != want.heap_off)
 		return -EPROTO;
 	return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * Client memory: what one client session shares with netd-inet.
  *
- *   header | submission ring | completion ring | event ring | wait sets | socket slots | ring heap
+ *   header | submission ring | completion ring | event ring | wait sets | socket slots | descriptions | ring heap
  *
  * Theory of operation
  *
@@ -24,6 +24,8 @@
  *   wait set; the bell (pipe) of each named set whose `arm` is odd and was not rung for yet.
  * - The event ring carries slot numbers, hints only, at most one unconsumed entry a slot. If
  *   `incarnation` changed (or `ev_lost` did), the client looks at every slot it has.
+ * - A shared socket (proto/share.h) has its words in a share's slot; the holder's own slot then says
+ *   CM_ST_SHARED and carries nothing but `ev_seq`, `want`, `tx_want` and `set`: how this process is woken.
  * - Bells towards the daemon: after publishing sq_prod and a full fence, write one byte to the daemon's
  *   pipe if `daemon_sleeps` is set. Do not block in it: a full pipe has been rung already.
  * - The client must not have more requests unanswered than the completion ring holds; the daemon stops
@@ -34,7 +36,7 @@
 #include "proto/ring.h"
 
 #define CM_MAGIC   0x4e44434du /* "NDCM" */
-#define CM_VERSION 1
+#define CM_VERSION 2
 
 #define CM_SQ_ENTRIES 1024u
 #define CM_CQ_ENTRIES 1024u
@@ -90,6 +92,7 @@ enum cm_state {
 	CM_ST_TX_SHUT = 1 << 5, /* no more writing: EPIPE */
 	CM_ST_DEAD = 1 << 6,    /* the connection is gone (reset, timed out, closed): so_error says why */
 	CM_ST_HUP = 1 << 7,     /* both directions are closed */
+	CM_ST_SHARED = 1 << 8,  /* a holder's slot: everything else about the socket stands in its share */
 };
 
 /*
@@ -129,6 +132,12 @@ struct cm_slot {
 };
 static_assert(sizeof(struct cm_slot) == 256, "four lines");
 
+/*
+ * What the processes that share a socket keep together about it (the kernel's "open file description"):
+ * theirs alone, the daemon never looks at it. Used in shares only, beside the slot of the same number.
+ */
+#define CM_DESC_SIZE 256u
+
 struct cm_set {
 	_Alignas(CACHELINE) uint32_t arm; /* client: odd = about to sleep; each arming is a new odd number */
 	uint32_t pad[15];
@@ -163,7 +172,7 @@ struct cm_header {
 	uint32_t magic, version;
 	uint64_t size;
 	uint32_t sq_entries, cq_entries, ev_entries, slots, sets, session;
-	uint64_t sq_off, cq_off, ev_off, set_off, slot_off, heap_off;
+	uint64_t sq_off, cq_off, ev_off, set_off, slot_off, desc_off, heap_off;
 	/* ---- daemon-written */
 	_Alignas(CACHELINE) uint64_t sq_cons; /* requests done */
 	uint64_t cq_prod;
