@@ -250,6 +250,19 @@ uint32_t chunks_free(struct device *d)
 	return d->n_free;
 }
 
+void device_chunks(const struct stack *s, uint64_t *given, uint64_t *held)
+{
+	*given = *held = 0;
+	for (uint32_t dev = 0; dev < s->device->count; dev++) {
+		const struct device *d = device_of(s, dev);
+
+		for (uint32_t i = 0; d && i < d->geo.chunks; i++) {
+			*given += d->place[i] == CHUNK_GIVEN;
+			*held += d->place[i] == CHUNK_HELD;
+		}
+	}
+}
+
 /* ---- one chunk */
 
 uint32_t chunk_take(struct device *d)

@@ -74,3 +74,5 @@ const char *device_accused(struct stack *s, const char **reason);
 /* A driver restarted since this was last asked (frames may have been lost): true once each. */
 bool device_restarted(struct stack *s, uint32_t dev);
 uint32_t device_count(const struct stack *s);
+/* Chunks of all devices: with the drivers, and in records (packets that wait). For statistics: looks at each. */
+void device_chunks(const struct stack *s, uint64_t *given, uint64_t *held);

@@ -1,8 +1,14 @@
-/* The counters of struct stack by name. Hints: they start at zero with each netd-inet. */
+/*
+ * The counters of struct stack by name (hints: they start at zero with each netd-inet), and what is held
+ * at the moment: records by kind, chunks, ring memory. What is held is how tests see a leak.
+ */
 #include "socket/layer.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "proto/channel.h"
+#include "state/switchboard.h"
 #include <stddef.h>
+#include <stdio.h>
 
 static const struct stat_row {
 	const char *name;
@@ -63,22 +69,51 @@ static const struct stat_row {
 #undef NAMED
 };
 
+#define NAME_MAX_LEN 32
+#define HELD_ROWS    (KIND_COUNT + 3)
+
+struct table {
+	Netd__Control__Stat row[ARRAY_SIZE(rows) + HELD_ROWS];
+	Netd__Control__Stat *out[ARRAY_SIZE(rows) + HELD_ROWS];
+	char name[KIND_COUNT][NAME_MAX_LEN];
+	unsigned n;
+};
+
+static void put(struct table *t, const char *name, uint64_t value)
+{
+	Netd__Control__Stat *r = &t->row[t->n];
+
+	*r = (Netd__Control__Stat)NETD__CONTROL__STAT__INIT;
+	r->name = (char *)(uintptr_t)name;
+	r->value = value;
+	t->out[t->n++] = r;
+}
+
+static void put_held(struct stack *s, struct table *t)
+{
+	uint64_t given, held;
+
+	for (unsigned kind = 0; kind < KIND_COUNT; kind++) {
+		snprintf(t->name[kind], NAME_MAX_LEN, "held.%s", switchboard.records[kind].name);
+		put(t, t->name[kind], state_count(s->state, (enum record_kind)kind));
+	}
+	device_chunks(s, &given, &held);
+	put(t, "held.chunks_by_drivers", given);
+	put(t, "held.chunks_by_records", held);
+	put(t, "held.ring_bytes", memories_used(s->mem));
+}
+
 int stats_answer(struct stack *s, int conn, Netd__Control__Response *a)
 {
-	Netd__Control__StatTable t = NETD__CONTROL__STAT_TABLE__INIT;
-	Netd__Control__Stat row[ARRAY_SIZE(rows)], *out[ARRAY_SIZE(rows)];
+	Netd__Control__StatTable answer = NETD__CONTROL__STAT_TABLE__INIT;
+	struct table t = {.n = 0};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-		const uint64_t *v = (const void *)((const uint8_t *)&s->count + rows[i].at);
-
-		row[i] = (Netd__Control__Stat)NETD__CONTROL__STAT__INIT;
-		row[i].name = (char *)(uintptr_t)rows[i].name;
-		row[i].value = *v;
-		out[i] = &row[i];
-	}
-	t.n_stat = ARRAY_SIZE(rows);
-	t.stat = out;
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		put(&t, rows[i].name, *(const uint64_t *)(const void *)((const uint8_t *)&s->count + rows[i].at));
+	put_held(s, &t);
+	answer.n_stat = t.n;
+	answer.stat = t.out;
 	a->body_case = NETD__CONTROL__RESPONSE__BODY_STATS;
-	a->stats = &t;
+	a->stats = &answer;
 	return channel_send(conn, &a->base, NULL, 0);
 }

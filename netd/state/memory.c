@@ -133,6 +133,15 @@ uint64_t memory_used(const struct memories *ms, uint32_t id)
 	return m ? m->used : 0;
 }
 
+uint64_t memories_used(const struct memories *ms)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t id = 0; id < ms->n; id++)
+		sum += memory_used(ms, id);
+	return sum;
+}
+
 static unsigned order_of(uint64_t cap)
 {
 	return (unsigned)__builtin_ctzll(cap) - 12;

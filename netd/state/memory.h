@@ -31,6 +31,8 @@ void ring_free(struct memories *m, const struct ring_place *place);
 int ring_claim(struct memories *m, const struct ring_place *place);
 void memories_commit(struct memories *m);
 uint64_t memory_used(const struct memories *m, uint32_t id);
+/* Ring bytes in all of them. */
+uint64_t memories_used(const struct memories *m);
 
 /*
  * The bytes at position `pos`: pointer to them, and in *run how many lie contiguously (at most len).

@@ -20,6 +20,8 @@ import time
 
 HOST = os.environ.get("NETD_PEER_ADDR", "10.99.0.1")
 PORT = 7400
+FILL_CHUNKS = 512  # netd/device/layer.h
+GROWTH_KIB = 1024  # of netd-inet's private memory, from the first fifth of the clients to the last
 
 
 def sink(clients):
@@ -110,7 +112,22 @@ def holdings():
         return None  # the file still names the one that was killed: the successor is taking over
     out["sessions"] = status.get("sessions")
     out["sockets"] = status.get("sockets")
+    stats = json.loads(subprocess.run(["netctl", "--json", "stats", "held"], capture_output=True, text=True, check=True).stdout)
+    for k in ("session", "sock", "tcp", "tcpx", "synrcv", "frag", "chunks_by_records", "ring_bytes"):
+        out["held." + k] = stats["held." + k]
+    # The fill ring is refilled in batches: never more chunks than it holds when all is quiet.
+    out["too many chunks with drivers"] = stats["held.chunks_by_drivers"] > FILL_CHUNKS
     return out
+
+
+def private_memory():
+    """Anonymous KiB of netd-inet; None where a sanitizer keeps freed memory back."""
+    pid = pid_of("inet.pid")
+    with open(f"/proc/{pid}/maps") as f:
+        if "libasan" in f.read():
+            return None
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
 
 
 def main():
@@ -127,8 +144,14 @@ def main():
     before = holdings()
     server = subprocess.Popen(os.environ["PEER"].split() + me + ["sink"], stdout=subprocess.PIPE, text=True)
     assert server.stdout.readline().strip() == "listening"
-    parent = subprocess.Popen(["netctl", "run", "--"] + me + ["mortals"], stdout=subprocess.DEVNULL)
-    kills, last = 0, 0
+    parent = subprocess.Popen(["netctl", "run", "--"] + me + ["mortals"], stdout=subprocess.PIPE, text=True)
+    kills, last, grown = 0, 0, 0
+    if not o.kill_inet_every:  # the same process from beginning to end
+        first = None
+        for line in parent.stdout:
+            if int(line) >= o.clients // 5 and first is None:
+                first = private_memory()
+        grown = private_memory() - first if first else 0
     while o.kill_inet_every and parent.poll() is None:
         time.sleep(o.kill_inet_every)
         p = pid_of("inet.pid")
@@ -138,7 +161,10 @@ def main():
     failed = parent.wait(600)
     result = json.loads(server.communicate(timeout=120)[0])
     same = wait_for(lambda: holdings() == before, 20)
-    print(f"{o.clients} clients died ({kills} kills of netd-inet beside): {result['seen']} seen by the peer, {result['wrongs']} wrong; "
+    if grown > GROWTH_KIB:
+        same = False
+        print(f"deaths: netd-inet's private memory grew by {grown} KiB", file=sys.stderr)
+    print(f"{o.clients} clients died ({kills} kills of netd-inet beside, {grown} KiB more private memory): {result['seen']} seen by the peer, {result['wrongs']} wrong; "
           f"holdings {'as before' if same else f'LEAKED: {before} -> {holdings()}'}")
     for w in result["wrong"]:
         print("deaths:", w, file=sys.stderr)
