@@ -334,6 +334,8 @@ static void be_inet(struct double_state *d)
 
 static void be_driver(struct double_state *d)
 {
+	bool first;
+
 	start(d, 3);
 	d->sh->driver_starts++;
 	if (d->sh->driver_aborts)
@@ -343,7 +345,8 @@ static void be_driver(struct double_state *d)
 	while (receive(d))
 		;
 	d->sh->driver_held = d->held;
-	if (!d->held) {
+	first = !d->held;
+	if (first) {
 		int fd = fd_for(1);
 
 		say_key(true, DEPOSIT_TAP, 1, fd);
@@ -354,7 +357,8 @@ static void be_driver(struct double_state *d)
 
 		poll(&p, 1, -1);
 		while (receive(d))
-			d->sh->driver_held = d->held;
+			if (!first) /* else what it holds is its own */
+				d->sh->driver_held = d->held;
 	}
 }
 
