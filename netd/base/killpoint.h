@@ -7,6 +7,7 @@
  * lives.
  */
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 #define KILLPOINT_NAME_MAX 48
@@ -17,6 +18,22 @@ struct killpoint_arm {
 	uint32_t spin; /* hang instead */
 	char then[KILLPOINT_NAME_MAX]; /* armed for the successor by this death; may be empty */
 };
+
+/*
+ * POISON(data, len): in builds with kill points, data that begins with one of these makes the daemon fail here by itself,
+ * every time, as a defect in a parser would.
+ */
+#define POISON_SEGV "\x01netd-poison-segv"
+#define POISON_SPIN "\x01netd-poison-spin"
+
+#ifdef NETD_KILLPOINTS
+void killpoint_poison(const void *data, size_t len);
+#define POISON(data, len) killpoint_poison(data, len)
+#else
+#define POISON(data, len)                                                                          \
+	do {                                                                                       \
+	} while (0)
+#endif
 
 #ifdef NETD_KILLPOINTS
 struct killpoint {

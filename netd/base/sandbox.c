@@ -172,7 +172,7 @@ static int rules_tap(scmp_filter_ctx f)
 
 static int install_filter(bool inet)
 {
-	scmp_filter_ctx f = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	scmp_filter_ctx f = seccomp_init(SCMP_ACT_TRAP);
 	int ret;
 
 	if (!f)

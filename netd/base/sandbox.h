@@ -4,7 +4,7 @@
  *
  * Both: no new privileges, no capabilities, uid and gid of nobody if it was root (where the user
  * namespace has such an id), not dumpable, and a system call filter that allows what a libuv loop with
- * memory, pipes and Unix sockets needs. A call outside the list kills the process; opening files and
+ * memory, pipes and Unix sockets needs. A call outside the list kills the process by SIGSYS; opening files and
  * sockets fails with EPERM.
  */
 #pragma once

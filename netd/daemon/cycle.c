@@ -60,10 +60,12 @@ unsigned cycle_once(struct daemon *d)
 	KILLPOINT("cycle.commit");
 	world_commit(s);
 	KILLPOINT("cycle.speak");
+	box_note(s->box, BOX_SPEAK, 0, 0);
 	world_speak(s, false);
 	KILLPOINT("cycle.speak_devices");
 	socket_speak(s, false);
 	KILLPOINT("cycle.spoken");
+	box_note(s->box, BOX_NOTHING, 0, 0);
 	return work;
 }
 

@@ -24,6 +24,8 @@ void link_hello(struct daemon *d);
 void link_take_over(struct daemon *d);
 void link_active(struct daemon *d);
 void link_accuse(struct daemon *d, const char *device, const char *reason);
+/* Something was set aside: for the supervisor's files. `frame` may be empty. */
+void link_set_aside(struct daemon *d, const char *text, const uint8_t *frame, size_t len);
 
 /* daemon/configure.c: attaches every device handed over; 0 or a negative errno. */
 int configure_devices(struct daemon *d);

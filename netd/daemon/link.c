@@ -97,3 +97,15 @@ void link_accuse(struct daemon *d, const char *device, const char *reason)
 	log_error("driver of %s: %s", device, reason);
 	link_send(d, &m, NULL, 0);
 }
+
+void link_set_aside(struct daemon *d, const char *text, const uint8_t *frame, size_t len)
+{
+	Netd__Component__SetAside aside = NETD__COMPONENT__SET_ASIDE__INIT;
+	from_component m = NETD__COMPONENT__FROM_COMPONENT__INIT;
+
+	aside.text = (char *)(uintptr_t)text;
+	aside.frame = (ProtobufCBinaryData){len, (uint8_t *)(uintptr_t)frame};
+	m.body_case = NETD__COMPONENT__FROM_COMPONENT__BODY_SET_ASIDE;
+	m.set_aside = &aside;
+	link_send(d, &m, NULL, 0);
+}

@@ -8,6 +8,7 @@
  * A death at any of these points makes the next standby do the same.
  */
 #include "daemon/daemon.h"
+#include "daemon/judge.h"
 #include "daemon/world.h"
 #include "base/killpoint.h"
 #include "base/log.h"
@@ -60,6 +61,7 @@ int takeover(struct daemon *d, bool predecessor_died)
 	fresh = !world_peek(s) || !world_peek(s)->started_ns;
 	if ((ret = configure_devices(d)) < 0)
 		return ret;
+	judge_predecessor(d, predecessor_died);
 	KILLPOINT("takeover.devices");
 	give_deposits(d);
 	if ((ret = world_reindex(s)) < 0)

@@ -24,6 +24,7 @@ int world_open(struct stack *s, void *arena, uint64_t arena_size, void *mem0, ui
 		return -ENOMEM;
 	if ((ret = state_open(&s->state, arena, arena_size, switchboard.records)) < 0)
 		return ret;
+	s->box = &state_header(s->state)->box;
 	/* Its first page stays unused: offset 0 means "no ring". */
 	if ((ret = memory_add(s->mem, 0, mem0, mem0_size, 4096)) < 0)
 		return ret;
@@ -113,6 +114,7 @@ static unsigned run_timers(struct stack *s, unsigned budget)
 	unsigned n = 0;
 
 	while (n < budget && timers_pop(s->timers, s->now, &kind, &index)) {
+		box_note(s->box, BOX_TIMER, index, kind);
 		if (s->board->records[kind].expired)
 			s->board->records[kind].expired(s, index);
 		n++;
@@ -148,6 +150,7 @@ void world_commit(struct stack *s)
 		return;
 	s->count.commits++;
 	s->count.records_committed += dirty;
+	box_note(s->box, BOX_COMMIT, 0, 0);
 	state_commit(s->state, s->now);
 	memories_commit(s->mem);
 }

@@ -253,7 +253,7 @@ uint32_t chunks_free(struct device *d)
 void device_chunks(const struct stack *s, uint64_t *given, uint64_t *held)
 {
 	*given = *held = 0;
-	for (uint32_t dev = 0; dev < s->device->count; dev++) {
+	for (uint32_t dev = 0; s->device && dev < s->device->count; dev++) {
 		const struct device *d = device_of(s, dev);
 
 		for (uint32_t i = 0; d && i < d->geo.chunks; i++) {

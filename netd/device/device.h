@@ -57,6 +57,8 @@ const struct device_rec *device_peek(const struct stack *s, uint32_t dev);
  * switchboard). Also takes completions and refills. Returns frames taken.
  */
 unsigned device_gather(struct stack *s, uint32_t dev, unsigned budget);
+/* The beginning of the frame at this position of the receive ring, for the black box; its length in `buf`, 0 if there is none. */
+uint32_t device_frame_at(const struct stack *s, uint32_t dev, uint64_t pos, uint8_t *buf, uint32_t size);
 /* Works off what was sent to lo in this cycle, until nothing is left. */
 void lo_run(struct stack *s);
 /* Sends a frame whose Ethernet header (none on lo: the IP header) is at the front. Takes the packet. 0, -ENOBUFS, -ENETDOWN. */

@@ -8,6 +8,7 @@
  */
 #include "device/layer.h"
 #include "wire/ether.h"
+#include "wire/flow.h"
 #include <sys/mman.h>
 
 static void *private_memory(size_t size)
@@ -95,6 +96,20 @@ static void input(struct stack *s, struct packet *p)
 		ethertype_input(s, p, ETHER_IPV6, no_mac);
 }
 
+/* Notes the packet for the black box; true if its flow is dropped on sight. */
+static bool noted_and_aside(struct stack *s, const struct packet *p)
+{
+	uint8_t head[FLOW_HEAD];
+	uint32_t n = min_of(p->len, FLOW_HEAD);
+	uint64_t flow = packet_read(p, 0, head, n) ? flow_of_local(head, n) : 0;
+
+	box_note(s->box, BOX_LOCAL, 0, flow);
+	if (!box_any(s->box) || !box_drops(s->box, flow, s->now))
+		return false;
+	s->count.set_aside++;
+	return true;
+}
+
 void lo_run(struct stack *s)
 {
 	struct lo_queue *q = &s->device->lo;
@@ -110,7 +125,8 @@ void lo_run(struct stack *s)
 		r->rx_frames++;
 		r->rx_bytes += p.len;
 		KILLPOINT("lo.packet");
-		input(s, &p);
+		if (!noted_and_aside(s, &p))
+			input(s, &p);
 		packet_free(s, &p);
 	}
 }

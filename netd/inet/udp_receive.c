@@ -86,6 +86,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 		s->count.udp_bad++;
 		return;
 	}
+	POISON(dst, a->len);
 	write_skip(s, k, skip);
 	ring_write(s->mem, &k->rx, at, &h, sizeof(h));
 	w = sock_get(s, sk);

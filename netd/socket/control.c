@@ -111,6 +111,7 @@ static bool take_request(struct stack *s, struct session *ss)
 	}
 	if (!(rec->answered && rec->ctl_id == r->id && is_change(r)))
 		session_release_answer(s, ss);
+	box_note(s->box, BOX_CONTROL, ss->index, 0);
 	ss->request = r;
 	ss->ctl_text = "";
 	ss->ctl_error =

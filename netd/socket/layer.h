@@ -221,6 +221,7 @@ void control_speak(struct stack *s);
 int admin_change(struct stack *s, const Netd__Control__Request *r, const char **why);
 /* Fills the answer's body and sends it; the return of channel_send(). */
 int tables_answer(struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a);
+int box_answer(struct stack *s, int conn, Netd__Control__Response *a);
 int stats_answer(struct stack *s, int conn, Netd__Control__Response *a);
 int socklist_answer(struct stack *s, int conn, const Netd__Control__Request *r, Netd__Control__Response *a);
 /* One row about a KIND_SYNRCV or KIND_TIMEWAIT record. */

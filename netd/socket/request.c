@@ -283,6 +283,7 @@ static int req_setsockopt(
 	(void)c;
 	if (len > sizeof(e->data))
 		return -EINVAL;
+	POISON(e->data, len);
 	memcpy(&value, e->data, min_of((size_t)len, sizeof(value)));
 	ret = policy_option(s, session_peek(s, ss)->uid, e->arg[0], e->arg[1], value);
 	if (ret)
@@ -419,6 +420,7 @@ static void one(struct stack *s, struct session *ss, struct session_rec *r, bool
 	memcpy(&e, &ring[r->sq_cons & (CM_SQ_ENTRIES - 1)], sizeof(e));
 	/* Read once: what is checked below is what is used. */
 	__asm__ __volatile__("" ::: "memory");
+	box_note(s->box, BOX_REQUEST, ss->index, r->sq_cons);
 	r->sq_cons++;
 	s->count.requests++;
 	if (e.op >= CM_OPS) {

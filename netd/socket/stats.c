@@ -33,6 +33,7 @@ static const struct stat_row {
     NAMED("device.bad_desc", bad_desc),
     NAMED("device.bad_frame", bad_frame),
     NAMED("device.no_chunk", no_chunk),
+    NAMED("device.set_aside", set_aside),
     NAMED("arp.in", arp_in),
     NAMED("ip.in", ip_in),
     NAMED("ip.bad", ip_bad),

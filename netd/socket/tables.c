@@ -266,6 +266,8 @@ int tables_answer(struct stack *s, int conn, const Netd__Control__Request *r, re
 		return link_answer(s, conn, a);
 	case NETD__CONTROL__REQUEST__BODY_SOCK_LIST:
 		return socklist_answer(s, conn, r, a);
+	case NETD__CONTROL__REQUEST__BODY_BLACK_BOX:
+		return box_answer(s, conn, a);
 	case NETD__CONTROL__REQUEST__BODY_STATS:
 		return stats_answer(s, conn, a);
 	case NETD__CONTROL__REQUEST__BODY_KILL_POINT:

@@ -12,7 +12,7 @@ struct switchboard; /* state/switchboard.h: the constant tables, the only way up
 
 struct counters { /* netctl stats; lost in a restart, hints only */
 	uint64_t cycles, commits, records_committed;
-	uint64_t frames_in, frames_out, bad_desc, bad_frame, bad_client, no_chunk;
+	uint64_t frames_in, frames_out, bad_desc, bad_frame, bad_client, no_chunk, set_aside;
 	uint64_t arp_in, ip_in, ip_bad, ip_out, ip_no_route, ip_frag_in, ip_reassembled, ip_frag_out, ip_forward_refused;
 	uint64_t icmp_in, icmp_out, udp_in, udp_out, udp_no_port, udp_full, udp_bad;
 	uint64_t tcp_in, tcp_out, tcp_bad, tcp_retrans, tcp_fast_retrans, tcp_rto, tcp_rst_in, tcp_rst_out, tcp_ooo, tcp_ooo_full, tcp_paws,
@@ -25,6 +25,7 @@ struct stack {
 	struct memories *mem;
 	struct timers *timers;
 	const struct switchboard *board;
+	struct blackbox *box; /* in the arena; NULL where there is none (unit tests) */
 	uint64_t now;    /* CLOCK_MONOTONIC ns, once per cycle; or the simulation's clock */
 	uint64_t resumed_ns; /* no RTT sample from a segment sent before this: the end of the last pause */
 	struct counters count;

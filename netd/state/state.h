@@ -25,6 +25,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "base/killpoint.h"
+#include "state/blackbox.h"
 
 #define STATE_MAGIC   0x4e445354u /* "NDST" */
 #define STATE_VERSION 1
@@ -61,6 +62,7 @@ struct state_header {
 	uint64_t commit_ns; /* CLOCK_MONOTONIC of the last commit, for the length of a pause */
 	pthread_mutex_t active; /* robust: held by the active netd-inet */
 	struct killpoint_arm killpoint;
+	struct blackbox box;
 	struct state_table table[KIND_COUNT];
 };
 

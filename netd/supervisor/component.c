@@ -262,6 +262,8 @@ void component_kill(struct component *c, const char *why)
 	if (!strncmp(why, "hung", 4))
 		(c->device ? &c->device->history : c->number ? &c->sup->standby : &c->sup->inet)->hangs++;
 	c->sup->changed = true;
+	if (c == c->sup->active && !strncmp(why, "hung", 4))
+		store_release(&c->sup->clock->hung_pid, (uint64_t)c->pid);
 	if (syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0) < 0)
 		log_error("%s (pid %d) cannot be killed: %s", name, c->pid, strerror(errno));
 }

@@ -188,6 +188,8 @@ static void handle(struct component *c, const from_component *m, struct fdset *f
 		on_active(c);
 	else if (is_inet(c) && m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_ACCUSE_DRIVER)
 		on_accuse(c, m->accuse_driver);
+	else if (is_inet(c) && m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_SET_ASIDE)
+		aside_write(c->sup, m->set_aside->text, m->set_aside->frame.data, m->set_aside->frame.len);
 	else
 		log_warn("pid %d sent message %d, which is not its to send", c->pid, (int)m->body_case);
 }

@@ -196,6 +196,8 @@ void tick_period(struct supervisor *s);
 
 /* ---- crash.c */
 void crash_note(struct component *c, const char *line);
+/* aside.c: keeps a frame that netd-inet set aside as a pcapng file among the crash files. */
+void aside_write(struct supervisor *s, const char *text, const uint8_t *frame, size_t n);
 void crash_write(const struct component *c, const char *death, uint64_t died_ns);
 
 /* ---- pidfiles.c */

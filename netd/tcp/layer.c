@@ -112,6 +112,7 @@ void tcp_flush(struct stack *s)
 
 		l->out_bit[sk / 64] &= ~(1ull << (sk % 64));
 		t = tcb_get(s, sk);
+		box_note(s->box, BOX_SEND, sk, 0);
 		if (t && sock_peek(s, sk))
 			tcp_output(s, sk, t);
 	}

@@ -17,6 +17,7 @@ static const struct {
 	{"neigh", cmd_neigh, "[show | add ADDR lladdr MAC dev DEV | del ADDR dev DEV]"},
 	{"ss", cmd_ss, "[-t] [-u] [-l] [-a] [-n] [-p] [-i]   sockets"},
 	{"stats", cmd_stats, "[NAME-PREFIX]   counters"},
+	{"blackbox", cmd_blackbox, "the last deaths of netd-inet, and what was set aside"},
 	{"run", cmd_run, "[--] PROGRAM ARGS...   runs an unmodified program on netd"},
 	{"killpoint", cmd_killpoint, NULL},
 };

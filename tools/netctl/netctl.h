@@ -32,6 +32,9 @@ void table_print(struct table *t); /* frees it */
 void table_free(struct table *t);
 int json_print(json_t *root);      /* frees it, returns EXIT_DONE */
 
+/* Complains, and is true, if there are words behind a subcommand that takes none. */
+int no_words(int argc, char **argv);
+
 /* The subcommands: argv[0] is the subcommand's name. */
 int cmd_status(int argc, char **argv);
 int cmd_addr(int argc, char **argv);
@@ -40,5 +43,6 @@ int cmd_neigh(int argc, char **argv);
 int cmd_link(int argc, char **argv);
 int cmd_ss(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
+int cmd_blackbox(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_killpoint(int argc, char **argv);

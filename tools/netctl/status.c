@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int no_words(int argc, char **argv)
+int no_words(int argc, char **argv)
 {
 	if (argc < 2 || (argc == 2 && !strcmp(argv[1], "show")))
 		return 0;
