@@ -128,7 +128,8 @@ struct cm_slot {
 	uint32_t tx_want;                     /* the client met a full transmit ring: tell when there is room */
 	uint16_t set[CM_SLOT_SETS];           /* wait sets this socket belongs to, CM_NO_SET for none */
 	uint32_t rx_epoch_ack, tx_epoch_ack;  /* newest places the client uses; older ones may be freed */
-	uint32_t pad2[6];
+	uint32_t tx_parked; /* in a share: session + 1 of the holder that asks for CM_GROW; for others it is refused (-EAGAIN) */
+	uint32_t pad2[5];
 };
 static_assert(sizeof(struct cm_slot) == 256, "four lines");
 
