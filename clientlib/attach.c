@@ -236,6 +236,10 @@ static int session_map(struct session *ss, int fd, uint64_t size)
 	sys_madvise(ss->mem, size, MADV_DONTFORK);
 	ss->h = (struct cm_header *)(void *)ss->mem;
 	memcpy(&ss->lay, ss->h, sizeof(ss->lay));
+	ss->home = (struct home){.mem = ss->mem,
+	    .number = ss->lay.session,
+	    .heap_off = ss->lay.heap_off,
+	    .size = size};
 	return cm_check(&ss->lay, size);
 }
 

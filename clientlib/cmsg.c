@@ -27,11 +27,11 @@ int cmsg_option(struct nsock *s, int level, int name, bool set, int *val)
 		if (options[i].level != level || options[i].name != name)
 			continue;
 		if (!set)
-			*val = !!(s->want_cmsg & options[i].bit);
+			*val = !!(s->d->want_cmsg & options[i].bit);
 		else if (*val)
-			__atomic_fetch_or(&s->want_cmsg, options[i].bit, __ATOMIC_RELAXED);
+			__atomic_fetch_or(&s->d->want_cmsg, options[i].bit, __ATOMIC_RELAXED);
 		else
-			__atomic_fetch_and(&s->want_cmsg, ~options[i].bit, __ATOMIC_RELAXED);
+			__atomic_fetch_and(&s->d->want_cmsg, ~options[i].bit, __ATOMIC_RELAXED);
 		return 0;
 	}
 	return -ENOPROTOOPT;
@@ -57,7 +57,7 @@ static void put_one(
 
 void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 {
-	uint32_t want = load_once(&s->want_cmsg);
+	uint32_t want = load_once(&s->d->want_cmsg);
 	bool v4 = ipaddr_is_v4(&d->local.addr);
 	size_t used = 0;
 

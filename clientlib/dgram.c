@@ -26,7 +26,7 @@ int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
 		const uint8_t *p;
 
 		at = (s->rx.pos - s->rx.place.base) & (s->rx.place.cap - 1);
-		p = s->ss->mem + s->rx.place.off + at;
+		p = s->home->mem + s->rx.place.off + at;
 		if (avail < sizeof(*d) || (at & (CM_DGRAM_ALIGN - 1)))
 			goto lie;
 		memcpy(d, p, sizeof(*d));
@@ -46,8 +46,7 @@ int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
 	}
 	return ret;
 lie:
-	session_break(s->ss);
-	return -ENETDOWN;
+	return sock_lied(s);
 }
 
 static size_t scatter(const struct msghdr *m, const uint8_t *data, size_t len)
@@ -91,7 +90,7 @@ static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 	ssize_t ret;
 	int take;
 
-	pthread_mutex_lock(&s->rx_lock);
+	side_lock(s, true);
 	take = s->rx.lent ? -EBUSY : dgram_head(s, &d, &data);
 	ret = take;
 	if (take == 0)
@@ -101,13 +100,13 @@ static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 		if (!(flags & MSG_PEEK))
 			rx_consume(s, (uint64_t)take, (uint64_t)take);
 	}
-	pthread_mutex_unlock(&s->rx_lock);
+	side_unlock(s, true);
 	return ret;
 }
 
 ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
-	uint64_t deadline = deadline_of(s->rcvtimeo);
+	uint64_t deadline = deadline_of(s->d->rcvtimeo);
 
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
@@ -140,7 +139,7 @@ ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 
 bool dgram_connected(struct nsock *s)
 {
-	return s->connected || (sock_state(s) & CM_ST_CONNECTED);
+	return s->d->connected || (sock_state(s) & CM_ST_CONNECTED);
 }
 
 /*
@@ -161,12 +160,12 @@ int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
 			pos = (s->tx.pos - s->tx.place.base) & (s->tx.place.cap - 1);
 			*skip = pos + take > s->tx.place.cap ? s->tx.place.cap - pos : 0;
 			if (*skip + take <= room) {
-				*at = s->ss->mem + s->tx.place.off +
+				*at = s->home->mem + s->tx.place.off +
 				      ((pos + *skip) & (s->tx.place.cap - 1));
 				return 0;
 			}
 		} else if (!tx_may_grow(s)) {
-			return s->tx.place.cap >= s->tx_max ? -EMSGSIZE : -ENOBUFS;
+			return s->tx.place.cap >= s->d->tx_max ? -EMSGSIZE : -ENOBUFS;
 		}
 		if (round < 2 && tx_may_grow(s)) {
 			ret = tx_grow(s, 2 * take);
@@ -174,9 +173,9 @@ int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
 				return ret;
 			continue;
 		}
-		if (load_once(&s->sl->tx_want))
+		if (load_once(&s->ev->tx_want))
 			return -EAGAIN;
-		store_once(&s->sl->tx_want, 1);
+		store_once(&s->ev->tx_want, 1);
 		fence_full();
 	}
 }
@@ -189,11 +188,11 @@ void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dg
 		struct cm_dgram filler = {
 		    .len = (uint32_t)(skip - sizeof(filler)), .flags = CM_DGRAM_SKIP};
 
-		memcpy(s->ss->mem + s->tx.place.off + pos, &filler, sizeof(filler));
+		memcpy(s->home->mem + s->tx.place.off + pos, &filler, sizeof(filler));
 	}
 	memcpy(at, d, sizeof(*d));
-	if (load_once(&s->sl->tx_want))
-		store_once(&s->sl->tx_want, 0);
+	if (load_once(&s->ev->tx_want))
+		store_once(&s->ev->tx_want, 0);
 	tx_publish(s, skip + cm_dgram_room(d->len));
 }
 
@@ -203,7 +202,7 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 	uint8_t *at;
 	int ret;
 
-	pthread_mutex_lock(&s->tx_lock);
+	side_lock(s, false);
 	ret = s->tx.lent ? -EBUSY : dgram_reserve(s, d->len, &at, &skip);
 	if (ret == 0) {
 		uint8_t *p = at + sizeof(*d);
@@ -215,7 +214,7 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 		}
 		dgram_write(s, at, skip, d);
 	}
-	pthread_mutex_unlock(&s->tx_lock);
+	side_unlock(s, false);
 	return ret;
 }
 
@@ -250,7 +249,7 @@ static int dgram_address(struct nsock *s, const struct msghdr *m, struct cm_dgra
 
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
-	uint64_t deadline = deadline_of(s->sndtimeo);
+	uint64_t deadline = deadline_of(s->d->sndtimeo);
 	struct cm_dgram d;
 	int ret;
 

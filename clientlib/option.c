@@ -45,7 +45,8 @@ static void fill_tcp_info(struct nsock *s, struct tcp_info *t)
 	if (mss && t->tcpi_snd_ssthresh < 0x7fffffff)
 		t->tcpi_snd_ssthresh /= mss;
 	t->tcpi_total_retrans = load_once(&sl->retransmits);
-	t->tcpi_unacked = mss ? (uint32_t)((s->tx.pos - load_once(&sl->tx_head)) / mss) : 0;
+	t->tcpi_unacked =
+	    mss ? (uint32_t)((load_once(&sl->tx_tail) - load_once(&sl->tx_head)) / mss) : 0;
 	t->tcpi_bytes_acked = load_once(&sl->tx_head);
 	t->tcpi_bytes_received = load_once(&sl->rx_tail);
 }
@@ -79,15 +80,15 @@ static int get_local(struct nsock *s, int name, void *val, socklen_t *len)
 		v = ns_listening(s);
 		break;
 	case SO_RCVLOWAT:
-		v = (int)s->rcvlowat;
+		v = (int)s->d->rcvlowat;
 		break;
 	case SO_SNDLOWAT:
 		v = 1;
 		break;
 	case SO_RCVTIMEO:
-		return get_time(val, len, s->rcvtimeo);
+		return get_time(val, len, s->d->rcvtimeo);
 	case SO_SNDTIMEO:
-		return get_time(val, len, s->sndtimeo);
+		return get_time(val, len, s->d->sndtimeo);
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -152,7 +153,7 @@ static void limit_tx(struct nsock *s, int wanted)
 
 	while (cap < TX_MAX_LIMIT && wanted > 0 && cap < 2ull * (uint32_t)wanted)
 		cap *= 2;
-	store_once(&s->tx_max, cap);
+	store_once(&s->d->tx_max, cap);
 }
 
 /* Options that the daemon always accepts on a stream socket. */
@@ -182,9 +183,9 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 	if (level == SOL_SOCKET) {
 		switch (name) {
 		case SO_RCVTIMEO:
-			return set_time(&s->rcvtimeo, val, len);
+			return set_time(&s->d->rcvtimeo, val, len);
 		case SO_SNDTIMEO:
-			return set_time(&s->sndtimeo, val, len);
+			return set_time(&s->d->sndtimeo, val, len);
 		case SO_TYPE:
 		case SO_DOMAIN:
 		case SO_PROTOCOL:
@@ -195,7 +196,7 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 		case SO_RCVLOWAT:
 			if (len < sizeof(v))
 				return -EINVAL;
-			s->rcvlowat = v < 0 ? INT32_MAX : v ? (uint32_t)v : 1;
+			s->d->rcvlowat = v < 0 ? INT32_MAX : v ? (uint32_t)v : 1;
 			return 0;
 		case SO_SNDBUF:
 			if (len >= sizeof(v))
@@ -221,14 +222,14 @@ static int readable_bytes(struct nsock *s)
 
 	if (ns_listening(s))
 		return -EINVAL;
-	pthread_mutex_lock(&s->rx_lock);
+	side_lock(s, true);
 	if (s->type == SOCK_STREAM) {
 		ret = rx_avail(s, &n);
 	} else {
 		ret = dgram_head(s, &d, &data);
 		n = ret > 0 ? d.len : 0;
 	}
-	pthread_mutex_unlock(&s->rx_lock);
+	side_unlock(s, true);
 	return ret < 0 ? ret : (int)n;
 }
 
@@ -239,11 +240,11 @@ static int unsent_bytes(struct nsock *s)
 
 	if (ns_listening(s))
 		return -EINVAL;
-	pthread_mutex_lock(&s->tx_lock);
+	side_lock(s, false);
 	ret = tx_room(s, &room);
 	if (ret == 0)
 		ret = (int)(s->tx.place.cap - room);
-	pthread_mutex_unlock(&s->tx_lock);
+	side_unlock(s, false);
 	return ret;
 }
 

@@ -18,7 +18,7 @@ static int roomy(struct nsock *s)
 
 	if (!s->tx.looked && !load_acquire(&s->ready))
 		return 1;
-	pthread_mutex_lock(&s->tx_lock);
+	side_lock(s, false);
 	for (int look = 0;; look++) {
 		ret = tx_room(s, &room);
 		if (ret < 0)
@@ -26,10 +26,10 @@ static int roomy(struct nsock *s)
 		ret = !s->tx.place.cap || room >= s->tx.place.cap / 3 || tx_may_grow(s);
 		if (ret || look)
 			break;
-		store_once(&s->sl->tx_want, 1);
+		store_once(&s->ev->tx_want, 1);
 		fence_full();
 	}
-	pthread_mutex_unlock(&s->tx_lock);
+	side_unlock(s, false);
 	return ret;
 }
 
@@ -40,15 +40,15 @@ static int readable(struct nsock *s)
 	uint64_t n;
 	int ret;
 
-	pthread_mutex_lock(&s->rx_lock);
+	side_lock(s, true);
 	if (s->type == SOCK_STREAM) {
 		ret = rx_avail(s, &n);
 		if (ret == 0)
-			ret = n >= s->rcvlowat || (n && n == s->rx.place.cap);
+			ret = n >= s->d->rcvlowat || (n && n == s->rx.place.cap);
 	} else {
 		ret = dgram_head(s, &d, &data);
 	}
-	pthread_mutex_unlock(&s->rx_lock);
+	side_unlock(s, true);
 	return ret;
 }
 
@@ -62,7 +62,7 @@ static unsigned poll_stream(struct nsock *s, uint32_t st)
 	if (st & CM_ST_DEAD)
 		return IN_BITS | OUT_BITS | POLLRDHUP | POLLHUP;
 	if (!(st & CM_ST_CONNECTED))
-		return st & CM_ST_CONNECTING || s->connecting ? 0 : OUT_BITS | POLLHUP;
+		return st & CM_ST_CONNECTING || s->d->connecting ? 0 : OUT_BITS | POLLHUP;
 	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT) ||
 	    (st & CM_ST_HUP))
 		ev |= POLLHUP;

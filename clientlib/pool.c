@@ -28,8 +28,9 @@ struct nsock *pool_take(void)
 	memset((char *)s + sizeof(s->refs), 0, sizeof(*s) - sizeof(s->refs));
 	store_once(&s->refs, 0);
 	pthread_mutex_init(&s->wait_lock, NULL);
-	pthread_mutex_init(&s->rx_lock, NULL);
-	pthread_mutex_init(&s->tx_lock, NULL);
+	pthread_mutex_init(&s->own_desc.rx_lock, NULL);
+	pthread_mutex_init(&s->own_desc.tx_lock, NULL);
+	s->d = &s->own_desc;
 	return s;
 }
 

@@ -3,9 +3,9 @@
  *
  * Locks, in the order in which they may be taken:
  *	attach_lock   (attach.c)  making a session
- *	rx_lock, tx_lock          a socket's consumer and producer side; never both at once
+ *	rx_lock, tx_lock (desc.h) a socket's consumer and producer side; never both at once
  *	ev_lock                   event ring, membership of sockets in sets, lists of news
- *	wait_lock                 a socket's count of sleepers, its pending error
+ *	wait_lock                 a socket's count of sleepers
  *	req_lock                  submission and completion ring, requests under way, free slots
  *	pool_lock     (pool.c)    unused socket objects
  * None is held while a thread sleeps, except tx_lock during CM_GROW (which the daemon answers at
@@ -13,6 +13,7 @@
  */
 #pragma once
 #include "clientlib/core.h"
+#include "clientlib/desc.h"
 #include "clientlib/sys.h"
 #include "proto/client.h"
 #include <errno.h>
@@ -45,6 +46,13 @@ struct bell { /* a wait set's number and bell, kept for the next set when one is
 	int fd;
 };
 
+/* The memory that a socket's slot and rings lie in: its session's, or a share's. */
+struct home {
+	uint8_t *mem;
+	uint32_t number; /* of the session or share: places in it have memory id number + 1 */
+	uint64_t heap_off, size;
+};
+
 struct session {
 	unsigned dead; /* SS_*, atomic */
 	int pid;
@@ -55,6 +63,7 @@ struct session {
 	uint64_t next_id; /* of control requests; ctl_lock */
 	pthread_mutex_t ctl_lock;
 	uint8_t *mem;
+	struct home home;
 	struct cm_header lay; /* facts, copied once and checked */
 	struct cm_header *h;  /* the shared one: positions only */
 	/* requests */
@@ -105,7 +114,6 @@ struct side {
 	uint32_t layout; /* layout_seq at which `place` was read */
 	bool looked;	 /* `place` was read at all */
 	uint64_t pos;	 /* rx_head or tx_tail */
-	uint64_t told;	 /* receive: rx_head at the last poke */
 	size_t lent;	 /* zero copy: bytes lent to the caller */
 	uint64_t skip;	 /* zero copy transmit: filler before the datagram */
 };
@@ -114,28 +122,24 @@ struct nsock {
 	uint32_t refs; /* atomic; 0: in the pool */
 	uint32_t fds;  /* numbers in the fdtable, under its lock */
 	struct session *ss;
-	struct cm_slot *sl;
 	uint32_t slot;
+	struct cm_slot *ev;	 /* the session's slot: how this process is woken */
+	struct cm_slot *sl;	 /* what the daemon says of the socket: the same, or a share's */
+	struct desc *d;		 /* own_desc, or beside `sl` in the share */
+	const struct home *home; /* where `sl` and the rings lie */
 	uint16_t family, type, protocol;
-	bool has_slot, nonblock, ready, closed;	      /* atomic */
-	bool shut_rd, shut_wr, connected, connecting; /* known locally, before the slot says so */
-	int create_err;				      /* what CM_SOCKET answered */
+	bool has_slot, ready, closed; /* atomic */
+	int create_err;		      /* what CM_SOCKET answered */
 	unsigned user;
 	uint32_t kick;	    /* futex: wakes this process's sleepers */
 	uint64_t poke_next; /* place in the ring after the last poke, atomic */
 	pthread_mutex_t wait_lock;
 	uint32_t sleepers;
-	uint32_t err_taken; /* so_error_seq of the last error handed out */
 	uint32_t spin;
-	pthread_mutex_t rx_lock, tx_lock;
-	struct side rx, tx;
-	uint32_t tx_max;     /* how far the transmit ring may grow */
-	uint64_t grow_after; /* monotonic ns: no earlier try to grow */
-	uint32_t rcvlowat;
-	uint32_t want_cmsg;	     /* enum want_cmsg */
-	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
-	struct member *members;	     /* ev_lock */
-	struct nset *event;	     /* ns_event_fd(); atomic */
+	struct side rx, tx; /* under the description's locks */
+	struct desc own_desc;
+	struct member *members; /* ev_lock */
+	struct nset *event;	/* ns_event_fd(); atomic */
 	struct nsock *pool_next;
 };
 
@@ -164,6 +168,9 @@ void slot_give(struct session *ss, uint32_t slot);
 void session_rings_init(struct session *ss);
 
 /* view.c */
+void side_lock(struct nsock *s, bool rx);
+void side_unlock(struct nsock *s, bool rx);
+int sock_lied(struct nsock *s);
 int sock_check(const struct nsock *s);
 int side_follow(struct nsock *s, bool rx);
 int rx_avail(struct nsock *s, uint64_t *n);

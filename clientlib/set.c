@@ -246,7 +246,7 @@ static void name_sets(struct nsock *s)
 			if (m->set->plain == plain && m->set->idx != CM_NO_SET && n < room)
 				name[n++] = (uint16_t)m->set->idx;
 	for (int i = 0; i < CM_SLOT_SETS; i++)
-		store_release(&s->sl->set[i], name[i]);
+		store_release(&s->ev->set[i], name[i]);
 	fence_full();
 }
 

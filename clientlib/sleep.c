@@ -41,13 +41,13 @@ struct sleep_seen sock_seen(const struct nsock *s)
 	struct sleep_seen seen = {.kick = load_acquire(&s->kick)};
 
 	if (!(session_dead(s->ss) & SS_FOREIGN))
-		seen.ev = load_acquire(&s->sl->ev_seq);
+		seen.ev = load_acquire(&s->ev->ev_seq);
 	return seen;
 }
 
 static bool moved(const struct nsock *s, struct sleep_seen seen)
 {
-	return load_acquire(&s->sl->ev_seq) != seen.ev || load_acquire(&s->kick) != seen.kick;
+	return load_acquire(&s->ev->ev_seq) != seen.ev || load_acquire(&s->kick) != seen.kick;
 }
 
 /* How many this process may run on. */
@@ -95,13 +95,13 @@ static int sleep_until(struct nsock *s, struct sleep_seen seen, uint64_t deadlin
 	if (deadline <= now)
 		return -ETIMEDOUT;
 	ts = to_timespec(deadline - now);
-	return sys_futex_wait(&s->sl->ev_seq, seen.ev, &ts);
+	return sys_futex_wait(&s->ev->ev_seq, seen.ev, &ts);
 }
 
 static int sleep_long(struct nsock *s, struct sleep_seen seen)
 {
 	struct futex_waitv w[2] = {
-	    {.val = seen.ev, .uaddr = (uintptr_t)&s->sl->ev_seq, .flags = FUTEX_32},
+	    {.val = seen.ev, .uaddr = (uintptr_t)&s->ev->ev_seq, .flags = FUTEX_32},
 	    {.val = seen.kick,
 		.uaddr = (uintptr_t)&s->kick,
 		.flags = FUTEX_32 | FUTEX_PRIVATE_FLAG}};
@@ -109,7 +109,7 @@ static int sleep_long(struct nsock *s, struct sleep_seen seen)
 	int ret = sys_futex_waitv(w, 2, &ts);
 
 	if (ret == -ENOSYS || ret == -EPERM)
-		return sys_futex_wait(&s->sl->ev_seq, seen.ev, NULL);
+		return sys_futex_wait(&s->ev->ev_seq, seen.ev, NULL);
 	if (ret == -ETIMEDOUT) {
 		session_alive(s->ss);
 		return 0;
@@ -129,14 +129,14 @@ int sock_sleep(struct nsock *s, struct sleep_seen seen, uint64_t deadline)
 		return 0;
 	pthread_mutex_lock(&s->wait_lock);
 	if (s->sleepers++ == 0)
-		store_once(&s->sl->want, 1);
+		store_once(&s->ev->want, 1);
 	pthread_mutex_unlock(&s->wait_lock);
 	fence_full();
 	if (!moved(s, seen) && sock_check(s) == 0)
 		ret = deadline ? sleep_until(s, seen, deadline) : sleep_long(s, seen);
 	pthread_mutex_lock(&s->wait_lock);
 	if (--s->sleepers == 0)
-		store_once(&s->sl->want, 0);
+		store_once(&s->ev->want, 0);
 	pthread_mutex_unlock(&s->wait_lock);
 	if (ret == -EINTR)
 		return -EINTR;

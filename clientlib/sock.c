@@ -27,17 +27,18 @@ static int sock_new(struct session *ss, struct nsock **out)
 		pool_give(s);
 		return ret;
 	}
-	s->sl = (struct cm_slot *)(void *)(ss->mem + ss->lay.slot_off) + s->slot;
-	s->tx_max = TX_MAX_DEFAULT;
-	s->rcvlowat = 1;
+	s->ev = s->sl = (struct cm_slot *)(void *)(ss->mem + ss->lay.slot_off) + s->slot;
+	s->home = &ss->home;
+	s->d->tx_max = TX_MAX_DEFAULT;
+	s->d->rcvlowat = 1;
 	store_once(&s->sl->rx_head, 0);
 	store_once(&s->sl->tx_tail, 0);
-	store_once(&s->sl->want, 0);
-	store_once(&s->sl->tx_want, 0);
+	store_once(&s->ev->want, 0);
+	store_once(&s->ev->tx_want, 0);
 	store_once(&s->sl->rx_epoch_ack, 0);
 	store_once(&s->sl->tx_epoch_ack, 0);
 	for (int i = 0; i < CM_SLOT_SETS; i++)
-		store_once(&s->sl->set[i], CM_NO_SET);
+		store_once(&s->ev->set[i], CM_NO_SET);
 	*out = s;
 	return 0;
 }
@@ -88,7 +89,7 @@ int ns_socket(int family, int type, int protocol, struct nsock **out)
 	s->protocol = (uint16_t)(protocol	       ? protocol
 				 : base == SOCK_STREAM ? IPPROTO_TCP
 						       : IPPROTO_UDP);
-	store_once(&s->nonblock, !!(type & SOCK_NONBLOCK));
+	store_once(&s->d->nonblock, !!(type & SOCK_NONBLOCK));
 	ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
 	if (ret < 0) {
 		sock_drop(s);
@@ -151,7 +152,7 @@ int ns_close(struct nsock *s)
 	 */
 	for (int i = 0; i < 100 && load_once(&s->sleepers); i++) {
 		(void)sys_call(SYS_futex, (long)&s->kick, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
-		sys_futex_wake(&s->sl->ev_seq, INT32_MAX);
+		sys_futex_wake(&s->ev->ev_seq, INT32_MAX);
 		if (load_once(&s->sleepers))
 			sys_nanosleep(20000L << (i < 6 ? i : 6));
 	}
@@ -160,12 +161,12 @@ int ns_close(struct nsock *s)
 
 bool ns_nonblock(const struct nsock *s)
 {
-	return load_once(&s->nonblock);
+	return load_once(&s->d->nonblock);
 }
 
 void ns_set_nonblock(struct nsock *s, bool on)
 {
-	store_once(&s->nonblock, on);
+	store_once(&s->d->nonblock, on);
 }
 
 unsigned ns_user(const struct nsock *s)
@@ -258,7 +259,7 @@ int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 	if (ret == 0)
 		ret = sock_names(s, &local, &remote);
 	/* A datagram socket gets its port with the first datagram, which may be on its way. */
-	if (ret == 0 && !local.port && s->type != SOCK_STREAM && s->tx.pos) {
+	if (ret == 0 && !local.port && s->type != SOCK_STREAM && load_once(&s->sl->tx_tail)) {
 		request_wait(s->ss, &nop, NULL);
 		ret = sock_names(s, &local, &remote);
 	}
@@ -330,14 +331,14 @@ static int dissolve(struct nsock *s)
 	int ret = request_wait(s->ss, &e, NULL);
 
 	if (ret == 0)
-		s->connecting = s->connected = s->shut_rd = s->shut_wr = false;
+		s->d->connecting = s->d->connected = s->d->shut_rd = s->d->shut_wr = false;
 	return ret;
 }
 
 /* Waits for the end of a connection attempt. */
 static int connect_wait(struct nsock *s, bool nonblock, int busy)
 {
-	uint64_t deadline = deadline_of(s->sndtimeo);
+	uint64_t deadline = deadline_of(s->d->sndtimeo);
 
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
@@ -348,7 +349,7 @@ static int connect_wait(struct nsock *s, bool nonblock, int busy)
 			return ret;
 		st = sock_state(s);
 		if (st & (CM_ST_CONNECTED | CM_ST_DEAD) || sock_has_error(s)) {
-			s->connecting = false;
+			s->d->connecting = false;
 			if (st & CM_ST_CONNECTED)
 				return 0;
 			ret = sock_take_error(s);
@@ -379,7 +380,7 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 		return ret;
 	e.arg[0] = sa->sa_family;
 	if (s->type == SOCK_STREAM) {
-		if (s->connecting)
+		if (s->d->connecting)
 			return connect_wait(s, nonblock, -EALREADY);
 		st = sock_state(s);
 		if ((st & (CM_ST_CONNECTED | CM_ST_LISTENING)) && !(st & CM_ST_DEAD))
@@ -387,11 +388,11 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 	}
 	ret = request_wait(s->ss, &e, NULL);
 	if (ret == 0)
-		s->connected = true;
+		s->d->connected = true;
 	if (ret != -EINPROGRESS)
 		return ret;
-	s->connecting = true;
-	s->shut_rd = s->shut_wr = false; /* of a connection that was before */
+	s->d->connecting = true;
+	s->d->shut_rd = s->d->shut_wr = false; /* of a connection that was before */
 	return connect_wait(s, nonblock, -EINPROGRESS);
 }
 
@@ -409,10 +410,10 @@ static int accept_one(struct nsock *l, struct nsock **child, struct endpoint *pe
 	s->family = l->family;
 	s->type = l->type;
 	s->protocol = l->protocol;
-	s->tx_max = l->tx_max;
-	s->rcvlowat = l->rcvlowat;
-	s->rcvtimeo = l->rcvtimeo;
-	s->sndtimeo = l->sndtimeo;
+	s->d->tx_max = l->d->tx_max;
+	s->d->rcvlowat = l->d->rcvlowat;
+	s->d->rcvtimeo = l->d->rcvtimeo;
+	s->d->sndtimeo = l->d->sndtimeo;
 	e.arg[0] = (int32_t)s->slot;
 	ret = request_wait(l->ss, &e, &c);
 	if (ret < 0) {
@@ -430,7 +431,7 @@ static int accept_one(struct nsock *l, struct nsock **child, struct endpoint *pe
 
 int ns_accept(struct nsock *l, bool nonblock, struct nsock **child, struct endpoint *peer)
 {
-	uint64_t deadline = deadline_of(l->rcvtimeo);
+	uint64_t deadline = deadline_of(l->d->rcvtimeo);
 
 	for (;;) {
 		struct sleep_seen seen = sock_seen(l);
@@ -472,13 +473,13 @@ int ns_shutdown(struct nsock *s, int how)
 	if (ret < 0 || (s->type == SOCK_STREAM && !simple))
 		return ret;
 	if (how != SHUT_WR)
-		store_once(&s->shut_rd, true);
+		store_once(&s->d->shut_rd, true);
 	if (how != SHUT_RD)
-		store_once(&s->shut_wr, true);
+		store_once(&s->d->shut_wr, true);
 	__atomic_fetch_add(&s->kick, 1, __ATOMIC_SEQ_CST);
 	if (load_once(&s->sleepers)) {
 		(void)sys_call(SYS_futex, (long)&s->kick, FUTEX_WAKE_PRIVATE, INT32_MAX, 0, 0, 0);
-		sys_futex_wake(&s->sl->ev_seq, INT32_MAX);
+		sys_futex_wake(&s->ev->ev_seq, INT32_MAX);
 	}
 	return 0;
 }

@@ -50,7 +50,7 @@ static void ring_copy(const struct nsock *s, const struct side *side, uint64_t p
 
 		if (run > n)
 			run = n;
-		cursor_copy(c, s->ss->mem + side->place.off + at, run, out);
+		cursor_copy(c, s->home->mem + side->place.off + at, run, out);
 		pos += run;
 		n -= run;
 	}
@@ -79,10 +79,10 @@ static ssize_t recv_some(
 	uint64_t avail, n;
 	int ret;
 
-	pthread_mutex_lock(&s->rx_lock);
+	side_lock(s, true);
 	ret = s->rx.lent ? -EBUSY : rx_avail(s, &avail);
 	if (ret < 0) {
-		pthread_mutex_unlock(&s->rx_lock);
+		side_unlock(s, true);
 		return ret;
 	}
 	avail = avail > *skip ? avail - *skip : 0;
@@ -93,7 +93,7 @@ static ssize_t recv_some(
 		*skip += n;
 	else if (n)
 		rx_consume(s, n, avail);
-	pthread_mutex_unlock(&s->rx_lock);
+	side_unlock(s, true);
 	return (ssize_t)n;
 }
 
@@ -114,8 +114,8 @@ static int recv_end(struct nsock *s, uint32_t st)
 
 static ssize_t recv_loop(struct nsock *s, struct cursor *c, size_t want, int flags, bool nonblock)
 {
-	uint64_t deadline = deadline_of(s->rcvtimeo), skip = 0;
-	size_t least = flags & MSG_WAITALL ? want : s->rcvlowat < want ? s->rcvlowat : want;
+	uint64_t deadline = deadline_of(s->d->rcvtimeo), skip = 0;
+	size_t least = flags & MSG_WAITALL ? want : s->d->rcvlowat < want ? s->d->rcvlowat : want;
 	size_t done = 0;
 
 	for (;;) {
@@ -180,7 +180,7 @@ int stream_writable(struct nsock *s)
 		return -EPIPE;
 	if (st & CM_ST_CONNECTED)
 		return 0;
-	return st & CM_ST_CONNECTING || s->connecting ? -EAGAIN : -EPIPE;
+	return st & CM_ST_CONNECTING || s->d->connecting ? -EAGAIN : -EPIPE;
 }
 
 /* Tells the daemon that room will be news, and looks once more. tx_lock held. */
@@ -189,11 +189,11 @@ static int room_wanted(struct nsock *s, uint64_t *room)
 	int ret = tx_room(s, room);
 
 	if (ret < 0 || *room) {
-		if (load_once(&s->sl->tx_want))
-			store_once(&s->sl->tx_want, 0);
+		if (load_once(&s->ev->tx_want))
+			store_once(&s->ev->tx_want, 0);
 		return ret;
 	}
-	store_once(&s->sl->tx_want, 1);
+	store_once(&s->ev->tx_want, 1);
 	fence_full();
 	return tx_room(s, room);
 }
@@ -203,7 +203,7 @@ static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want)
 	uint64_t room, n = 0;
 	int ret;
 
-	pthread_mutex_lock(&s->tx_lock);
+	side_lock(s, false);
 	ret = s->tx.lent ? -EBUSY : tx_room(s, &room);
 	if (ret == 0 && room < want && tx_may_grow(s)) {
 		ret = tx_grow(s, want < JUMP_MAX ? want : JUMP_MAX);
@@ -219,14 +219,14 @@ static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want)
 		ring_copy(s, &s->tx, s->tx.pos, c, n, true);
 		tx_publish(s, n);
 	}
-	pthread_mutex_unlock(&s->tx_lock);
+	side_unlock(s, false);
 	return ret < 0 ? ret : (ssize_t)n;
 }
 
 ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
 	struct cursor c = {.iov = m->msg_iov, .left = m->msg_iovlen};
-	uint64_t deadline = deadline_of(s->sndtimeo);
+	uint64_t deadline = deadline_of(s->d->sndtimeo);
 	ssize_t want = total_of(m), done = 0;
 
 	if (want < 0)

@@ -19,6 +19,31 @@
 #define TX_START (64u << 10)
 #define RETRY_NS 100000000ull
 
+/* The description may move into a share while we wait for its lock. */
+void side_lock(struct nsock *s, bool rx)
+{
+	for (;;) {
+		struct desc *d = load_acquire(&s->d);
+
+		pthread_mutex_lock(rx ? &d->rx_lock : &d->tx_lock);
+		if (load_acquire(&s->d) == d)
+			return;
+		pthread_mutex_unlock(rx ? &d->rx_lock : &d->tx_lock);
+	}
+}
+
+void side_unlock(struct nsock *s, bool rx)
+{
+	pthread_mutex_unlock(rx ? &s->d->rx_lock : &s->d->tx_lock);
+}
+
+/* The other side broke the contract about this socket. */
+int sock_lied(struct nsock *s)
+{
+	session_break(s->ss);
+	return -ENETDOWN;
+}
+
 /* May this socket be used at all? */
 int sock_check(const struct nsock *s)
 {
@@ -58,9 +83,9 @@ uint32_t sock_state(struct nsock *s)
 			return CM_ST_OPEN;
 	}
 	st = load_acquire(&s->sl->state);
-	if (load_once(&s->shut_rd))
+	if (load_once(&s->d->shut_rd))
 		st |= CM_ST_RX_EOF;
-	if (load_once(&s->shut_wr))
+	if (load_once(&s->d->shut_wr))
 		st |= CM_ST_TX_SHUT;
 	return st;
 }
@@ -99,13 +124,13 @@ static bool layout_same(struct nsock *s, uint32_t seq)
 	return load_once(&s->sl->layout_seq) == seq;
 }
 
-static bool place_ok(const struct session *ss, const struct ring_place *p)
+static bool place_ok(const struct home *h, const struct ring_place *p)
 {
 	if (!p->cap)
 		return true;
 	return is_pow2(p->cap) && p->cap >= CM_DGRAM_ALIGN && !(p->off & 7) &&
-	       p->mem == ss->lay.session + 1 && p->off >= ss->lay.heap_off &&
-	       p->off <= ss->lay.size && p->cap <= ss->lay.size - p->off;
+	       p->mem == h->number + 1 && p->off >= h->heap_off && p->off <= h->size &&
+	       p->cap <= h->size - p->off;
 }
 
 /* Takes a ring's new place over, if there is one. The side's lock is held. */
@@ -124,10 +149,8 @@ int side_follow(struct nsock *s, bool rx)
 			return ret;
 		copy_words(&p, rx ? &s->sl->rx : &s->sl->tx, sizeof(p));
 	} while (!layout_same(s, seq));
-	if (!place_ok(s->ss, &p)) {
-		session_break(s->ss);
-		return -ENETDOWN;
-	}
+	if (!place_ok(s->home, &p))
+		return sock_lied(s);
 	had = side->place.cap;
 	side->layout = seq;
 	if (side->looked && p.epoch == side->place.epoch && p.cap == side->place.cap &&
@@ -160,10 +183,8 @@ int rx_avail(struct nsock *s, uint64_t *n)
 	if (ret < 0)
 		return ret;
 	avail = ring_avail(tail, s->rx.pos, s->rx.place.cap);
-	if (avail < 0) {
-		session_break(s->ss);
-		return -ENETDOWN;
-	}
+	if (avail < 0)
+		return sock_lied(s);
 	*n = (uint64_t)avail;
 	return 0;
 }
@@ -183,10 +204,8 @@ int tx_room(struct nsock *s, uint64_t *n)
 	if (ret < 0)
 		return ret;
 	used = ring_avail(s->tx.pos, head, s->tx.place.cap);
-	if (used < 0) {
-		session_break(s->ss);
-		return -ENETDOWN;
-	}
+	if (used < 0)
+		return sock_lied(s);
 	*n = s->tx.place.cap - (uint64_t)used;
 	return 0;
 }
@@ -198,12 +217,12 @@ int tx_room(struct nsock *s, uint64_t *n)
 void rx_consume(struct nsock *s, uint64_t n, uint64_t avail)
 {
 	uint64_t cap = s->rx.place.cap;
-	bool was_tight = avail + (s->rx.pos - s->rx.told) >= cap - cap / 4;
+	bool was_tight = avail + (s->rx.pos - s->d->rx_told) >= cap - cap / 4;
 
 	s->rx.pos += n;
 	store_release(&s->sl->rx_head, s->rx.pos);
-	if (s->rx.pos - s->rx.told >= cap / 4 || (was_tight && n)) {
-		s->rx.told = s->rx.pos;
+	if (s->rx.pos - s->d->rx_told >= cap / 4 || (was_tight && n)) {
+		s->d->rx_told = s->rx.pos;
 		request_poke(s);
 	}
 }
@@ -218,7 +237,8 @@ void tx_publish(struct nsock *s, uint64_t n)
 
 bool tx_may_grow(const struct nsock *s)
 {
-	return s->tx.place.cap < s->tx_max && (!s->grow_after || now_ns() >= s->grow_after);
+	return s->tx.place.cap < s->d->tx_max &&
+	       (!s->d->grow_after || now_ns() >= s->d->grow_after);
 }
 
 /*
@@ -233,20 +253,20 @@ int tx_grow(struct nsock *s, uint64_t need)
 
 	while (cap < need)
 		cap *= 2;
-	if (cap > s->tx_max)
-		cap = s->tx_max;
+	if (cap > s->d->tx_max)
+		cap = s->d->tx_max;
 	if (cap <= s->tx.place.cap || !tx_may_grow(s))
 		return -EAGAIN;
 	e.arg[0] = (int32_t)cap;
 	ret = request_wait(s->ss, &e, NULL);
 	if (ret < 0) {
-		s->grow_after = now_ns() + RETRY_NS;
+		s->d->grow_after = now_ns() + RETRY_NS;
 		return ret;
 	}
-	s->grow_after = 0;
+	s->d->grow_after = 0;
 	ret = side_follow(s, false);
 	if (ret == 0 && s->tx.place.cap < cap)
-		s->grow_after = now_ns() + RETRY_NS;
+		s->d->grow_after = now_ns() + RETRY_NS;
 	return ret;
 }
 
@@ -268,27 +288,25 @@ int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote)
 bool sock_has_error(struct nsock *s)
 {
 	return load_acquire(&s->ready) &&
-	       load_acquire(&s->sl->so_error_seq) != load_once(&s->err_taken);
+	       load_acquire(&s->sl->so_error_seq) != load_once(&s->d->err_taken);
 }
 
-/* The pending error as a negative errno, and forgets it; 0 if there is none. */
+/*
+ * The pending error as a negative errno, and forgets it; 0 if there is none. Of all who look at the
+ * same time, one gets it.
+ */
 int sock_take_error(struct nsock *s)
 {
-	uint32_t seq;
-	int32_t err = 0;
+	while (sock_has_error(s)) {
+		uint32_t taken = load_once(&s->d->err_taken);
+		uint32_t seq = load_acquire(&s->sl->so_error_seq);
+		int32_t err = load_acquire(&s->sl->so_error);
 
-	if (!sock_has_error(s))
-		return 0;
-	pthread_mutex_lock(&s->wait_lock);
-	for (int i = 0; i < 100; i++) {
-		seq = load_acquire(&s->sl->so_error_seq);
-		if (seq == s->err_taken)
-			break;
-		err = load_acquire(&s->sl->so_error);
-		if (load_acquire(&s->sl->so_error_seq) == seq)
-			break;
+		if (load_acquire(&s->sl->so_error_seq) != seq)
+			continue;
+		if (__atomic_compare_exchange_n(
+			&s->d->err_taken, &taken, seq, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return err > 0 && err < 4096 ? -err : 0;
 	}
-	s->err_taken = seq;
-	pthread_mutex_unlock(&s->wait_lock);
-	return err > 0 && err < 4096 ? -err : 0;
+	return 0;
 }

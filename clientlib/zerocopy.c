@@ -30,7 +30,7 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 	if (ret < 0 || !avail)
 		return ret < 0 ? ret : -EAGAIN;
 	at = (s->rx.pos - s->rx.place.base) & (s->rx.place.cap - 1);
-	*data = s->ss->mem + s->rx.place.off + at;
+	*data = s->home->mem + s->rx.place.off + at;
 	*len = s->rx.place.cap - at < avail ? s->rx.place.cap - at : avail;
 	s->rx.lent = *len;
 	return 0;
@@ -39,7 +39,7 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 int ns_recv_borrow(
     struct nsock *s, const void **data, size_t *len, struct endpoint *from, bool nonblock)
 {
-	uint64_t deadline = deadline_of(s->rcvtimeo);
+	uint64_t deadline = deadline_of(s->d->rcvtimeo);
 
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
@@ -49,9 +49,9 @@ int ns_recv_borrow(
 		if (ret < 0)
 			return ret;
 		st = sock_state(s);
-		pthread_mutex_lock(&s->rx_lock);
+		side_lock(s, true);
 		ret = borrow(s, data, len, from);
-		pthread_mutex_unlock(&s->rx_lock);
+		side_unlock(s, true);
 		if (ret != -EAGAIN)
 			return ret;
 		*len = 0;
@@ -73,7 +73,7 @@ int ns_recv_release(struct nsock *s, size_t used)
 
 	if (ret < 0)
 		return ret;
-	pthread_mutex_lock(&s->rx_lock);
+	side_lock(s, true);
 	lent = s->rx.lent;
 	if (!lent || (used > lent)) {
 		ret = -EINVAL;
@@ -85,7 +85,7 @@ int ns_recv_release(struct nsock *s, size_t used)
 			rx_consume(s, used, lent);
 		ret = side_follow(s, true);
 	}
-	pthread_mutex_unlock(&s->rx_lock);
+	side_unlock(s, true);
 	return ret;
 }
 
@@ -118,12 +118,12 @@ static int reserve(
 	}
 	ret = tx_room(s, &room);
 	if (ret == 0 && room < want && tx_may_grow(s)) {
-		ret = tx_grow(s, want < s->tx_max ? want : s->tx_max);
+		ret = tx_grow(s, want < s->d->tx_max ? want : s->d->tx_max);
 		if (ret == 0 || ret == -ENOMEM || ret == -EAGAIN)
 			ret = tx_room(s, &room);
 	}
 	if (ret == 0 && !room) {
-		store_once(&s->sl->tx_want, 1);
+		store_once(&s->ev->tx_want, 1);
 		fence_full();
 		ret = tx_room(s, &room);
 	}
@@ -133,7 +133,7 @@ static int reserve(
 	*len = s->tx.place.cap - at < room ? s->tx.place.cap - at : room;
 	if (*len > want)
 		*len = want;
-	*data = s->ss->mem + s->tx.place.off + at;
+	*data = s->home->mem + s->tx.place.off + at;
 	s->tx.lent = *len;
 	return 0;
 }
@@ -141,7 +141,7 @@ static int reserve(
 int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
     const struct endpoint *to, bool nonblock)
 {
-	uint64_t deadline = deadline_of(s->sndtimeo);
+	uint64_t deadline = deadline_of(s->d->sndtimeo);
 	int ret = sock_settle(s);
 
 	if (ret == 0 && !want && s->type == SOCK_STREAM)
@@ -153,9 +153,9 @@ int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
 		if (ret == 0)
 			ret = s->type == SOCK_STREAM ? stream_writable(s) : sock_take_error(s);
 		if (ret == 0) {
-			pthread_mutex_lock(&s->tx_lock);
+			side_lock(s, false);
 			ret = reserve(s, want, data, len, to);
-			pthread_mutex_unlock(&s->tx_lock);
+			side_unlock(s, false);
 			if (ret == 0)
 				return 0;
 		}
@@ -168,7 +168,7 @@ int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
 static int commit_dgram(struct nsock *s, size_t lent, ssize_t n)
 {
 	uint64_t at = (s->tx.pos + s->tx.skip - s->tx.place.base) & (s->tx.place.cap - 1);
-	uint8_t *p = s->ss->mem + s->tx.place.off + at;
+	uint8_t *p = s->home->mem + s->tx.place.off + at;
 	struct cm_dgram d;
 
 	if (n < 0)
@@ -188,7 +188,7 @@ int ns_send_commit(struct nsock *s, ssize_t n)
 
 	if (ret < 0)
 		return ret;
-	pthread_mutex_lock(&s->tx_lock);
+	side_lock(s, false);
 	lent = s->tx.lent;
 	if (!lent || n > (ssize_t)lent) {
 		ret = -EINVAL;
@@ -199,6 +199,6 @@ int ns_send_commit(struct nsock *s, ssize_t n)
 		else if (n > 0)
 			tx_publish(s, (uint64_t)n);
 	}
-	pthread_mutex_unlock(&s->tx_lock);
+	side_unlock(s, false);
 	return ret;
 }

@@ -1,0 +1,27 @@
+/*
+ * What the kernel calls an open file description: all that the processes which hold one socket must
+ * agree on.
+ *
+ * A socket that one process holds has its description in its object. A shared one (proto/share.h)
+ * has it in the share, beside its slot; then the locks are robust and work between processes. Both
+ * sides of a ring publish a position with one store, after the bytes: so whoever finds a lock left
+ * by the dead finds the socket as it was before or after that store, and goes on.
+ */
+#pragma once
+#include "proto/client.h"
+#include <pthread.h>
+#include <stdbool.h>
+
+struct desc {
+	pthread_mutex_t rx_lock, tx_lock;
+	uint64_t rx_told;	     /* rx_head at the last poke */
+	uint64_t grow_after;	     /* monotonic ns: no earlier try to grow the transmit ring */
+	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
+	uint32_t tx_max;	     /* how far the transmit ring may grow */
+	uint32_t rcvlowat;
+	uint32_t want_cmsg; /* enum want_cmsg */
+	uint32_t err_taken; /* so_error_seq of the last error handed out */
+	bool nonblock;
+	bool shut_rd, shut_wr, connected, connecting; /* known here before the slot says so */
+};
+static_assert(sizeof(struct desc) <= CM_DESC_SIZE, "has its place in a share");
