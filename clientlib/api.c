@@ -164,7 +164,7 @@ int netd_dup(int fd)
 {
 	struct nsock *s = api_get(fd);
 
-	return s ? give_number(s, false) : -1;
+	return s ? finish(s, fdtable_dup(s, fd, false, 0)) : -1;
 }
 
 int netd_getsockopt(int fd, int level, int name, void *val, socklen_t *len)

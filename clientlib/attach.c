@@ -10,39 +10,28 @@
  * Descriptors of the library are moved to high numbers, out of the way of applications that count
  * on low ones.
  *
- * Fork. The child must neither use the parent's memory nor hold its control connection (that would
- * hide the parent's death). The memory is not inherited (MADV_DONTFORK); the handlers below hold
- * every lock across the fork, then the child marks the session foreign and forgets it.
+ * A forked child has a session of its own, made for it before the fork: see fork.c.
  */
-#include "clientlib/session.h"
-#include "proto/control.pb-c.h"
+#include "clientlib/control.h"
+#include "clientlib/fdtable.h"
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <sys/un.h>
 
 #define ATTACH_TRIES   50
 #define ATTACH_STEP_NS 100000000L
 #define PASS_MAX       64
 #define SERVERS_MAX    4
 
-struct session *ns_current;
-static struct session *all_sessions;
-static pthread_mutex_t attach_lock = PTHREAD_MUTEX_INITIALIZER;
+struct session *ns_current, *all_sessions;
+pthread_mutex_t attach_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct endpoint pass[PASS_MAX];
 static unsigned pass_count;
 static char servers[SERVERS_MAX][64];
 static int own_low = INT32_MAX;
-
-struct reply {
-	uint8_t *data;
-	size_t len;
-	int fds[8];
-	int nfds;
-};
 
 /* Notes a descriptor as ours: none of ours is below own_low. */
 static int owned(int fd)
@@ -75,135 +64,6 @@ int fd_high(int fd)
 	return owned(high);
 }
 
-static void take_fds(struct reply *r, struct msghdr *mh)
-{
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
-		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; i < n; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			if (r->nfds < (int)(sizeof(r->fds) / sizeof(r->fds[0])))
-				r->fds[r->nfds++] = fd;
-			else
-				sys_close(fd);
-		}
-	}
-}
-
-static void reply_free(struct reply *r)
-{
-	for (int i = 0; i < r->nfds; i++)
-		if (r->fds[i] >= 0)
-			sys_close(r->fds[i]);
-	free(r->data);
-	*r = (struct reply){0};
-}
-
-/* Waits for one packet. 0, -EPIPE at end of file. */
-static int control_recv(int fd, struct reply *r)
-{
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int) * 8)];
-	} control;
-	enum { ROOM = 65536 };
-
-	r->nfds = 0;
-	r->data = malloc(ROOM);
-	if (!r->data)
-		return -ENOMEM;
-	for (;;) {
-		struct iovec iov = {.iov_base = r->data, .iov_len = ROOM};
-		struct msghdr mh = {.msg_iov = &iov,
-		    .msg_iovlen = 1,
-		    .msg_control = control.buf,
-		    .msg_controllen = sizeof(control.buf)};
-		ssize_t n = sys_recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
-
-		if (n == -EINTR)
-			continue;
-		if (n > 0) {
-			take_fds(r, &mh);
-			r->len = (size_t)n;
-			return 0;
-		}
-		free(r->data);
-		r->data = NULL;
-		return n < 0 && n != -ECONNRESET ? (int)n : -EPIPE;
-	}
-}
-
-static int control_send(int fd, const Netd__Control__Request *q)
-{
-	uint8_t buf[512];
-	struct iovec iov = {.iov_base = buf};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n;
-
-	if (netd__control__request__get_packed_size(q) > sizeof(buf))
-		return -EMSGSIZE;
-	iov.iov_len = netd__control__request__pack(q, buf);
-	do
-		n = sys_sendmsg(fd, &mh, MSG_NOSIGNAL);
-	while (n == -EINTR);
-	return n < 0 ? (int)n : 0;
-}
-
-/* One request and its answer; answers to earlier ones (told twice after a restart) are passed over.
- */
-static int control_call(
-    int fd, const Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out)
-{
-	int ret = control_send(fd, q);
-
-	while (ret == 0) {
-		ret = control_recv(fd, r);
-		if (ret < 0)
-			break;
-		*out = netd__control__response__unpack(NULL, r->len, r->data);
-		if (!*out) {
-			reply_free(r);
-			return -EPROTO;
-		}
-		if ((*out)->id == q->id) {
-			if ((*out)->error >= 0)
-				return 0;
-			ret = (*out)->error < -4095 ? -EPROTO : (*out)->error;
-		}
-		netd__control__response__free_unpacked(*out, NULL);
-		reply_free(r);
-	}
-	return ret;
-}
-
-static int control_connect(void)
-{
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
-	const char *path = secure_getenv("NETD_SOCKET");
-	int ret, fd;
-
-	if (!path || !*path)
-		path = "/run/netd/netd.sock";
-	if (strlen(path) >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(sa.sun_path, path, strlen(path));
-	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return fd;
-	do
-		ret = sys_connect(fd, &sa, sizeof(sa));
-	while (ret == -EINTR);
-	if (ret < 0) {
-		sys_close(fd);
-		return ret;
-	}
-	return fd_high(fd);
-}
-
 /* Keeps what the answer says about the world outside netd. */
 static void keep_facts(const Netd__Control__Attached *a)
 {
@@ -233,7 +93,6 @@ static int session_map(struct session *ss, int fd, uint64_t size)
 		return (int)p;
 	ss->mem = (uint8_t *)p;
 	sys_madvise(ss->mem, size, MADV_DONTDUMP);
-	sys_madvise(ss->mem, size, MADV_DONTFORK);
 	ss->h = (struct cm_header *)(void *)ss->mem;
 	memcpy(&ss->lay, ss->h, sizeof(ss->lay));
 	ss->home = (struct home){.mem = ss->mem,
@@ -243,35 +102,53 @@ static int session_map(struct session *ss, int fd, uint64_t size)
 	return cm_check(&ss->lay, size);
 }
 
-static int session_build(struct session *ss, const Netd__Control__Attached *a, struct reply *r)
+/*
+ * Makes a session of an answer: its control connection is `ctl`, the descriptors in it begin at `first` with the memory's.
+ * NULL and *err.
+ */
+struct session *session_build(
+    const Netd__Control__Attached *a, struct reply *r, int first, int ctl, int *err)
 {
+	struct session *ss = calloc(1, sizeof(*ss));
 	char path[32];
-	int ret;
 
-	if (a->version != CM_VERSION || r->nfds < 3)
-		return -EPROTO;
-	ret = session_map(ss, r->fds[0], a->memory_size);
-	if (ret < 0)
-		return ret;
+	*err = -ENOMEM;
+	if (!ss)
+		return NULL;
+	ss->ctl = ctl;
+	ss->bell = ss->bell_reader = ss->common_fd = -1;
+	ss->pid = sys_getpid();
+	ss->next_id = 2;
+	ss->uid = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
+	*err = -EPROTO;
+	if (a->version != CM_VERSION || r->nfds < first + 3)
+		goto fail;
+	*err = session_map(ss, r->fds[first], a->memory_size);
+	if (*err < 0)
+		goto fail;
 	ss->free_slot = calloc(ss->lay.slots, sizeof(*ss->free_slot));
 	ss->member_of_slot = calloc(ss->lay.slots, sizeof(*ss->member_of_slot));
+	*err = -ENOMEM;
 	if (!ss->free_slot || !ss->member_of_slot)
-		return -ENOMEM;
-	ss->bell = fd_high(r->fds[1]);
-	ss->spare[0] = (struct bell){.set = 0, .fd = fd_high(r->fds[2])};
+		goto fail;
+	/* Those of the memory and of the clock page are closed with the answer. */
+	ss->bell = reply_take(r, first + 1);
+	ss->spare[0] = (struct bell){.set = 0, .fd = reply_take(r, first + 2)};
 	ss->spares = 1;
-	r->fds[1] = r->fds[2] = -1; /* taken; the memory's and the clock page's are closed */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", ss->bell);
 	ss->bell_reader = fd_high(sys_openat(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
 	session_rings_init(ss);
-	keep_facts(a);
-	return 0;
+	return ss;
+fail:
+	session_unbuild(ss);
+	return NULL;
 }
 
-static void session_unbuild(struct session *ss)
+/* Undoes session_build(), but for the control connection. Nobody may have seen the session. */
+void session_unbuild(struct session *ss)
 {
 	if (ss->mem)
-		(void)sys_call(SYS_munmap, (long)ss->mem, (long)ss->lay.size, 0, 0, 0, 0);
+		sys_munmap(ss->mem, ss->lay.size);
 	for (uint32_t i = 0; i < ss->spares; i++)
 		sys_close(ss->spare[i].fd);
 	if (ss->bell >= 0)
@@ -304,31 +181,22 @@ static int session_try(struct session **out)
 		sys_close(fd);
 		return ret;
 	}
-	ss = calloc(1, sizeof(*ss));
-	ret = -ENOMEM;
-	if (ss) {
-		ss->ctl = fd;
-		ss->bell = ss->bell_reader = ss->common_fd = -1;
-		ss->pid = sys_getpid();
-		ss->next_id = 2;
-		ret = answer->body_case == NETD__CONTROL__RESPONSE__BODY_ATTACHED
-			  ? session_build(ss, answer->attached, &r)
-			  : -EPROTO;
-		if (ret < 0)
-			session_unbuild(ss);
-	}
+	ret = -EPROTO;
+	ss = NULL;
+	if (answer->body_case == NETD__CONTROL__RESPONSE__BODY_ATTACHED)
+		ss = session_build(answer->attached, &r, 0, fd, &ret);
+	if (ss)
+		keep_facts(answer->attached);
 	netd__control__response__free_unpacked(answer, NULL);
 	reply_free(&r);
-	if (ret < 0)
+	if (!ss) {
 		sys_close(fd);
-	else
-		*out = ss;
-	return ret;
+		return ret;
+	}
+	sys_madvise(ss->mem, ss->lay.size, MADV_DONTFORK);
+	*out = ss;
+	return 0;
 }
-
-static void fork_prepare(void);
-static void fork_parent(void);
-static void fork_child(void);
 
 /* The living session of this process, made if there is none. */
 int session_get(struct session **out)
@@ -345,7 +213,7 @@ int session_get(struct session **out)
 	ss = ns_current;
 	if (!ss || session_dead(ss)) {
 		if (!handlers)
-			handlers = !pthread_atfork(fork_prepare, fork_parent, fork_child);
+			handlers = fork_handlers();
 		/* End of file instead of an answer: it died on the way, and tells us to try again.
 		 */
 		for (int i = 0; i < ATTACH_TRIES; i++) {
@@ -384,26 +252,13 @@ int session_new_set(struct session *ss, uint32_t set, int *fd)
 	ns.set = set;
 	q.body_case = NETD__CONTROL__REQUEST__BODY_NEW_SET;
 	q.new_set = &ns;
-	pthread_mutex_lock(&ss->ctl_lock);
-	q.id = ss->next_id++;
-	ret = control_call(ss->ctl, &q, &r, &answer);
-	pthread_mutex_unlock(&ss->ctl_lock);
-	if (ret < 0) {
-		if (ret == -EPIPE) {
-			session_break(ss);
-			ret = -ENETDOWN;
-		}
+	ret = session_ask(ss, &q, &r, &answer);
+	if (ret < 0)
 		return ret;
-	}
-	if (answer->body_case == NETD__CONTROL__RESPONSE__BODY_SET_READY && r.nfds >= 1) {
-		*fd = fd_high(r.fds[0]);
-		r.fds[0] = -1;
-	} else {
-		ret = -EPROTO;
-	}
+	*fd = answer->body_case == NETD__CONTROL__RESPONSE__BODY_SET_READY ? reply_take(&r, 0) : -EPROTO;
 	netd__control__response__free_unpacked(answer, NULL);
 	reply_free(&r);
-	return ret;
+	return *fd < 0 ? *fd : 0;
 }
 
 /* Is the control connection still there? If not, the session is marked broken. */
@@ -462,70 +317,14 @@ bool ns_owner(void)
 	return !ss || ss->pid == sys_getpid();
 }
 
-/* ---- fork */
-
-static void fork_prepare(void)
-{
-	struct session *ss;
-
-	pthread_mutex_lock(&attach_lock);
-	ss = ns_current;
-	if (ss) {
-		pthread_mutex_lock(&ss->ctl_lock);
-		pthread_mutex_lock(&ss->ev_lock);
-		pthread_mutex_lock(&ss->req_lock);
-	}
-	pool_fork_prepare();
-}
-
-static void fork_parent(void)
-{
-	struct session *ss = ns_current;
-
-	pool_fork_done(false);
-	if (ss) {
-		pthread_mutex_unlock(&ss->req_lock);
-		pthread_mutex_unlock(&ss->ev_lock);
-		pthread_mutex_unlock(&ss->ctl_lock);
-	}
-	pthread_mutex_unlock(&attach_lock);
-}
-
-static void session_leave(struct session *ss)
-{
-	pthread_mutex_init(&ss->ctl_lock, NULL);
-	pthread_mutex_init(&ss->ev_lock, NULL);
-	pthread_mutex_init(&ss->make_lock, NULL);
-	pthread_mutex_init(&ss->req_lock, NULL);
-	if (ss->dead & SS_FOREIGN)
-		return;
-	ss->dead |= SS_FOREIGN;
-	sys_close(ss->ctl);
-	sys_close(ss->bell);
-	if (ss->bell_reader >= 0)
-		sys_close(ss->bell_reader);
-	if (ss->common_fd >= 0)
-		sys_close(ss->common_fd);
-	for (uint32_t i = 0; i < ss->spares; i++)
-		sys_close(ss->spare[i].fd);
-	ss->ctl = ss->bell = ss->bell_reader = ss->common_fd = -1;
-	ss->spares = 0;
-}
-
-static void fork_child(void)
-{
-	pool_fork_done(true);
-	for (struct session *ss = all_sessions; ss; ss = ss->older)
-		session_leave(ss);
-	ns_current = NULL;
-	pthread_mutex_init(&attach_lock, NULL);
-}
-
 /* ---- the library's own descriptors */
 
 int ns_own_fds(int *fd, int max)
 {
-	int n = 0;
+	int n = 0, anchor = fdtable_anchor();
+
+	if (anchor >= 0 && n++ < max)
+		fd[n - 1] = anchor;
 
 	for (struct session *ss = load_acquire(&ns_current); ss; ss = ss->older) {
 		int own[4] = {ss->ctl, ss->bell, ss->bell_reader, ss->common_fd};

@@ -10,8 +10,8 @@
  * timeout restart by themselves under SA_RESTART, as in the kernel), or SO_RCVTIMEO / SO_SNDTIMEO
  * ran out (-EAGAIN). A pause of the daemon is just a longer sleep.
  *
- * Errors that any call may give: -EBADF (closed meanwhile), -EOPNOTSUPP (socket of the parent,
- * after a fork), -ENETDOWN (the session is lost: netd is gone for good, or broke the contract).
+ * Errors that any call may give: -EBADF (closed meanwhile), -ENETDOWN (the session is lost: netd is gone for good,
+ * or broke the contract).
  */
 #pragma once
 #include "proto/endpoint.h"
@@ -48,8 +48,16 @@ bool ns_owner(void);
  * false if netd is not there.
  */
 bool ns_pass_through(const struct sockaddr *sa, socklen_t len);
+/* Where netd's control socket is. */
+const char *ns_socket_path(void);
 /* The i-th configured name server as text; NULL beyond the last. */
 const char *ns_name_server(int i);
+
+/*
+ * What the caller has to do at a fork: `prepare` before the library takes its locks, `done` after it gave them up, in the
+ * parent and in the child. Once, before the first socket.
+ */
+void ns_on_fork(void (*prepare)(void), void (*fork_done)(bool child));
 
 /* ---- life of a socket */
 
@@ -85,9 +93,21 @@ void ns_set_user(struct nsock *s, unsigned v);
 int ns_family(const struct nsock *s);
 int ns_type(const struct nsock *s);
 int ns_protocol(const struct nsock *s);
-bool ns_listening(const struct nsock *s);
-/* Belongs to a process that forked us: only ns_put() and ns_close() do anything. */
+bool ns_listening(struct nsock *s);
+/* Belongs to a process that forked us and could not be taken along: only ns_put() and ns_close() do anything. */
 bool ns_foreign(const struct nsock *s);
+/* Do, or did, several processes hold it? Then nothing of it can be lent (zero copy: -EOPNOTSUPP). */
+bool ns_shared(const struct nsock *s);
+
+/* ---- sockets that go to other programs: by exec, or over a Unix socket (proto/share.h) */
+
+/* A descriptor whose copies keep the socket alive, and from which whoever holds one can join it. Ours, close-on-exec. */
+int ns_token(struct nsock *s);
+bool ns_has_token(const struct nsock *s);
+/* Does a token's packet wait in this descriptor? */
+bool ns_is_token(int fd);
+/* The socket of a token, with one reference. -ENOTSOCK if it is none. The descriptor stays. */
+int ns_join(int fd, struct nsock **out);
 
 /* ---- the calls */
 

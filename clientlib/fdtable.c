@@ -11,21 +11,6 @@ static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static int anchor = -1;
 static int limit;
 
-static void before_fork(void)
-{
-	pthread_mutex_lock(&table_lock);
-}
-
-static void after_fork(void)
-{
-	pthread_mutex_unlock(&table_lock);
-}
-
-static void child_fork(void)
-{
-	pthread_mutex_init(&table_lock, NULL);
-}
-
 static struct nsock **entry(int fd)
 {
 	struct nsock **chunk;
@@ -49,10 +34,6 @@ static struct nsock **entry_make(int fd)
 /* The anchor, made at first use. table_lock held. */
 static int get_anchor(void)
 {
-	static bool handlers;
-
-	if (!handlers)
-		handlers = !pthread_atfork(before_fork, after_fork, child_fork);
 	if (anchor < 0)
 		anchor = fd_high(sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
 	return anchor;
@@ -99,44 +80,123 @@ static int install(struct nsock *s, int fd, struct nsock **old)
 	return fd;
 }
 
-int fdtable_open(struct nsock *s, bool cloexec, int min)
+/* A copy of the placeholder `from` at the lowest free number >= min, for this socket. table_lock held. */
+static int open_from(int from, struct nsock *s, bool cloexec, int min, struct nsock **old)
 {
-	struct nsock *old = NULL;
-	int fd, ret;
+	int ret, fd = sys_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, min);
 
-	pthread_mutex_lock(&table_lock);
-	fd = get_anchor();
-	if (fd >= 0)
-		fd = sys_fcntl(fd, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, min);
-	if (fd == -EBADF) { /* somebody closed everything */
-		anchor = -1;
-		fd = get_anchor();
-		if (fd >= 0)
-			fd = sys_fcntl(fd, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, min);
-	}
-	ret = fd < 0 ? fd : install(s, fd, &old);
+	ret = fd < 0 ? fd : install(s, fd, old);
 	if (fd >= 0 && ret < 0)
 		sys_close(fd);
-	pthread_mutex_unlock(&table_lock);
-	if (old) /* was closed behind our back */
-		leave(old);
 	return ret;
 }
 
-int fdtable_open_at(struct nsock *s, bool cloexec, int fd)
+int fdtable_open(struct nsock *s, bool cloexec, int min)
 {
 	struct nsock *old = NULL;
 	int from, ret;
 
 	pthread_mutex_lock(&table_lock);
 	from = get_anchor();
-	ret = from < 0 ? from : sys_dup3(from, fd, cloexec ? O_CLOEXEC : 0);
+	ret = from < 0 ? from : open_from(from, s, cloexec, min, &old);
+	if (ret == -EBADF) { /* somebody closed everything */
+		anchor = -1;
+		from = get_anchor();
+		ret = from < 0 ? from : open_from(from, s, cloexec, min, &old);
+	}
+	pthread_mutex_unlock(&table_lock);
+	if (old) /* was closed behind our back */
+		leave(old);
+	return ret;
+}
+
+int fdtable_dup(struct nsock *s, int from, bool cloexec, int min)
+{
+	struct nsock **e = entry(from), *old = NULL;
+	int ret = -EBADF;
+
+	pthread_mutex_lock(&table_lock);
+	if (e && *e == s)
+		ret = open_from(from, s, cloexec, min, &old);
+	pthread_mutex_unlock(&table_lock);
+	if (old)
+		leave(old);
+	return ret;
+}
+
+int fdtable_dup_at(struct nsock *s, int from, bool cloexec, int fd)
+{
+	struct nsock **e = entry(from), *old = NULL;
+	int ret = -EBADF;
+
+	pthread_mutex_lock(&table_lock);
+	if (e && *e == s)
+		ret = sys_dup3(from, fd, cloexec ? O_CLOEXEC : 0);
 	if (ret >= 0)
 		ret = install(s, fd, &old);
 	pthread_mutex_unlock(&table_lock);
 	if (old)
 		leave(old);
 	return ret;
+}
+
+int fdtable_join(int fd)
+{
+	struct nsock *s, *old = NULL;
+	int ret;
+
+	if (fdtable_has(fd))
+		return fd;
+	ret = ns_join(fd, &s);
+	if (ret < 0)
+		return ret;
+	pthread_mutex_lock(&table_lock);
+	ret = install(s, fd, &old);
+	pthread_mutex_unlock(&table_lock);
+	if (old)
+		leave(old);
+	ns_put(s);
+	return ret;
+}
+
+int fdtable_token(int fd)
+{
+	struct nsock *s = fdtable_get(fd);
+	int token, ret = 0;
+
+	if (!s)
+		return -EBADF;
+	if (ns_is_token(fd)) {
+		ns_put(s);
+		return 0;
+	}
+	token = ns_token(s);
+	if (token < 0) {
+		ns_put(s);
+		return token;
+	}
+	pthread_mutex_lock(&table_lock);
+	for (int i = 0; i < limit && ret >= 0; i++) {
+		struct nsock **e = entry(i);
+		int flags = e && *e == s ? sys_fcntl(i, F_GETFD, 0) : -1;
+
+		if (flags >= 0)
+			ret = sys_dup3(token, i, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	}
+	pthread_mutex_unlock(&table_lock);
+	sys_close(token);
+	ns_put(s);
+	return ret < 0 ? ret : 0;
+}
+
+bool fdtable_is_token(int fd)
+{
+	struct nsock *s = fdtable_get(fd);
+	bool yes = s && ns_has_token(s);
+
+	if (s)
+		ns_put(s);
+	return yes;
 }
 
 struct nsock *fdtable_get(int fd)
@@ -194,4 +254,46 @@ int fdtable_forget(int fd)
 int fdtable_limit(void)
 {
 	return load_once(&limit);
+}
+
+int fdtable_anchor(void)
+{
+	return load_once(&anchor);
+}
+
+/* ---- fork */
+
+unsigned fdtable_sockets(struct nsock **v, unsigned max)
+{
+	unsigned n = 0;
+
+	for (int fd = 0; fd < limit; fd++) {
+		struct nsock **e = entry(fd), *s = e ? *e : NULL;
+
+		if (!s || s->seen)
+			continue;
+		s->seen = true;
+		if (n++ < max)
+			v[n - 1] = s;
+	}
+	for (int fd = 0; fd < limit; fd++) {
+		struct nsock **e = entry(fd);
+
+		if (e && *e)
+			(*e)->seen = false;
+	}
+	return n;
+}
+
+void fdtable_fork_prepare(void)
+{
+	pthread_mutex_lock(&table_lock);
+}
+
+void fdtable_fork_done(bool child)
+{
+	if (child)
+		pthread_mutex_init(&table_lock, NULL);
+	else
+		pthread_mutex_unlock(&table_lock);
 }

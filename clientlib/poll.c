@@ -101,7 +101,7 @@ unsigned ns_poll(struct nsock *s)
 	unsigned ev;
 	uint32_t st;
 
-	if (ret == -EBADF || ret == -EOPNOTSUPP)
+	if (ret == -EBADF)
 		return POLLNVAL;
 	if (ret < 0)
 		return POLLERR | POLLHUP | POLLRDHUP | IN_BITS | OUT_BITS;

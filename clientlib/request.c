@@ -140,7 +140,7 @@ static int lock_with_room(struct session *ss, bool entry)
 		pthread_mutex_lock(&ss->req_lock);
 		if (session_dead(ss)) {
 			pthread_mutex_unlock(&ss->req_lock);
-			return session_dead(ss) & SS_FOREIGN ? -EOPNOTSUPP : -ENETDOWN;
+			return -ENETDOWN;
 		}
 		drain(ss);
 		used = ring_avail(ss->sq_prod, load_acquire(&ss->h->sq_cons), CM_SQ_ENTRIES);
@@ -161,6 +161,30 @@ static void push_unlock(struct session *ss, const struct cm_sqe *e)
 	ring_daemon(ss);
 }
 
+/* The session's list of shared sockets: what a clone of it would hold. req_lock held. */
+static void unhold(struct nsock *s)
+{
+	if (!s->link_held)
+		return;
+	*s->link_held = s->next_held;
+	if (s->next_held)
+		s->next_held->link_held = s->link_held;
+	s->link_held = NULL;
+}
+
+void request_hold(struct nsock *s)
+{
+	struct session *ss = s->ss;
+
+	pthread_mutex_lock(&ss->req_lock);
+	s->next_held = ss->held;
+	s->link_held = &ss->held;
+	if (ss->held)
+		ss->held->link_held = &s->next_held;
+	ss->held = s;
+	pthread_mutex_unlock(&ss->req_lock);
+}
+
 static int submit(struct session *ss, const struct cm_sqe *e, const struct request *how)
 {
 	struct cm_sqe mine = *e;
@@ -175,8 +199,12 @@ static int submit(struct session *ss, const struct cm_sqe *e, const struct reque
 	ss->req_busy++;
 	ss->req[i] = *how;
 	ss->req[i].gen = gen;
-	if (how->kind == REQ_CLOSE)
+	if (how->kind == REQ_CLOSE) {
 		ss->closing++;
+		if (how->sock)
+			unhold(how->sock);
+		ss->req[i].sock = NULL;
+	}
 	mine.token = (uint64_t)gen << 32 | i;
 	push_unlock(ss, &mine);
 	return 0;
@@ -245,6 +273,15 @@ int request_async(
 	struct request how = {.kind = (uint8_t)kind, .slot = e->slot, .sock = s};
 
 	return submit(ss, e, &how);
+}
+
+/* Ends this session's hold of the socket. */
+void request_close(struct nsock *s)
+{
+	struct cm_sqe e = {.op = CM_CLOSE, .slot = s->slot};
+	struct request how = {.kind = REQ_CLOSE, .slot = s->slot, .sock = s};
+
+	(void)submit(s->ss, &e, &how);
 }
 
 /* The socket goes away before its CM_SOCKET was answered: the answer shall not touch it. */

@@ -2,8 +2,12 @@
  * Inside the core: the session, sockets and sets as the core's own files see them.
  *
  * Locks, in the order in which they may be taken:
+ *	table_lock    (fdtable.c) numbers
  *	attach_lock   (attach.c)  making a session
+ *	share_lock    (share.c)   moving sockets into a share
  *	rx_lock, tx_lock (desc.h) a socket's consumer and producer side; never both at once
+ *	                          but under share_lock
+ *	ctl_lock                  a request on the control connection and its answer
  *	ev_lock                   event ring, membership of sockets in sets, lists of news
  *	wait_lock                 a socket's count of sleepers
  *	req_lock                  submission and completion ring, requests under way, free slots
@@ -56,6 +60,7 @@ struct home {
 struct session {
 	unsigned dead; /* SS_*, atomic */
 	int pid;
+	uint32_t uid; /* as the daemon knows it */
 	int ctl;
 	int bell;
 	int bell_reader;  /* our own reading end of it, so that writing never raises SIGPIPE; or -1
@@ -74,6 +79,7 @@ struct session {
 	uint32_t req_free, req_busy;
 	uint32_t *free_slot; /* stack */
 	uint32_t free_slots, closing;
+	struct nsock *held; /* the shared sockets, until their CM_CLOSE */
 	/* events and sets */
 	pthread_mutex_t make_lock; /* one set is made at a time */
 	pthread_mutex_t ev_lock;
@@ -121,12 +127,17 @@ struct side {
 struct nsock {
 	uint32_t refs; /* atomic; 0: in the pool */
 	uint32_t fds;  /* numbers in the fdtable, under its lock */
+	bool seen;     /* by fdtable_sockets(), under its lock */
 	struct session *ss;
 	uint32_t slot;
 	struct cm_slot *ev;	 /* the session's slot: how this process is woken */
 	struct cm_slot *sl;	 /* what the daemon says of the socket: the same, or a share's */
 	struct desc *d;		 /* own_desc, or beside `sl` in the share */
 	const struct home *home; /* where `sl` and the rings lie */
+	struct share *share;	 /* NULL: ours alone */
+	struct nsock *next_held, **link_held; /* in the session's list, if shared; req_lock */
+	uint64_t token_key;		      /* of the token at its numbers, 0 for none; atomic */
+	bool inherited;			      /* by fork */
 	uint16_t family, type, protocol;
 	bool has_slot, ready, closed; /* atomic */
 	int create_err;		      /* what CM_SOCKET answered */
@@ -144,17 +155,22 @@ struct nsock {
 };
 
 /* attach.c */
-extern struct session *ns_current; /* atomic */
+extern struct session *ns_current, *all_sessions; /* atomic; attach_lock */
+extern pthread_mutex_t attach_lock;
 int session_get(struct session **out);
 int session_new_set(struct session *ss, uint32_t set, int *fd);
 bool session_alive(struct session *ss);
 void session_break(struct session *ss);
-void session_forked(struct session *ss);
+void session_unbuild(struct session *ss);
+int session_identify(struct session *ss, bool wait);
 int fd_high(int fd);
 static inline unsigned session_dead(const struct session *ss)
 {
 	return load_once(&ss->dead);
 }
+
+/* fork.c */
+bool fork_handlers(void);
 
 /* request.c */
 int request_wait(struct session *ss, const struct cm_sqe *e, struct cm_cqe *out);
@@ -162,6 +178,8 @@ int request_async(
     struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s);
 void request_poke(struct nsock *s);
 void request_forget(struct nsock *s);
+void request_hold(struct nsock *s);
+void request_close(struct nsock *s);
 void request_drain(struct session *ss);
 int slot_take(struct session *ss, uint32_t *slot);
 void slot_give(struct session *ss, uint32_t slot);
@@ -184,6 +202,10 @@ void tx_publish(struct nsock *s, uint64_t n);
 int tx_grow(struct nsock *s, uint64_t need);
 bool tx_may_grow(const struct nsock *s);
 int sock_settle(struct nsock *s);
+
+/* sock.c */
+int sock_new(struct session *ss, struct nsock **out);
+void sock_drop(struct nsock *s);
 
 /* sleep.c */
 struct sleep_seen {

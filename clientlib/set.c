@@ -171,7 +171,7 @@ int ns_set_arm(struct nset *set)
 	struct session *ss = set->ss;
 
 	if (session_dead(ss))
-		return session_dead(ss) & SS_FOREIGN ? -EOPNOTSUPP : -ENETDOWN;
+		return -ENETDOWN;
 	pthread_mutex_lock(&ss->ev_lock);
 	set->sleepers++;
 	if (!set->plain)

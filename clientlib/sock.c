@@ -6,15 +6,16 @@
  * errno. Until its answer was seen the slot tells nothing about the new socket (`ready`). CM_CLOSE
  * is never waited for; the slot is free when its answer came.
  */
-#include "clientlib/session.h"
+#include "clientlib/share.h"
 #include <netinet/in.h>
 #include <string.h>
 
 #define TX_MAX_DEFAULT (4u << 20)
 #define PROTO_MPTCP    262
+#define LOW_PORTS      1024
 
 /* An object with a slot, its client-written line as new. One reference. */
-static int sock_new(struct session *ss, struct nsock **out)
+int sock_new(struct session *ss, struct nsock **out)
 {
 	struct nsock *s = pool_take();
 	int ret;
@@ -44,10 +45,18 @@ static int sock_new(struct session *ss, struct nsock **out)
 }
 
 /* Gives up a socket that the daemon does not have. */
-static void sock_drop(struct nsock *s)
+void sock_drop(struct nsock *s)
 {
 	slot_give(s->ss, s->slot);
 	pool_give(s);
+}
+
+/* Before what the daemon allows to some users only: does it know who we are by now? */
+static int sock_identify(struct session *ss)
+{
+	if (load_once(&ss->uid) == (uint32_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0))
+		return 0;
+	return session_identify(ss, true);
 }
 
 static int check_kind(int family, int type, int protocol)
@@ -90,7 +99,10 @@ int ns_socket(int family, int type, int protocol, struct nsock **out)
 				 : base == SOCK_STREAM ? IPPROTO_TCP
 						       : IPPROTO_UDP);
 	store_once(&s->d->nonblock, !!(type & SOCK_NONBLOCK));
-	ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
+	if (!known)
+		ret = sock_identify(ss);
+	if (ret == 0)
+		ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
 	if (ret < 0) {
 		sock_drop(s);
 		return ret;
@@ -119,17 +131,22 @@ bool ns_try_get(struct nsock *s)
 	return false;
 }
 
+/* This process's part in the socket ends. */
+static void give_up(struct nsock *s)
+{
+	if (!__atomic_exchange_n(&s->has_slot, false, __ATOMIC_ACQ_REL) || session_dead(s->ss))
+		return;
+	if (!s->ready)
+		request_forget(s);
+	request_close(s);
+}
+
 void ns_put(struct nsock *s)
 {
-	struct cm_sqe e = {.op = CM_CLOSE, .slot = s->slot};
-
 	if (__atomic_fetch_sub(&s->refs, 1, __ATOMIC_ACQ_REL) != 1)
 		return;
-	if (!session_dead(s->ss)) {
-		if (!s->ready)
-			request_forget(s);
-		request_async(s->ss, &e, REQ_CLOSE, NULL);
-	}
+	give_up(s);
+	share_leave(s);
 	pool_give(s);
 }
 
@@ -156,6 +173,8 @@ int ns_close(struct nsock *s)
 		if (load_once(&s->sleepers))
 			sys_nanosleep(20000L << (i < 6 ? i : 6));
 	}
+	if (s->inherited) /* references may be of threads that the fork left behind */
+		give_up(s);
 	return 0;
 }
 
@@ -166,7 +185,13 @@ bool ns_nonblock(const struct nsock *s)
 
 void ns_set_nonblock(struct nsock *s, bool on)
 {
-	store_once(&s->d->nonblock, on);
+	struct desc *d;
+
+	do { /* once more if it went into a share meanwhile */
+		d = load_acquire(&s->d);
+		store_once(&d->nonblock, on);
+		fence_full();
+	} while (load_acquire(&s->d) != d);
 }
 
 unsigned ns_user(const struct nsock *s)
@@ -304,6 +329,8 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 	} else {
 		ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
 	}
+	if (ret == 0 && e.ep.port && e.ep.port < LOW_PORTS)
+		ret = sock_identify(s->ss);
 	return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
 }
 
@@ -319,10 +346,9 @@ int ns_listen(struct nsock *s, int backlog)
 	return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
 }
 
-bool ns_listening(const struct nsock *s)
+bool ns_listening(struct nsock *s)
 {
-	return sock_check(s) == 0 && load_acquire(&s->ready) &&
-	       (load_acquire(&s->sl->state) & CM_ST_LISTENING);
+	return sock_check(s) == 0 && (sock_state(s) & CM_ST_LISTENING);
 }
 
 static int dissolve(struct nsock *s)

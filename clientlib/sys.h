@@ -124,6 +124,11 @@ static inline long sys_mmap(size_t len, int prot, int flags, int fd)
 	return sys_call(SYS_mmap, 0, (long)len, prot, flags, fd, 0);
 }
 
+static inline void sys_munmap(void *p, size_t len)
+{
+	(void)sys_call(SYS_munmap, (long)p, (long)len, 0, 0, 0, 0);
+}
+
 static inline int sys_madvise(void *p, size_t len, int advice)
 {
 	return (int)sys_call(SYS_madvise, (long)p, (long)len, advice, 0, 0, 0);

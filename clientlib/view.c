@@ -18,6 +18,23 @@
 
 #define TX_START (64u << 10)
 #define RETRY_NS 100000000ull
+#define MOVING_NS 50000L
+
+/*
+ * The lock was left by a process that died. It published its position or did not: either is right. But it may have asked
+ * for another transmit ring: no more, and once a request of ours is answered that question is out of the world.
+ */
+static void side_rescue(struct nsock *s, struct desc *d, bool rx)
+{
+	struct cm_sqe nop = {.op = CM_NOP, .slot = s->slot};
+
+	pthread_mutex_consistent(rx ? &d->rx_lock : &d->tx_lock);
+	if (rx || !load_once(&s->sl->tx_parked))
+		return;
+	store_once(&s->sl->tx_parked, 0);
+	fence_full();
+	request_wait(s->ss, &nop, NULL);
+}
 
 /* The description may move into a share while we wait for its lock. */
 void side_lock(struct nsock *s, bool rx)
@@ -25,11 +42,18 @@ void side_lock(struct nsock *s, bool rx)
 	for (;;) {
 		struct desc *d = load_acquire(&s->d);
 
-		pthread_mutex_lock(rx ? &d->rx_lock : &d->tx_lock);
+		if (pthread_mutex_lock(rx ? &d->rx_lock : &d->tx_lock) == EOWNERDEAD)
+			side_rescue(s, d, rx);
 		if (load_acquire(&s->d) == d)
-			return;
+			break;
 		pthread_mutex_unlock(rx ? &d->rx_lock : &d->tx_lock);
 	}
+	if (!s->share)
+		return;
+	if (rx)
+		s->rx.pos = load_acquire(&s->sl->rx_head);
+	else
+		s->tx.pos = load_acquire(&s->sl->tx_tail);
 }
 
 void side_unlock(struct nsock *s, bool rx)
@@ -37,10 +61,13 @@ void side_unlock(struct nsock *s, bool rx)
 	pthread_mutex_unlock(rx ? &s->d->rx_lock : &s->d->tx_lock);
 }
 
-/* The other side broke the contract about this socket. */
+/* The other side broke the contract about this socket: a share's costs no session. */
 int sock_lied(struct nsock *s)
 {
-	session_break(s->ss);
+	if (s->share)
+		store_once(&s->create_err, -ENETDOWN);
+	else
+		session_break(s->ss);
 	return -ENETDOWN;
 }
 
@@ -49,8 +76,6 @@ int sock_check(const struct nsock *s)
 {
 	unsigned dead = session_dead(s->ss);
 
-	if (dead & SS_FOREIGN)
-		return -EOPNOTSUPP;
 	if (load_once(&s->closed))
 		return -EBADF;
 	if (dead)
@@ -83,6 +108,12 @@ uint32_t sock_state(struct nsock *s)
 			return CM_ST_OPEN;
 	}
 	st = load_acquire(&s->sl->state);
+	/* Another thread moves it into a share, and will say where to in a moment. */
+	while ((st & CM_ST_SHARED) && sock_check(s) == 0) {
+		if (load_acquire(&s->sl) == s->ev)
+			sys_nanosleep(MOVING_NS);
+		st = load_acquire(&s->sl->state);
+	}
 	if (load_once(&s->d->shut_rd))
 		st |= CM_ST_RX_EOF;
 	if (load_once(&s->d->shut_wr))
@@ -258,7 +289,11 @@ int tx_grow(struct nsock *s, uint64_t need)
 	if (cap <= s->tx.place.cap || !tx_may_grow(s))
 		return -EAGAIN;
 	e.arg[0] = (int32_t)cap;
+	if (s->share)
+		store_release(&s->sl->tx_parked, s->ss->lay.session + 1);
 	ret = request_wait(s->ss, &e, NULL);
+	if (s->share)
+		store_release(&s->sl->tx_parked, 0);
 	if (ret < 0) {
 		s->d->grow_after = now_ns() + RETRY_NS;
 		return ret;

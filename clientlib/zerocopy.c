@@ -13,6 +13,8 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 	uint64_t avail, at;
 	int ret;
 
+	if (s->share)
+		return -EOPNOTSUPP;
 	if (s->rx.lent)
 		return -EBUSY;
 	if (s->type != SOCK_STREAM) {
@@ -98,6 +100,8 @@ static int reserve(
 	uint8_t *p;
 	int ret;
 
+	if (s->share)
+		return -EOPNOTSUPP;
 	if (s->tx.lent)
 		return -EBUSY;
 	if (s->type != SOCK_STREAM) {

@@ -18,7 +18,7 @@ static int fcntl_netd(struct nsock *s, int fd, int cmd, long arg)
 		return 0;
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
-		return arg < 0 ? -EINVAL : fdtable_open(s, cmd == F_DUPFD_CLOEXEC, (int)arg);
+		return arg < 0 ? -EINVAL : fdtable_dup(s, fd, cmd == F_DUPFD_CLOEXEC, (int)arg);
 	case F_GETFD:
 	case F_SETFD:
 		return sys_fcntl(fd, cmd, arg);

@@ -156,8 +156,10 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 		ns_put(s);
 		s = NULL;
 	}
-	if (!s)
+	if (!s) {
+		rights_send(m);
 		return real.sendmsg(fd, m, flags);
+	}
 	return done_put(s, send_message(s, m, flags));
 }
 
@@ -171,8 +173,11 @@ HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 		ns_put(s);
 		s = NULL;
 	}
-	if (!s)
+	if (!s) {
+		for (i = 0; i < n && i < BATCH_MAX; i++)
+			rights_send(&v[i].msg_hdr);
 		return real.sendmmsg(fd, v, n, flags);
+	}
 	for (i = 0; i < n && i < BATCH_MAX; i++) {
 		ret = send_message(s, &v[i].msg_hdr, flags);
 		if (ret < 0)
@@ -233,8 +238,14 @@ HOOK ssize_t __recvfrom_chk(
 HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 {
 	struct nsock *s = fdtable_get(fd);
+	ssize_t ret;
 
-	return s ? done_put(s, recv_message(s, m, flags)) : real.recvmsg(fd, m, flags);
+	if (s)
+		return done_put(s, recv_message(s, m, flags));
+	ret = real.recvmsg(fd, m, flags);
+	if (ret >= 0)
+		rights_received(m);
+	return ret;
 }
 
 static bool later(const struct timespec *a, const struct timespec *b)
@@ -250,8 +261,12 @@ HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct times
 	ssize_t ret = 0;
 	unsigned i;
 
-	if (!s)
-		return real.recvmmsg(fd, v, n, flags, timeout);
+	if (!s) {
+		ret = real.recvmmsg(fd, v, n, flags, timeout);
+		for (i = 0; (ssize_t)i < ret; i++)
+			rights_received(&v[i].msg_hdr);
+		return (int)ret;
+	}
 	if (timeout) {
 		clock_gettime(CLOCK_MONOTONIC, &end);
 		end.tv_sec += timeout->tv_sec + (end.tv_nsec + timeout->tv_nsec) / 1000000000;

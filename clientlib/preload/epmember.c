@@ -132,6 +132,7 @@ void epset_settle(struct epset *ep)
 
 void epset_watch_begin(struct epset *ep)
 {
+	epset_revive(ep);
 	pthread_mutex_lock(&ep->lock);
 	ep->watchers++;
 	epset_settle(ep);
@@ -243,6 +244,24 @@ void epset_discard(struct epset *ep)
 	ep->kicked = ep->armed = false;
 }
 
+void epset_revive(struct epset *ep)
+{
+	if (__atomic_load_n(&ep->set, __ATOMIC_ACQUIRE) || !ep->members)
+		return;
+	pthread_mutex_lock(&ep->lock);
+	if (!ep->set && ep->members && epset_prepare(ep) == 0) {
+		for (int fd = 0; fd < ep->by_fd_size; fd++) {
+			for (struct epmember *m = ep->by_fd[fd]; m; m = m->fd_next) {
+				if (m->first)
+					(void)ns_set_add(ep->set, m->sock, m);
+				list(ep, m);
+			}
+		}
+		epset_settle(ep);
+	}
+	pthread_mutex_unlock(&ep->lock);
+}
+
 /* The member of this socket that the wait set knows: others, under numbers made by dup(), hang on
  * it. */
 static struct epmember *first_of(struct epset *ep, const struct nsock *s)
@@ -260,8 +279,11 @@ static void leave_set(struct epset *ep, struct epmember *m)
 	struct epmember *p;
 
 	if (m->first) {
-		ns_set_del(ep->set, m->sock);
-		if (m->twin && ns_set_add(ep->set, m->sock, m->twin) == 0)
+		if (ep->set)
+			ns_set_del(ep->set, m->sock);
+		if (m->twin && !ep->set)
+			m->twin->first = true;
+		else if (m->twin && ns_set_add(ep->set, m->sock, m->twin) == 0)
 			m->twin->first = true;
 		return;
 	}

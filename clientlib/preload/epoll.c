@@ -37,6 +37,7 @@ static int ctl_add(struct epset *ep, int fd, struct nsock *s, const struct epoll
 {
 	int ret;
 
+	epset_revive(ep);
 	epset_count(s, 1);
 	pthread_mutex_lock(&ep->lock);
 	ret = epset_prepare(ep);
@@ -284,6 +285,7 @@ static int wait_any(struct wait *w, const struct timespec *timeout)
 
 	if (w->max <= 0 || w->max > EVENTS_MAX)
 		return (int)done(-EINVAL);
+	epset_revive(w->ep);
 	w->poll = timespec_zero(timeout);
 	w->until = w->poll ? (struct deadline){0} : deadline_in(timeout);
 	if (__atomic_load_n(&w->ep->set, __ATOMIC_ACQUIRE) || !wait_plain(w, &ret))

@@ -83,7 +83,8 @@ void epset_forget(struct nsock *s, int fd);
 void epset_to_kernel(struct nsock *s);
 /* One membership more or less. Without an epset's lock. */
 void epset_count(struct nsock *s, int by);
-void epset_atfork(void);
+void epset_fork_prepare(void);
+void epset_fork_done(bool child);
 
 /* epmember.c: members; under the epset's lock */
 struct epmember *epmember_find(struct epset *ep, int fd, const struct nsock *s);
@@ -92,6 +93,8 @@ void epmember_del(struct epset *ep, struct epmember *m);
 void epmember_mod(struct epset *ep, struct epmember *m, const struct epoll_event *ev);
 void epmember_drop_all(struct epset *ep);
 int epset_prepare(struct epset *ep);
+/* After a fork or a lost session: members without a wait set get one. Without the lock. */
+void epset_revive(struct epset *ep);
 void epset_discard(struct epset *ep);
 void epset_pump(struct epset *ep);
 bool epset_any_ready(struct epset *ep);

@@ -287,43 +287,42 @@ void epset_count(struct nsock *s, int by)
 
 /* ---- fork */
 
-static void fork_prepare(void)
+void epset_fork_prepare(void)
 {
 	pthread_mutex_lock(&list_lock);
-}
-
-static void fork_parent(void)
-{
-	pthread_mutex_unlock(&list_lock);
+	for (struct epset *ep = all; ep; ep = ep->all_next)
+		pthread_mutex_lock(&ep->lock);
 }
 
 /*
- * The child's epoll descriptors are the parent's in the kernel, the members in them stay the
- * parent's: the child starts with empty sets and keeps only what tells our marks from the
- * application's data.
+ * The child keeps its members, but the wait set that brings them news was the parent's. A new one is made when the epoll
+ * set is next used (epset_revive). What is in the kernel's epoll set, parent and child share, as always after fork().
  */
-static void fork_child(void)
+static void orphan(struct epset *ep)
 {
-	for (struct epset *ep = all; ep; ep = ep->all_next) {
-		if (ep->kick >= 0) {
-			epset_own(ep->kick, false);
-			sys_close(ep->kick);
-		}
-		pthread_mutex_init(&ep->lock, NULL);
-		*ep = (struct epset){.refs = ep->refs,
-		    .epfd = ep->epfd,
-		    .lock = ep->lock,
-		    .kick = -1,
-		    .kernel_fds = 1,
-		    .all_prev = ep->all_prev,
-		    .all_next = ep->all_next};
+	if (ep->kick >= 0) {
+		epset_own(ep->kick, false);
+		sys_close(ep->kick);
 	}
-	pthread_mutex_init(&list_lock, NULL);
+	pthread_mutex_init(&ep->lock, NULL);
+	if (ep->set)
+		ns_set_free(ep->set);
+	ep->set = NULL;
+	ep->kick = -1;
+	ep->kicked = ep->armed = false;
+	ep->sleepers = ep->watchers = 0;
+	ep->kernel_fds++; /* who knows what the parent adds */
 }
 
-/* Call after the core registered its handlers: ours must take list_lock before the core takes its
- * locks. */
-void epset_atfork(void)
+void epset_fork_done(bool child)
 {
-	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+	if (!child) {
+		for (struct epset *ep = all; ep; ep = ep->all_next)
+			pthread_mutex_unlock(&ep->lock);
+		pthread_mutex_unlock(&list_lock);
+		return;
+	}
+	pthread_mutex_init(&list_lock, NULL);
+	for (struct epset *ep = all; ep; ep = ep->all_next)
+		orphan(ep);
 }

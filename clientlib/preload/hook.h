@@ -22,6 +22,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -59,7 +60,9 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(dup) X(dup2) X(dup3) X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) \
 	X(ppoll) X(select) X(pselect) \
 	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
-	X(epoll_pwait2) X(getaddrinfo) X(fdopen) X(vdprintf)
+	X(epoll_pwait2) X(getaddrinfo) X(fdopen) X(vdprintf) \
+	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
+	X(posix_spawn_file_actions_adddup2)
 /* clang-format on */
 
 struct libc_calls {
@@ -108,6 +111,8 @@ void stash_put(struct nsock *listener, struct nsock *child, const struct endpoin
 bool stash_take(struct nsock *listener, struct nsock **child, struct endpoint *peer);
 /* A socket was closed: what was kept for it goes too. */
 void stash_forget(struct nsock *listener);
+void stash_fork_prepare(void);
+void stash_fork_done(bool child);
 
 /* life.c: takes the number out of the table, and the socket out of every epoll set if that was its
  * last number. */
@@ -116,6 +121,13 @@ int number_close(int fd);
 void number_forget(int fd);
 /* Is it a descriptor of the library's own, that the application does not know of? */
 bool number_own(int fd);
+
+/*
+ * rights.c: what sendmsg() and recvmsg() of the kernel's sockets carry. Before sending: netd's descriptors in the message
+ * become tokens. After receiving: tokens in it become sockets.
+ */
+void rights_send(const struct msghdr *m);
+void rights_received(struct msghdr *m);
 
 /* passthrough.c: gives every number of the socket a kernel socket instead, options and epoll sets
  * carried over. 0 or negative errno. */

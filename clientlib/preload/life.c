@@ -26,14 +26,8 @@ static void tell_unreachable(int err)
 		(void)sys_write(2, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }
 
-static void register_fork(void)
-{
-	epset_atfork();
-}
-
 static int open_socket(int family, int type, int protocol)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct nsock *s;
 	int ret, fd;
 
@@ -42,7 +36,6 @@ static int open_socket(int family, int type, int protocol)
 		tell_unreachable(ret);
 		return -ENETDOWN;
 	}
-	pthread_once(&once, register_fork); /* after the core registered its own handlers */
 	ret = ns_socket(family, type, protocol, &s);
 	if (ret < 0)
 		return ret;
@@ -217,19 +210,13 @@ HOOK void closefrom(int low)
 
 /* ---- dup */
 
-/* A new number >= min for the same socket. */
-static int copy_number(struct nsock *s, bool cloexec, int min)
-{
-	return fdtable_open(s, cloexec, min);
-}
-
 HOOK int dup(int fd)
 {
 	struct nsock *s = ns_owner() ? fdtable_get(fd) : NULL;
 	int ret;
 
 	if (s)
-		return (int)done_put(s, copy_number(s, false, 0));
+		return (int)done_put(s, fdtable_dup(s, fd, false, 0));
 	ret = real.dup(fd);
 	if (ret >= 0 && epset_has(fd) && ns_owner())
 		epset_dup(fd, ret);
@@ -249,7 +236,7 @@ static int replace(int fd, int to, int flags)
 	}
 	if (s) {
 		old = fdtable_get(to);
-		ret = fdtable_open_at(s, flags & O_CLOEXEC, to);
+		ret = fdtable_dup_at(s, fd, flags & O_CLOEXEC, to);
 		if (ret >= 0)
 			epset_drop(to);
 		if (old)

@@ -92,3 +92,21 @@ void stash_forget(struct nsock *listener)
 		ns_put(child);
 	}
 }
+
+/* ---- fork: what waits for a number in the parent is not the child's */
+
+void stash_fork_prepare(void)
+{
+	pthread_mutex_lock(&stash_lock);
+}
+
+void stash_fork_done(bool child)
+{
+	if (!child) {
+		pthread_mutex_unlock(&stash_lock);
+		return;
+	}
+	pthread_mutex_init(&stash_lock, NULL);
+	stash = NULL;
+	stash_size = 0;
+}

@@ -4,7 +4,7 @@
  * Resolved by the constructor, or by the first call if some other library's constructor comes
  * earlier. A function that this libc lacks stays NULL; hooks of such functions answer ENOSYS.
  */
-#include "clientlib/preload/hook.h"
+#include "clientlib/preload/epset.h"
 #include <dlfcn.h>
 
 struct libc_calls libc_table;
@@ -21,7 +21,20 @@ void real_resolve(void)
 	errno = saved;
 }
 
+static void fork_prepare(void)
+{
+	epset_fork_prepare();
+	stash_fork_prepare();
+}
+
+static void fork_done(bool child)
+{
+	stash_fork_done(child);
+	epset_fork_done(child);
+}
+
 __attribute__((constructor)) static void real_start(void)
 {
 	(void)real_();
+	ns_on_fork(fork_prepare, fork_done);
 }

@@ -63,6 +63,8 @@ static bool numbers_and_waits(long nr, const arg_t *a, long *ret)
 
 	switch (nr) {
 	CALL(SYS_close, close(fd))
+	CALL(SYS_execve, execve(P(a[0]), P(a[1]), P(a[2])))
+	CALL(SYS_execveat, execveat(fd, P(a[1]), P(a[2]), P(a[3]), (int)a[4]))
 	CALL(SYS_dup, dup(fd))
 	CALL(SYS_dup3, dup3(fd, (int)a[1], (int)a[2]))
 	CALL(SYS_fcntl, fcntl(fd, (int)a[1], a[2]))
@@ -72,6 +74,10 @@ static bool numbers_and_waits(long nr, const arg_t *a, long *ret)
 	CALL(SYS_epoll_pwait, epoll_pwait(fd, P(a[1]), (int)a[2], (int)a[3], P(a[4])))
 #ifdef SYS_close_range
 	CALL(SYS_close_range, close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]))
+#endif
+#ifdef SYS_fork
+	CALL(SYS_fork, fork())
+	CALL(SYS_vfork, fork())
 #endif
 #ifdef SYS_dup2
 	CALL(SYS_dup2, dup2(fd, (int)a[1]))

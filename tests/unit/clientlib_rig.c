@@ -337,6 +337,9 @@ static void serve_control(void)
 		r.set_ready = &ready;
 		channel_send(rig.ctl, &r.base, p, 1);
 		close(p[0]);
+	} else { /* no sharing here */
+		r.error = -EOPNOTSUPP;
+		channel_send(rig.ctl, &r.base, NULL, 0);
 	}
 	netd__control__request__free_unpacked(q, NULL);
 }

@@ -1,0 +1,243 @@
+/*
+ * Requests on the control connection and their answers (control.proto), with the descriptors that come beside them.
+ */
+#include "clientlib/control.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#define REQUEST_ROOM 2048
+
+static char *first_path; /* $NETD_SOCKET when the program started: it may clean its environment later */
+
+static void take_fds(struct reply *r, struct msghdr *mh)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(mh); c; c = CMSG_NXTHDR(mh, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			if (r->nfds < (int)(sizeof(r->fds) / sizeof(r->fds[0])))
+				r->fds[r->nfds++] = fd;
+			else
+				sys_close(fd);
+		}
+	}
+}
+
+void reply_free(struct reply *r)
+{
+	for (int i = 0; i < r->nfds; i++)
+		if (r->fds[i] >= 0)
+			sys_close(r->fds[i]);
+	free(r->data);
+	*r = (struct reply){0};
+}
+
+/* Waits for one packet. 0, -EPIPE at end of file. */
+static int control_recv(int fd, struct reply *r)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int) * 8)];
+	} control;
+	enum { ROOM = 65536 };
+
+	r->nfds = 0;
+	r->data = malloc(ROOM);
+	if (!r->data)
+		return -ENOMEM;
+	for (;;) {
+		struct iovec iov = {.iov_base = r->data, .iov_len = ROOM};
+		struct msghdr mh = {.msg_iov = &iov,
+		    .msg_iovlen = 1,
+		    .msg_control = control.buf,
+		    .msg_controllen = sizeof(control.buf)};
+		ssize_t n = sys_recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
+
+		if (n == -EINTR)
+			continue;
+		if (n > 0) {
+			take_fds(r, &mh);
+			r->len = (size_t)n;
+			return 0;
+		}
+		free(r->data);
+		r->data = NULL;
+		return n < 0 && n != -ECONNRESET ? (int)n : -EPIPE;
+	}
+}
+
+/* With `who`, the request says with which rights it is made. */
+static int control_send(int fd, const Netd__Control__Request *q, const struct ucred *who)
+{
+	uint8_t buf[REQUEST_ROOM];
+	union {
+		struct cmsghdr h;
+		char buf[CMSG_SPACE(sizeof(struct ucred))];
+	} control = {.h = {.cmsg_len = CMSG_LEN(sizeof(*who)),
+			 .cmsg_level = SOL_SOCKET,
+			 .cmsg_type = SCM_CREDENTIALS}};
+	struct iovec iov = {.iov_base = buf};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (who) {
+		memcpy(CMSG_DATA(&control.h), who, sizeof(*who));
+		mh.msg_control = control.buf;
+		mh.msg_controllen = sizeof(control.buf);
+	}
+
+	if (netd__control__request__get_packed_size(q) > sizeof(buf))
+		return -EMSGSIZE;
+	iov.iov_len = netd__control__request__pack(q, buf);
+	do
+		n = sys_sendmsg(fd, &mh, MSG_NOSIGNAL);
+	while (n == -EINTR);
+	return n < 0 ? (int)n : 0;
+}
+
+/* Waits for the answer to request `id`; those to earlier ones (told twice after a restart) are passed over. */
+static int control_await(int fd, uint64_t id, struct reply *r, Netd__Control__Response **out)
+{
+	for (;;) {
+		int ret = control_recv(fd, r);
+
+		if (ret < 0)
+			return ret;
+		*out = netd__control__response__unpack(NULL, r->len, r->data);
+		if (!*out) {
+			reply_free(r);
+			return -EPROTO;
+		}
+		ret = (*out)->error < -4095 ? -EPROTO : (*out)->error;
+		if ((*out)->id == id && ret >= 0)
+			return 0;
+		if ((*out)->id != id)
+			ret = 0;
+		netd__control__response__free_unpacked(*out, NULL);
+		*out = NULL;
+		reply_free(r);
+		if (ret < 0)
+			return ret;
+	}
+}
+
+int control_call(
+    int fd, const Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out)
+{
+	int ret = control_send(fd, q, NULL);
+
+	return ret < 0 ? ret : control_await(fd, q->id, r, out);
+}
+
+int reply_take(struct reply *r, int i)
+{
+	int fd;
+
+	if (i >= r->nfds || r->fds[i] < 0)
+		return -EPROTO;
+	fd = fd_high(r->fds[i]);
+	r->fds[i] = -1;
+	return fd;
+}
+
+int session_ask_locked(struct session *ss, Netd__Control__Request *q, struct reply *r,
+    Netd__Control__Response **out)
+{
+	int ret;
+
+	if (session_dead(ss))
+		return -ENETDOWN;
+	q->id = ss->next_id++;
+	ret = control_call(ss->ctl, q, r, out);
+	if (ret != -EPIPE)
+		return ret;
+	session_break(ss);
+	return -ENETDOWN;
+}
+
+int session_ask(struct session *ss, Netd__Control__Request *q, struct reply *r,
+    Netd__Control__Response **out)
+{
+	int ret;
+
+	pthread_mutex_lock(&ss->ctl_lock);
+	ret = session_ask_locked(ss, q, r, out);
+	pthread_mutex_unlock(&ss->ctl_lock);
+	return ret;
+}
+
+/*
+ * Says who we are by now: after fork, and before what depends on it after setuid(). `wait` for it to have been heard.
+ */
+int session_identify(struct session *ss, bool wait)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
+	struct ucred who = {.pid = sys_getpid(),
+	    .uid = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0),
+	    .gid = (gid_t)sys_call(SYS_getegid, 0, 0, 0, 0, 0, 0)};
+	Netd__Control__Response *answer = NULL;
+	struct reply r = {0};
+	int ret;
+
+	if (session_dead(ss))
+		return -ENETDOWN;
+	q.body_case = NETD__CONTROL__REQUEST__BODY_IDENTIFY;
+	q.identify = &nothing;
+	pthread_mutex_lock(&ss->ctl_lock);
+	q.id = ss->next_id++;
+	ret = control_send(ss->ctl, &q, &who);
+	if (ret == 0 && wait)
+		ret = control_await(ss->ctl, q.id, &r, &answer);
+	if (ret == 0)
+		store_once(&ss->uid, who.uid);
+	pthread_mutex_unlock(&ss->ctl_lock);
+	if (answer)
+		netd__control__response__free_unpacked(answer, NULL);
+	reply_free(&r);
+	return ret;
+}
+
+__attribute__((constructor)) static void keep_path(void)
+{
+	const char *path = secure_getenv("NETD_SOCKET");
+
+	if (path && *path)
+		first_path = strdup(path);
+}
+
+const char *ns_socket_path(void)
+{
+	const char *path = secure_getenv("NETD_SOCKET");
+
+	return path && *path ? path : first_path ? first_path : "/run/netd/netd.sock";
+}
+
+int control_connect(void)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	const char *path = ns_socket_path();
+	int ret, fd;
+
+	if (strlen(path) >= sizeof(sa.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(sa.sun_path, path, strlen(path));
+	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	do
+		ret = sys_connect(fd, &sa, sizeof(sa));
+	while (ret == -EINTR);
+	if (ret < 0) {
+		sys_close(fd);
+		return ret;
+	}
+	return fd_high(fd);
+}
+
