@@ -17,7 +17,9 @@ enum deposit_kind {
 	DEPOSIT_WAIT_SET = 2,  /* index = session * CM_SETS + set; one write end */
 	DEPOSIT_CONTROL = 3,   /* control connection that has not attached */
 	DEPOSIT_TAP = 4,       /* a driver's TAP descriptors; index = queue */
-	DEPOSIT_ANSWER = 5,    /* a client's ends of bells whose answer it may not have yet; index as WAIT_SET */
+	DEPOSIT_ANSWER = 5,    /* a client's ends whose answer it may not have yet: wait set, bell, control connection of a clone; index as WAIT_SET */
+	DEPOSIT_TOKEN = 6,     /* the daemon's end of a token */
+	DEPOSIT_TOKEN_ANSWER = 7, /* the client's end, as long as it may not have it */
 };
 
 struct channel_msg {

@@ -15,6 +15,7 @@
 #include "ip/reassemble.h"
 #include "ip/route.h"
 #include "socket/session.h"
+#include "socket/share.h"
 #include "state/world.h"
 #include "tcp/tcb.h"
 #include "tcp/tcp.h"
@@ -22,7 +23,9 @@
 #include <sys/socket.h>
 
 #define SOCKETS  (256u * 1024)
-#define SESSIONS 4096u
+#define SESSIONS 8192u
+#define HOLDERS  (256u * 1024)
+#define TOKENS   16384u
 
 static const struct record_type records[KIND_COUNT] = {
 	[KIND_WORLD] = {.name = "world", .size = sizeof(struct world_rec), .capacity = 1},
@@ -35,6 +38,8 @@ static const struct record_type records[KIND_COUNT] = {
 	[KIND_FRAG] = {.name = "frag", .size = sizeof(struct frag_rec), .capacity = 256,
 	    .expired = frag_expired},
 	[KIND_SESSION] = {.name = "session", .size = sizeof(struct session_rec), .capacity = SESSIONS},
+	[KIND_HOLDER] = {.name = "holder", .size = sizeof(struct holder_rec), .capacity = HOLDERS},
+	[KIND_TOKEN] = {.name = "token", .size = sizeof(struct token_rec), .capacity = TOKENS},
 	[KIND_SOCK] = {.name = "sock", .size = sizeof(struct sock_rec), .capacity = SOCKETS,
 	    .expired = sock_expired},
 	[KIND_TCP] = {.name = "tcp", .size = sizeof(struct tcp_rec), .capacity = SOCKETS,

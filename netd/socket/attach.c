@@ -42,31 +42,20 @@ static int accept_session(struct stack *s, int conn, const struct ucred *peer, c
 {
 	struct socket_layer *l = s->socket;
 	struct user *u = user_get(l, peer->uid);
-	struct session_rec *r;
 	struct session *ss;
-	uint32_t index;
-	int ret = -ENOMEM;
+	int ret;
 
 	if (!u)
-		return ret;
-	*why = "too many connections";
-	ret = policy_session(s, u);
-	r = ret ? NULL : state_alloc(s->state, KIND_SESSION, &index);
-	if (!r) {
-		user_put(l, u);
-		return ret ? ret : -EMFILE;
-	}
-	*why = "out of memory";
-	ss = session_new(s, index, state_generation(s->state, KIND_SESSION, index));
-	if (!ss) {
-		state_free(s->state, KIND_SESSION, index);
-		user_put(l, u);
 		return -ENOMEM;
+	*why = "too many connections";
+	ret = session_make(s, u, &ss);
+	if (ret) {
+		user_put(l, u);
+		return ret;
 	}
-	ss->user = u;
-	u->sessions++;
+	session_credentials_wanted(conn);
 	ss->control = conn;
-	*r = (struct session_rec){.state = SESSION_CONTROL,
+	*session_get(s, ss) = (struct session_rec){.state = SESSION_CONTROL,
 	    .uid = peer->uid,
 	    .gid = peer->gid,
 	    .pid = peer->pid,
@@ -79,13 +68,20 @@ static int accept_session(struct stack *s, int conn, const struct ucred *peer, c
 		ret = session_watch(s, ss);
 	if (ret) {
 		ss->control = -1;
-		state_free(s->state, KIND_SESSION, index);
-		l->env.withdraw(l->env.arg, DEPOSIT_CONTROL, index, ss->gen);
+		state_free(s->state, KIND_SESSION, ss->index);
+		l->env.withdraw(l->env.arg, DEPOSIT_CONTROL, ss->index, ss->gen);
 		session_drop(s, ss);
 		return ret;
 	}
 	LIST_PUT(l, ss, ctl);
 	return 0;
+}
+
+void session_credentials_wanted(int control)
+{
+	int one = 1;
+
+	setsockopt(control, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 }
 
 void socket_accept(struct stack *s, int conn)
@@ -124,17 +120,17 @@ int session_deposit(struct stack *s, struct session *ss)
 			ret = env->deposit(
 			    env->arg, DEPOSIT_WAIT_SET, set0 + i, ss->gen, &ss->set_bell[i], 1);
 	if (!ret && ss->client_set >= 0) {
-		int ends[2] = {ss->client_set, ss->client_bell};
+		int ends[3] = {ss->client_set, ss->client_bell, ss->client_control};
 
-		ret = env->deposit(env->arg, DEPOSIT_ANSWER, set0 + ss->client_set_nr, ss->gen,
-		    ends, ss->client_bell >= 0 ? 2 : 1);
+		ret = env->deposit(env->arg, DEPOSIT_ANSWER, set0 + ss->client_set_nr, ss->gen, ends,
+		    ss->client_bell < 0 ? 1 : ss->client_control < 0 ? 2 : 3);
 	}
 	return ret;
 }
 
 /* ---- attach */
 
-static int make_memory(struct session *ss, struct session_rec *r, uint64_t size)
+int session_memory(struct session *ss, struct session_rec *r, uint64_t size)
 {
 	int fd;
 
@@ -154,7 +150,7 @@ static int make_memory(struct session *ss, struct session_rec *r, uint64_t size)
 	return 0;
 }
 
-static int make_bells(struct session *ss)
+int session_bells(struct session *ss)
 {
 	int bell[2], set[2], ret = bell_create(bell);
 
@@ -172,7 +168,7 @@ static int make_bells(struct session *ss)
 }
 
 /* The client memory before anybody else sees it. */
-static void fill_header(struct stack *s, struct session *ss)
+void session_header_fill(struct stack *s, struct session *ss)
 {
 	struct cm_header *h = session_header(ss);
 
@@ -208,14 +204,14 @@ static int build(struct stack *s, struct session *ss, struct session_rec *r, con
 	int ret;
 
 	*why = "no memory or descriptor for a session";
-	ret = make_memory(ss, r, limit_memory(s));
+	ret = session_memory(ss, r, limit_memory(s));
 	if (!ret)
-		ret = make_bells(ss);
+		ret = session_bells(ss);
 	if (!ret)
 		ret = session_map(s, ss, NULL);
 	if (ret)
 		return ret;
-	fill_header(s, ss);
+	session_header_fill(s, ss);
 	KILLPOINT("socket.attach.made");
 	*why = "the supervisor takes no descriptors";
 	ret = session_deposit(s, ss);
@@ -263,6 +259,32 @@ int session_attach(
 	return 0;
 }
 
+int session_identify(struct stack *s, struct session *ss)
+{
+	struct session_rec *r = session_get(s, ss);
+	struct user *u;
+
+	if (!r)
+		return -ENOMEM;
+	if (!ss->sender.pid)
+		return 0; /* sent before its credentials were asked for: what connect() said holds */
+	u = user_get(s->socket, ss->sender.uid);
+	if (!u)
+		return -ENOMEM;
+	if (u != ss->user) {
+		u->sessions++;
+		u->memory += ss->charged;
+		ss->user->sessions--;
+		ss->user->memory -= ss->charged;
+		user_put(s->socket, ss->user);
+		ss->user = u;
+	}
+	r->pid = ss->sender.pid;
+	r->uid = ss->sender.uid;
+	r->gid = ss->sender.gid;
+	return 0;
+}
+
 /* ---- further wait sets */
 
 int session_new_set(struct stack *s, struct session *ss, uint32_t set, const char **why)
@@ -304,14 +326,26 @@ int session_new_set(struct stack *s, struct session *ss, uint32_t set, const cha
 	return 0;
 }
 
+/* What a request made for somebody else. The record is not changed: this may be the speak step, and is harmless twice. */
+static void release_made(struct stack *s, struct session *ss)
+{
+	struct session *clone = clone_of(s, ss);
+
+	if (clone && clone != ss && clone->client_control >= 0)
+		session_release_answer(s, clone);
+	token_release(s, ss);
+}
+
 void session_release_answer(struct stack *s, struct session *ss)
 {
 	const struct socket_env *env = &s->socket->env;
 
+	release_made(s, ss);
 	if (ss->client_set < 0 && ss->client_bell < 0)
 		return;
 	KILLPOINT("socket.answer.release");
 	env->withdraw(env->arg, DEPOSIT_ANSWER, ss->index * CM_SETS + ss->client_set_nr, ss->gen);
 	session_close_fd(&ss->client_set);
 	session_close_fd(&ss->client_bell);
+	session_close_fd(&ss->client_control);
 }

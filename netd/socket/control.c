@@ -35,6 +35,41 @@ static bool is_change(const request *r)
 	case NETD__CONTROL__REQUEST__BODY_ROUTE_DEL:
 	case NETD__CONTROL__REQUEST__BODY_NEIGH_ADD:
 	case NETD__CONTROL__REQUEST__BODY_NEIGH_DEL:
+	case NETD__CONTROL__REQUEST__BODY_SHARE:
+	case NETD__CONTROL__REQUEST__BODY_CLONE:
+	case NETD__CONTROL__REQUEST__BODY_TOKEN:
+	case NETD__CONTROL__REQUEST__BODY_JOIN:
+	case NETD__CONTROL__REQUEST__BODY_IDENTIFY:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* What clients may ask for themselves. False if it is not of that kind. */
+static bool client_change(struct stack *s, struct session *ss, const request *r, const char **why, int *ret)
+{
+	switch (r->body_case) {
+	case NETD__CONTROL__REQUEST__BODY_ATTACH:
+		*ret = session_attach(s, ss, r->attach, why);
+		return true;
+	case NETD__CONTROL__REQUEST__BODY_NEW_SET:
+		*ret = session_new_set(s, ss, r->new_set->set, why);
+		return true;
+	case NETD__CONTROL__REQUEST__BODY_SHARE:
+		*ret = session_share(s, ss, r->share, why);
+		return true;
+	case NETD__CONTROL__REQUEST__BODY_CLONE:
+		*ret = session_clone(s, ss, why);
+		return true;
+	case NETD__CONTROL__REQUEST__BODY_TOKEN:
+		*ret = session_token(s, ss, r->token->slot, why);
+		return true;
+	case NETD__CONTROL__REQUEST__BODY_JOIN:
+		*ret = session_join(s, ss, r->join, why);
+		return true;
+	case NETD__CONTROL__REQUEST__BODY_IDENTIFY:
+		*ret = session_identify(s, ss);
 		return true;
 	default:
 		return false;
@@ -55,10 +90,8 @@ static int change(struct stack *s, struct session *ss, const request *r, const c
 	*why = "request ids must grow";
 	if (rec->answered && r->id < rec->ctl_id)
 		return -EINVAL;
-	if (r->body_case == NETD__CONTROL__REQUEST__BODY_ATTACH) {
-		ret = session_attach(s, ss, r->attach, why);
-	} else if (r->body_case == NETD__CONTROL__REQUEST__BODY_NEW_SET) {
-		ret = session_new_set(s, ss, r->new_set->set, why);
+	if (client_change(s, ss, r, why, &ret)) {
+		rec = session_get(s, ss);
 	} else if (!policy_admin(s, rec->uid)) {
 		*why = "only an administrator may change the network";
 		ret = -EPERM;
@@ -87,11 +120,32 @@ static int question(struct stack *s, struct session *ss, const request *r, const
 	return killpoint_check(r->kill_point->name);
 }
 
+/*
+ * The length of the next request, or what recv() says; who sent it goes into ss->sender. There is room for
+ * credentials and nothing else: descriptors beside a request are never received.
+ */
+static ssize_t peek(struct session *ss, uint8_t *buf)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(struct ucred))];
+	} control;
+	struct iovec iov = {.iov_base = buf, .iov_len = REQUEST_MAX};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)};
+	ssize_t n = recvmsg(ss->control, &mh, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&mh) : NULL;
+
+	memset(&ss->sender, 0, sizeof(ss->sender));
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_CREDENTIALS && c->cmsg_len >= CMSG_LEN(sizeof(ss->sender)))
+		memcpy(&ss->sender, CMSG_DATA(c), sizeof(ss->sender));
+	return n;
+}
+
 /* Looks for a request and works it. False if there is none. */
 static bool take_request(struct stack *s, struct session *ss)
 {
 	struct socket_layer *l = s->socket;
-	ssize_t n = recv(ss->control, l->buf, REQUEST_MAX, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+	ssize_t n = peek(ss, l->buf);
 	const struct session_rec *rec = session_peek(s, ss);
 	request *r;
 
@@ -168,20 +222,23 @@ static void add_pass_through(const Netd__Component__Config *c, Netd__Control__At
 
 #define PASS_MAX 64
 
-static int send_attached(struct stack *s, struct session *ss, Netd__Control__Response *a)
+/* `ss` as its client gets it, over the connection of `to`: itself, or whoever asked for a clone. */
+static int send_attached(struct stack *s, struct session *ss, struct session *to, Netd__Control__Response *a)
 {
 	const struct socket_env *env = &s->socket->env;
 	const Netd__Component__Config *c = env->config ? env->config(env->arg) : NULL;
 	Netd__Control__PassThrough row[PASS_MAX], *rows[PASS_MAX];
 	struct ipaddr addr[PASS_MAX];
 	Netd__Control__Attached at = NETD__CONTROL__ATTACHED__INIT;
-	int fds[4] = {ss->memfd, ss->client_bell, ss->client_set, env->clock_fd};
+	int fds[5] = {ss ? ss->client_control : -1, ss ? ss->memfd : -1, ss ? ss->client_bell : -1, ss ? ss->client_set : -1,
+	    env->clock_fd};
+	bool clone = ss != to;
 
-	if (ss->client_bell < 0 || ss->client_set < 0) {
+	if (!ss || ss->client_bell < 0 || ss->client_set < 0 || (clone && ss->client_control < 0)) {
 		/* Its ends were given up because the answer was consumed once: asking twice is no use. */
 		a->error = -EALREADY;
 		a->text = (char *)(uintptr_t) "answered before";
-		return channel_send(ss->control, &a->base, NULL, 0);
+		return channel_send(to->control, &a->base, NULL, 0);
 	}
 	at.version = CM_VERSION;
 	at.session = ss->index;
@@ -191,9 +248,12 @@ static int send_attached(struct stack *s, struct session *ss, Netd__Control__Res
 		at.n_name_servers = c->n_name_server;
 		at.name_servers = c->name_server;
 	}
-	a->body_case = NETD__CONTROL__RESPONSE__BODY_ATTACHED;
-	a->attached = &at;
-	return channel_send(ss->control, &a->base, fds, env->clock_fd >= 0 ? 4 : 3);
+	a->body_case = clone ? NETD__CONTROL__RESPONSE__BODY_CLONED : NETD__CONTROL__RESPONSE__BODY_ATTACHED;
+	if (clone)
+		a->cloned = &at;
+	else
+		a->attached = &at;
+	return channel_send(to->control, &a->base, clone ? fds : fds + 1, (env->clock_fd >= 0 ? 4 : 3) + clone);
 }
 
 static int send_set(struct session *ss, const request *r, Netd__Control__Response *a)
@@ -222,13 +282,22 @@ static int send_answer(struct stack *s, struct session *ss)
 		a.text = (char *)(uintptr_t)ss->ctl_text;
 	if (a.error)
 		return channel_send(ss->control, &a.base, NULL, 0);
-	if (r->body_case == NETD__CONTROL__REQUEST__BODY_ATTACH)
-		return send_attached(s, ss, &a);
-	if (r->body_case == NETD__CONTROL__REQUEST__BODY_NEW_SET)
+	switch (r->body_case) {
+	case NETD__CONTROL__REQUEST__BODY_ATTACH:
+		return send_attached(s, ss, ss, &a);
+	case NETD__CONTROL__REQUEST__BODY_CLONE:
+		return send_attached(s, clone_of(s, ss), ss, &a);
+	case NETD__CONTROL__REQUEST__BODY_NEW_SET:
 		return send_set(ss, r, &a);
-	if (is_change(r))
-		return channel_send(ss->control, &a.base, NULL, 0);
-	return tables_answer(s, ss->control, r, &a);
+	case NETD__CONTROL__REQUEST__BODY_SHARE:
+		return share_send(s, ss, r->share->slot, r->share->n_slot, &a, false);
+	case NETD__CONTROL__REQUEST__BODY_JOIN:
+		return share_send(s, ss, &r->join->slot, 1, &a, true);
+	case NETD__CONTROL__REQUEST__BODY_TOKEN:
+		return token_send(s, ss, &a);
+	default:
+		return is_change(r) ? channel_send(ss->control, &a.base, NULL, 0) : tables_answer(s, ss->control, r, &a);
+	}
 }
 
 /* The answer is out: the request goes, and with it the ends that only the answer needed. */

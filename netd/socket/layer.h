@@ -14,12 +14,14 @@
 #include "socket/session.h"
 #include "socket/socket.h"
 #include <sys/queue.h>
+#include <sys/socket.h>
 
 #define NEWS_MAX 4096 /* closed slots a cycle that await their publication */
 
 /* Our half of a slot. */
 struct slot_note {
 	uint32_t sk;     /* the socket in it, NO_INDEX */
+	uint32_t holder; /* the claim by which it is there, NO_INDEX: it is not shared */
 	uint64_t ev_pos; /* its newest entry in the event ring stands before this position; 0: none */
 };
 
@@ -40,11 +42,13 @@ struct session {
 	int client_bell;         /* writing end of `bell` */
 	int client_set;          /* reading end of set `client_set_nr` */
 	uint32_t client_set_nr;
+	int client_control;      /* of a clone: the connection's other end */
 	/* Client memory; `lay` is computed from the record, never read from the memory. */
 	uint8_t *mem;
 	struct cm_header lay;
 	struct slot_note *note;
 	uint32_t notes; /* room of `note`, grows with the highest slot used */
+	uint32_t socks; /* slots with a socket */
 	uint64_t ev_prod;
 	uint32_t set_rung[CM_SETS]; /* the arm value that was answered last */
 	uint32_t empty_looks;
@@ -54,6 +58,7 @@ struct session {
 	const char *lie;        /* set by a request that costs the session its life */
 	/* Control request in work */
 	Netd__Control__Request *request;
+	struct ucred sender;    /* of that request; pid 0: not told */
 	int32_t ctl_error;
 	const char *ctl_text;
 	bool blocked; /* the answer did not go out: wait until the peer reads */
@@ -82,7 +87,16 @@ struct sock_note { /* who pays for a socket, whose memory it lies in */
 	uint32_t uid;
 	uint32_t session;
 	bool counted;
+	uint32_t holders; /* first holder's index + 1 */
+	uint32_t tokens;
 };
+
+struct token_ends { /* descriptors + 1; 0: none */
+	int ours, client;
+};
+
+/* What an event of the epoll descriptor is about. */
+enum watched { WATCH_CONTROL, WATCH_BELL, WATCH_TOKEN };
 
 struct socket_layer {
 	struct socket_env env;
@@ -92,6 +106,9 @@ struct socket_layer {
 	uint32_t attached;        /* sessions with client memory that live */
 	struct sock_note *sock;   /* by socket index */
 	uint32_t socks_max;
+	uint32_t *next_holder;    /* index + 1 of the same socket's next holder */
+	struct token_ends *token; /* by token index */
+	uint32_t tokens_max;
 	struct session_list active, ctl, answers, dying, done, ended;
 	struct user_list user[USER_BUCKETS];
 	struct news news[NEWS_MAX];
@@ -105,6 +122,9 @@ struct socket_layer {
 
 /* ---- session.c: the table and the lists */
 struct session *session_new(struct stack *s, uint32_t index, uint32_t gen);
+/* A new record, still empty, and its session for this user; undone by session_unmake(). 0, -EMFILE, -ENOMEM. */
+int session_make(struct stack *s, struct user *u, struct session **out);
+void session_unmake(struct stack *s, struct session *ss);
 /* Closes its descriptors, unmaps its memory, takes it out of every list. The record is not touched. */
 void session_drop(struct stack *s, struct session *ss);
 struct session *session_at(const struct stack *s, uint32_t index);
@@ -184,13 +204,60 @@ void session_charge(struct stack *s, struct session *ss);
 
 /* ---- attach.c */
 int session_attach(struct stack *s, struct session *ss, const Netd__Control__Attach *a, const char **why);
+/* The session's process and user are the sender's of this request. 0, -ENOMEM. */
+int session_identify(struct stack *s, struct session *ss);
 int session_new_set(struct stack *s, struct session *ss, uint32_t set, const char **why);
 /* The client has its ends of the bells: our copies and their deposit go. */
 void session_release_answer(struct stack *s, struct session *ss);
 /* Deposits whatever belongs to it. */
 int session_deposit(struct stack *s, struct session *ss);
 
+/* Parts of an attach: a memory as the record says, the bells, the header. */
+int session_memory(struct session *ss, struct session_rec *r, uint64_t size);
+int session_bells(struct session *ss);
+void session_header_fill(struct stack *s, struct session *ss);
+/* The connection tells its sender's credentials with each packet. */
+void session_credentials_wanted(int control);
+
+/* ---- holder.c, share.c, clone.c, token.c: sockets that several processes hold (proto/share.h) */
+/* The holder's index of a slot, NO_INDEX if its socket is not shared. */
+uint32_t session_holder(const struct session *ss, uint32_t slot);
+/* The share that a socket lies in, NULL if it is not shared. */
+struct session *share_of(const struct stack *s, uint32_t sk);
+/* Holders of a socket, as index + 1; 0 after the last. */
+uint32_t holder_first(const struct stack *s, uint32_t sk);
+uint32_t holder_next(const struct stack *s, uint32_t h);
+struct session *holder_session(const struct stack *s, uint32_t h, uint32_t *slot);
+/* The session holds the socket through this free slot. 0 or a negative errno. */
+int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk);
+/* This claim is over; the socket is closed if it was the last. */
+void holder_end(struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t tell);
+/* Closes the socket if nobody holds it any more. */
+void share_unheld(struct stack *s, uint32_t sk, bool killed);
+/* Positions in a share that cannot be: the socket is reset, for all its holders. */
+void share_lie(struct stack *s, uint32_t sk);
+int holders_reindex(struct stack *s);
+int session_share(struct stack *s, struct session *ss, const Netd__Control__Share *q, const char **why);
+int share_send(struct stack *s, struct session *ss, const uint32_t *slot, size_t n, Netd__Control__Response *a, bool join);
+int session_clone(struct stack *s, struct session *ss, const char **why);
+/* The clone that the session's newest request made, NULL. */
+struct session *clone_of(const struct stack *s, const struct session *ss);
+int session_token(struct stack *s, struct session *ss, uint32_t slot, const char **why);
+int token_send(struct stack *s, struct session *ss, Netd__Control__Response *a);
+/* The asker has its answer. */
+void token_release(struct stack *s, struct session *ss);
+void token_event(struct stack *s, uint32_t token);
+void tokens_drop(struct stack *s, uint32_t sk);
+int session_join(struct stack *s, struct session *ss, const Netd__Control__Join *q, const char **why);
+/* 1 if the deposit is of no use; else the descriptor is taken. */
+int token_handed(struct stack *s, uint32_t kind, uint32_t token, uint32_t gen, int fd);
+int tokens_reindex(struct stack *s);
+int tokens_redeposit(struct stack *s);
+void tokens_exit(struct socket_layer *l);
+
 /* ---- request.c */
+/* The client is told a slot's new state, after the commit. */
+void session_tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state);
 /* Takes up to `budget` entries; the number worked. `drain`: the client is gone, no completions. */
 unsigned session_take(struct stack *s, struct session *ss, unsigned budget, bool drain);
 /* Reads the client's positions of a socket once and gives them to the protocol. 0, or -EPROTO for a lie. */

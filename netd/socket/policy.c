@@ -153,7 +153,9 @@ void socket_charge(struct stack *s, uint32_t sk, const struct session *ss, uint3
 	u = user_get(s->socket, uid);
 	if (!u)
 		return;
-	*n = (struct sock_note){.uid = uid, .session = ss ? ss->index : NO_INDEX, .counted = true};
+	n->uid = uid;
+	n->session = ss ? ss->index : NO_INDEX;
+	n->counted = true;
 	u->sockets++;
 }
 

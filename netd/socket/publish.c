@@ -173,10 +173,68 @@ static void ring_sets(struct session *ss, const struct cm_slot *m)
 	}
 }
 
+/*
+ * Who is to be woken for a slot: its client; of a share's slot, each holder in a slot of its own. `step` gets the
+ * session, the slot's words there, and its number.
+ */
+static void each_listener(struct stack *s, const struct told *t,
+    void (*step)(struct stack *s, struct session *ss, struct cm_slot *m, uint32_t slot))
+{
+	uint32_t slot;
+
+	if (t->sk == NO_INDEX || !share_of(s, t->sk)) {
+		if (t->ss->mem && session_peek(s, t->ss) && session_peek(s, t->ss)->state != SESSION_SHARE)
+			step(s, t->ss, session_slot(t->ss, t->slot), t->slot);
+		return;
+	}
+	for (uint32_t h = holder_first(s, t->sk); h; h = holder_next(s, h)) {
+		struct session *ss = holder_session(s, h, &slot);
+
+		if (ss && ss->mem)
+			step(s, ss, session_slot(ss, slot), slot);
+	}
+}
+
+/* Does anybody wait for room there? Each holder says so in its own slot. */
+static bool wants_room(const struct stack *s, const struct told *t)
+{
+	uint32_t slot;
+
+	if (load_once(&session_slot(t->ss, t->slot)->tx_want))
+		return true;
+	if (t->sk == NO_INDEX || !share_of(s, t->sk))
+		return false;
+	for (uint32_t h = holder_first(s, t->sk); h; h = holder_next(s, h)) {
+		struct session *ss = holder_session(s, h, &slot);
+
+		if (ss && ss->mem && load_once(&session_slot(ss, slot)->tx_want))
+			return true;
+	}
+	return false;
+}
+
+static void step_event(struct stack *s, struct session *ss, struct cm_slot *m, uint32_t slot)
+{
+	uint16_t set[CM_SLOT_SETS];
+
+	store_release(&m->ev_seq, load_once(&m->ev_seq) + 1);
+	if (names_set(m, set))
+		put_event(s, ss, slot);
+}
+
+static void step_wake(struct stack *s, struct session *ss, struct cm_slot *m, uint32_t slot)
+{
+	(void)s;
+	(void)slot;
+	if (load_once(&m->want))
+		publish_wake(&m->ev_seq);
+	KILLPOINT("socket.speak.wake");
+	ring_sets(ss, m);
+}
+
 static void flush_told(struct stack *s)
 {
 	struct socket_layer *l = s->socket;
-	uint16_t set[CM_SLOT_SETS];
 
 	if (!l->n_told)
 		return;
@@ -184,29 +242,17 @@ static void flush_told(struct stack *s)
 	fence_full();
 	for (uint32_t i = 0; i < l->n_told; i++) {
 		struct told *t = &l->told[i];
-		struct cm_slot *m = session_slot(t->ss, t->slot);
 
-		if (t->room && load_once(&m->tx_want) && room_enough(m))
+		if (t->room && wants_room(s, t) && room_enough(session_slot(t->ss, t->slot)))
 			t->news = true;
-		if (!t->news)
-			continue;
-		store_release(&m->ev_seq, load_once(&m->ev_seq) + 1);
-		if (names_set(m, set))
-			put_event(s, t->ss, t->slot);
+		if (t->news)
+			each_listener(s, t, step_event);
 	}
 	KILLPOINT("socket.speak.events");
 	fence_full();
-	for (uint32_t i = 0; i < l->n_told; i++) {
-		struct told *t = &l->told[i];
-		struct cm_slot *m = session_slot(t->ss, t->slot);
-
-		if (!t->news)
-			continue;
-		if (load_once(&m->want))
-			publish_wake(&m->ev_seq);
-		KILLPOINT("socket.speak.wake");
-		ring_sets(t->ss, m);
-	}
+	for (uint32_t i = 0; i < l->n_told; i++)
+		if (l->told[i].news)
+			each_listener(s, &l->told[i], step_wake);
 	l->n_told = 0;
 }
 
@@ -245,6 +291,19 @@ static void put_closed(struct stack *s, const struct news *n)
 	tell_slot(s, n->ss, n->slot, NO_INDEX, true);
 }
 
+/* The holders' own slots say where to look, and no more. */
+static void put_holders(struct stack *s, uint32_t sk)
+{
+	uint32_t slot;
+
+	for (uint32_t h = holder_first(s, sk); h; h = holder_next(s, h)) {
+		struct session *ss = holder_session(s, h, &slot);
+
+		if (ss && ss->mem && load_once(&session_slot(ss, slot)->state) != (CM_ST_OPEN | CM_ST_SHARED))
+			store_release(&session_slot(ss, slot)->state, CM_ST_OPEN | CM_ST_SHARED);
+	}
+}
+
 void publish_changed(struct stack *s)
 {
 	struct socket_layer *l = s->socket;
@@ -259,8 +318,10 @@ void publish_changed(struct stack *s)
 			continue;
 		}
 		ss = k->session == NO_INDEX ? NULL : session_at(s, k->session);
-		if (ss && ss->mem && session_sock(ss, k->slot) == sk)
-			put_slot(s, k, tell_slot(s, ss, k->slot, sk, false));
+		if (!ss || !ss->mem || session_sock(ss, k->slot) != sk)
+			continue;
+		put_slot(s, k, tell_slot(s, ss, k->slot, sk, false));
+		put_holders(s, sk);
 	}
 	for (uint32_t i = 0; i < l->n_news; i++)
 		put_closed(s, &l->news[i]);
@@ -291,8 +352,12 @@ static void publish_session(struct stack *s, struct session *ss, uint32_t slots)
 		uint32_t sk = session_sock(ss, slot);
 		const struct sock_rec *k = sk == NO_INDEX ? NULL : sock_peek(s, sk);
 
-		if (k)
+		if (k && session_holder(ss, slot) != NO_INDEX)
+			put_holders(s, sk); /* its words and news come with the share's */
+		else if (k)
 			put_slot(s, k, tell_slot(s, ss, slot, sk, true));
+		else if (session_peek(s, ss)->state == SESSION_SHARE)
+			continue;
 		else
 			put_lost(s, ss, slot);
 	}
@@ -310,6 +375,8 @@ void publish_everything(struct stack *s)
 
 		if (r && ss->mem && r->state == SESSION_ATTACHED)
 			publish_session(s, ss, min_of(r->slot_high, ss->lay.slots));
+		else if (r && ss->mem && r->state == SESSION_SHARE)
+			publish_session(s, ss, ss->notes);
 		else if (ss)
 			LIST_PUT(l, ss, done);
 	}

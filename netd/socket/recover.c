@@ -67,7 +67,8 @@ static int hand_session(struct stack *s, struct session *ss, int *fds, int nfds,
 	if (ret < 0)
 		return ret;
 	if (r->state != SESSION_ATTACHED) {
-		shutdown(fds[0], SHUT_RDWR); /* if it was thrown out and not told */
+		if (r->state != SESSION_SHARE)
+			shutdown(fds[0], SHUT_RDWR); /* if it was thrown out and not told */
 		return 0;
 	}
 	if (nfds < 4)
@@ -105,6 +106,8 @@ static int hand(struct stack *s, struct session *ss, uint32_t kind, uint32_t set
 		take(&ss->client_set, &fds[0]);
 		if (nfds > 1)
 			take(&ss->client_bell, &fds[1]);
+		if (nfds > 2)
+			take(&ss->client_control, &fds[2]);
 		return 0;
 	default:
 		return 1;
@@ -116,9 +119,12 @@ int socket_handed(struct stack *s, uint32_t kind, uint32_t index, uint32_t gen, 
 {
 	const struct socket_env *env = &s->socket->env;
 	bool of_set = kind == DEPOSIT_WAIT_SET || kind == DEPOSIT_ANSWER;
-	struct session *ss = owner(s, of_set ? index / CM_SETS : index, gen);
+	bool token = kind == DEPOSIT_TOKEN || kind == DEPOSIT_TOKEN_ANSWER;
+	struct session *ss = token ? NULL : owner(s, of_set ? index / CM_SETS : index, gen);
 	int ret = ss ? hand(s, ss, kind, of_set ? index % CM_SETS : 0, fds, nfds, &premapped) : 1;
 
+	if (token && nfds > 0 && !(ret = token_handed(s, kind, index, gen, fds[0])))
+		fds[0] = -1;
 	drop_map(fds, nfds, premapped);
 	drop_fds(fds, nfds);
 	KILLPOINT("socket.handed");
@@ -139,6 +145,7 @@ static bool complete(const struct session *ss, const struct session_rec *r)
 		return ss->control >= 0 && ss->mem && ss->bell >= 0;
 	case SESSION_DYING:
 	case SESSION_DEAD:
+	case SESSION_SHARE:
 		return ss->mem;
 	default:
 		return false;
@@ -258,6 +265,21 @@ static int reindex_sock(struct stack *s, uint32_t sk)
 	return 0;
 }
 
+/* A share whose last socket went together with the daemon. */
+static void end_empty_shares(struct stack *s)
+{
+	for (uint32_t i = state_next(s->state, KIND_SESSION, 0); i != NO_INDEX;
+	     i = state_next(s->state, KIND_SESSION, i + 1)) {
+		const struct session_rec *r = state_peek(s->state, KIND_SESSION, i);
+		struct session *ss = session_at(s, i);
+
+		if (!ss || r->state != SESSION_SHARE || ss->socks)
+			continue;
+		session_get(s, ss)->state = SESSION_DEAD;
+		LIST_PUT(s->socket, ss, done);
+	}
+}
+
 int socket_reindex(struct stack *s)
 {
 	int ret;
@@ -267,6 +289,15 @@ int socket_reindex(struct stack *s)
 	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX && !ret;
 	     sk = state_next(s->state, KIND_SOCK, sk + 1))
 		ret = reindex_sock(s, sk);
+	if (!ret)
+		ret = holders_reindex(s);
+	if (!ret)
+		ret = tokens_reindex(s);
+	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX && !ret;
+	     sk = state_next(s->state, KIND_SOCK, sk + 1))
+		share_unheld(s, sk, true);
+	if (!ret)
+		end_empty_shares(s);
 	KILLPOINT("socket.reindex.end");
 	return ret;
 }
@@ -282,5 +313,5 @@ int socket_redeposit(struct stack *s)
 		if (ss && !ss->in_ended)
 			ret = session_deposit(s, ss);
 	}
-	return ret;
+	return ret ? ret : tokens_redeposit(s);
 }

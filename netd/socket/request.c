@@ -26,8 +26,9 @@ typedef int (*request_fn)(
 
 int session_poke(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
 {
-	struct cm_slot *m = session_slot(ss, slot);
 	const struct sock_rec *k = sock_peek(s, sk);
+	struct session *share = k && session_holder(ss, slot) != NO_INDEX ? share_of(s, sk) : NULL;
+	struct cm_slot *m = share ? session_slot(share, k->slot) : session_slot(ss, slot);
 	uint64_t rx_head, tx_tail;
 
 	if (!k)
@@ -39,7 +40,7 @@ int session_poke(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk
 	return sock_ops_of(s, k)->poke(s, sk, rx_head, tx_tail);
 }
 
-static void tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state)
+void session_tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state)
 {
 	struct socket_layer *l = s->socket;
 
@@ -52,15 +53,24 @@ void session_close_sock(
     struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t state)
 {
 	uint32_t sk = session_sock(ss, slot);
-	struct sock_rec *k = sock_get(s, sk);
+	struct sock_rec *k;
 
+	if (session_holder(ss, slot) != NO_INDEX) {
+		holder_end(s, ss, slot, killed, state);
+		return;
+	}
+	k = sock_get(s, sk);
 	session_set_sock(ss, slot, NO_INDEX);
-	tell(s, ss, slot, state);
+	session_tell(s, ss, slot, state);
 	if (!k)
 		return;
 	k->flags |= SOCK_F_ORPHAN;
 	k->session = NO_INDEX;
 	sock_ops_of(s, k)->close(s, sk, killed);
+	if (!ss->socks && session_peek(s, ss)->state == SESSION_SHARE) {
+		session_get(s, ss)->state = SESSION_DEAD;
+		LIST_PUT(s->socket, ss, done);
+	}
 }
 
 /* Gives a socket to a slot and its costs to the session's user. */
@@ -268,7 +278,7 @@ static int req_close(
 	const struct sock_rec *k = sock_peek(s, sk);
 
 	(void)c;
-	if (k->rx_old.cap) /* whatever it acknowledged: it reads no more */
+	if (k->rx_old.cap && session_holder(ss, e->slot) == NO_INDEX) /* whatever it acknowledged: it reads no more */
 		sock_epoch_ack(s, sk, k->rx.epoch);
 	session_close_sock(s, ss, e->slot, false, 0);
 	return 0;
@@ -318,6 +328,10 @@ static int req_grow(
 
 	(void)c;
 	cap = min_of(cap, most);
+	/* Only for the holder that has parked, else the ring would move under another's hands. */
+	if (session_holder(ss, e->slot) != NO_INDEX &&
+	    load_acquire(&session_slot(share_of(s, sk), k->slot)->tx_parked) != ss->index + 1)
+		return -EAGAIN;
 	if (k->tx.cap >= cap)
 		return 0;
 	ret = policy_memory(s, ss->user, cap);
@@ -359,7 +373,7 @@ static int no_socket(struct stack *s, struct session *ss, const struct cm_sqe *e
 {
 	/* A slot whose socket was lost, or that was closed twice: closing leaves it free. */
 	if (e->op == CM_CLOSE)
-		tell(s, ss, e->slot, 0);
+		session_tell(s, ss, e->slot, 0);
 	return -EBADF;
 }
 
@@ -378,11 +392,15 @@ static int work(
 		if (sk == NO_INDEX || !sock_peek(s, sk))
 			return no_socket(s, ss, e);
 		if (session_poke(s, ss, e->slot, sk) == -EPROTO) {
+			if (session_holder(ss, e->slot) != NO_INDEX) {
+				share_lie(s, sk);
+				return -EBADF;
+			}
 			ss->lie = "ring positions";
 			return -EPROTO;
 		}
 	}
-	if (!row->fn || (drain && e->op == CM_ACCEPT))
+	if (!row->fn || (drain && (e->op == CM_ACCEPT || e->op == CM_GROW)))
 		return 0;
 	return row->fn(s, ss, sk, e, c);
 }

@@ -25,8 +25,6 @@
 #define LOOK_ROUNDS 16
 #define TAKE_MAX    64 /* entries a session in one go, so that all get their turn */
 
-enum watched { WATCH_CONTROL = 0, WATCH_BELL = 1 };
-
 /* A clock page that clients could write to is not theirs to have: it holds the beats of all. */
 static int readonly_clock(int fd)
 {
@@ -56,9 +54,12 @@ int socket_layer_init(struct stack *s, const struct socket_env *env)
 	l->socks_max = state_capacity(s->state, KIND_SOCK);
 	l->session = calloc(l->sessions_max, sizeof(*l->session));
 	l->sock = calloc(l->socks_max, sizeof(*l->sock));
+	l->next_holder = calloc(state_capacity(s->state, KIND_HOLDER), sizeof(*l->next_holder));
+	l->tokens_max = state_capacity(s->state, KIND_TOKEN);
+	l->token = calloc(l->tokens_max, sizeof(*l->token));
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->socket = l;
-	if (!l->session || !l->sock || l->epoll < 0) {
+	if (!l->session || !l->sock || !l->next_holder || !l->token || l->epoll < 0) {
 		socket_layer_exit(s);
 		return -ENOMEM;
 	}
@@ -83,8 +84,10 @@ void socket_layer_exit(struct stack *s)
 		}
 	}
 	session_close_fd(&l->epoll);
+	tokens_exit(l);
 	free(l->session);
 	free(l->sock);
+	free(l->next_holder);
 	free(l);
 	s->socket = NULL;
 }
@@ -120,11 +123,42 @@ struct session *session_new(struct stack *s, uint32_t index, uint32_t gen)
 		return NULL;
 	ss->index = index;
 	ss->gen = gen;
-	ss->control = ss->memfd = ss->bell = ss->client_bell = ss->client_set = -1;
+	ss->control = ss->memfd = ss->bell = ss->client_bell = ss->client_set = ss->client_control = -1;
 	for (unsigned i = 0; i < CM_SETS; i++)
 		ss->set_bell[i] = -1;
 	l->session[index] = ss;
 	return ss;
+}
+
+int session_make(struct stack *s, struct user *u, struct session **out)
+{
+	struct session_rec *r;
+	uint32_t index;
+	int ret = policy_session(s, u);
+
+	if (ret)
+		return ret;
+	r = state_alloc(s->state, KIND_SESSION, &index);
+	if (!r)
+		return -EMFILE;
+	*out = session_new(s, index, state_generation(s->state, KIND_SESSION, index));
+	if (!*out) {
+		state_free(s->state, KIND_SESSION, index);
+		return -ENOMEM;
+	}
+	(*out)->user = u;
+	u->sessions++;
+	return 0;
+}
+
+void session_unmake(struct stack *s, struct session *ss)
+{
+	const struct socket_env *env = &s->socket->env;
+
+	state_free(s->state, KIND_SESSION, ss->index);
+	env->withdraw(env->arg, DEPOSIT_SESSION, ss->index, ss->gen);
+	env->withdraw(env->arg, DEPOSIT_ANSWER, ss->index * CM_SETS, ss->gen);
+	session_drop(s, ss);
 }
 
 static void leave_lists(struct socket_layer *l, struct session *ss)
@@ -153,6 +187,7 @@ void session_drop(struct stack *s, struct session *ss)
 	session_close_fd(&ss->memfd);
 	session_close_fd(&ss->client_bell);
 	session_close_fd(&ss->client_set);
+	session_close_fd(&ss->client_control);
 	for (unsigned i = 0; i < CM_SETS; i++)
 		session_close_fd(&ss->set_bell[i]);
 	if (ss->request)
@@ -179,10 +214,11 @@ int session_set_sock(struct session *ss, uint32_t slot, uint32_t sk)
 		if (!grown)
 			return -ENOMEM;
 		for (uint32_t i = ss->notes; i < room; i++)
-			grown[i] = (struct slot_note){.sk = NO_INDEX};
+			grown[i] = (struct slot_note){.sk = NO_INDEX, .holder = NO_INDEX};
 		ss->note = grown;
 		ss->notes = room;
 	}
+	ss->socks += (sk != NO_INDEX) - (ss->note[slot].sk != NO_INDEX);
 	ss->note[slot].sk = sk;
 	return 0;
 }
@@ -322,6 +358,10 @@ static void on_event(struct stack *s, uint64_t data, uint32_t events)
 	struct socket_layer *l = s->socket;
 	struct session *ss = session_at(s, (uint32_t)data);
 
+	if (data >> 32 == WATCH_TOKEN) {
+		token_event(s, (uint32_t)data);
+		return;
+	}
 	if (!ss)
 		return;
 	if (data >> 32 == WATCH_BELL) {

@@ -8,7 +8,9 @@
  *             closed, some a cycle.
  *   DEAD      all closed; the memory (and its deposit) stays while rings in it are needed.
  *
- * CONTROL -> ATTACHED -> DYING -> DEAD -> freed; CONTROL -> freed.
+ *   SHARE     no client: the memory of sockets that several sessions hold (proto/share.h). DEAD when the last is closed.
+ *
+ * CONTROL -> ATTACHED -> DYING -> DEAD -> freed; CONTROL -> freed; SHARE -> DEAD -> freed.
  */
 #pragma once
 #include <stdint.h>
@@ -18,6 +20,13 @@ enum session_state {
 	SESSION_ATTACHED,
 	SESSION_DYING,
 	SESSION_DEAD,
+	SESSION_SHARE,
+};
+
+enum session_made {
+	MADE_NOTHING,
+	MADE_CLONE, /* a session */
+	MADE_TOKEN,
 };
 
 #define SESSION_NAME_MAX 32
@@ -26,7 +35,7 @@ struct session_rec {
 	uint8_t state;    /* enum session_state */
 	uint8_t answered; /* ctl_id and ctl_error hold a request */
 	uint8_t thrown;   /* it lied: the client lives and is to learn of its end */
-	uint8_t pad;
+	uint8_t made_what; /* enum session_made: what its newest control request made ... */
 	uint32_t version; /* CM_VERSION of its client library */
 	uint32_t uid, gid; /* the peer's, at connect */
 	int32_t pid;
@@ -37,6 +46,7 @@ struct session_rec {
 	uint64_t ctl_id;           /* newest control request that changed something ... */
 	int32_t ctl_error;         /* ... and what came of it: a repeated one is answered, not done again */
 	uint32_t slot_high;        /* no slot at or above it was ever used */
+	uint32_t made, made_gen; /* ... and where, for an answer that has to be given again */
 	uint64_t since_ns;
 	char name[SESSION_NAME_MAX];
 };

@@ -89,6 +89,7 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 	const struct session_rec *r = ss ? session_peek(s, ss) : NULL;
 	Netd__Control__Sock *m = &row->sock;
 	struct sock_view v = {0};
+	uint32_t slot;
 
 	*m = (Netd__Control__Sock)NETD__CONTROL__SOCK__INIT;
 	ops->publish(s, sk, &v);
@@ -106,6 +107,8 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 	m->send_q = v.state & CM_ST_LISTENING ? k->backlog : queued(s, ops, sk, false);
 	m->uid = k->uid;
 	m->session = k->session;
+	if (holder_first(s, sk) && (ss = holder_session(s, holder_first(s, sk), &slot)))
+		r = session_peek(s, ss); /* the newest of them */
 	if (r) {
 		m->pid = r->pid;
 		m->program = (char *)(uintptr_t)r->name;

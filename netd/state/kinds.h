@@ -10,6 +10,8 @@ enum record_kind {
 	KIND_NEIGH,   /* device/neigh.h */
 	KIND_FRAG,    /* ip/reassemble.h: a datagram in reassembly, its chunks */
 	KIND_SESSION, /* socket/session.h: a client session or control connection */
+	KIND_HOLDER,  /* socket/share.h: a session's claim on a shared socket */
+	KIND_TOKEN,   /* socket/share.h: a descriptor whose copies keep a shared socket alive */
 	KIND_SOCK,    /* inet/sock.h: any socket */
 	KIND_TCP,     /* tcp/tcb.h: the control block of the stream socket with the same index */
 	KIND_TCPX,    /* tcp/tcb.h: its scoreboard and out-of-order intervals, only while there are any */

@@ -32,10 +32,10 @@ uint64_t state_size(const struct record_type types[KIND_COUNT])
 	return table_layout(types, t);
 }
 
-/* Private arrays are as long as the kind's capacity but cost memory only where they are touched. */
+/* Private arrays are as long as the kind's capacity (0: nobody uses it) but cost memory only where they are touched. */
 static void *sparse_array(size_t n, size_t each)
 {
-	void *p = mmap(NULL, n * each, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+	void *p = mmap(NULL, max_of(n * each, (size_t)1), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
 	    -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
