@@ -13,6 +13,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 from storm import ADDR, finish, on_kernel, on_netd, pid_of, wait_listening
@@ -57,6 +58,24 @@ def start_traffic():
     p["out"] = on_netd("hello", HOST, "7003")
     p["inside"] = on_netd("hello", ADDR, "7001")
     return p
+
+
+class Processes(threading.Thread):
+    """Forks, execs, passes sockets on, all the time (tests/apps/test_process); every run must end well."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        build = os.environ.get("NETD_BUILD", os.path.join(os.path.dirname(__file__), "../../build"))
+        self.command = ["netctl", "run", "--", os.path.join(build, "tests/apps/test_process"), "tcp", ADDR]
+        self.stop, self.runs, self.wrong = False, 0, []
+
+    def run(self):
+        while not self.stop:
+            p = subprocess.run(self.command, capture_output=True, text=True)
+            self.runs += 1
+            if p.returncode:
+                self.wrong.append((p.stdout + p.stderr)[-2000:])
+                return
 
 
 def provoke():
@@ -117,7 +136,8 @@ def main():
     names = [n for n in points() if o.only in n and n not in UNREACHABLE]
     if not names:
         sys.exit("killpoints: this netd-inet has none")
-    traffic = start_traffic()
+    traffic, processes = start_traffic(), Processes()
+    processes.start()
     missed, kills = [], 0
     for name in names:
         for count in (int(c) for c in o.countdowns.split(",")):
@@ -130,6 +150,8 @@ def main():
                     print(f"killpoints: {who} ended after {name}/{count}: {finish(p, who, 1)}", file=sys.stderr)
                     return 1
         print(f"  {name}", flush=True)
+    processes.stop = True
+    processes.join(120)
     asking = ("hello", "out", "inside", "flow")
     for who in asking:
         traffic[who].send_signal(signal.SIGTERM)
@@ -138,11 +160,14 @@ def main():
         traffic[who].send_signal(signal.SIGTERM)
         results[who] = finish(traffic[who], who, 60)
     wrong = [r for r in results.values() if not r.get("right")]
+    wrong += processes.wrong
+    if processes.is_alive() or not processes.runs:
+        wrong.append("test_process did not end")
     f, s = results["flow"], results["flow-serve"]
     if f.get("sent") != s.get("got") or f.get("got") != s.get("sent"):
         wrong.append({"end": "totals", "flow": f, "serve": s})
     print(f"{len(names)} kill points, {kills} deaths, {len(missed)} not passed: {' '.join(missed)}")
-    print(f"stream {f.get('sent')} bytes in, {f.get('got')} out; short connections {results['hello'].get('asked')} in, {results['out'].get('asked')} out")
+    print(f"stream {f.get('sent')} bytes in, {f.get('got')} out; short connections {results['hello'].get('asked')} in, {results['out'].get('asked')} out; {processes.runs} rounds of forking")
     for r in wrong:
         print("killpoints: wrong:", r, file=sys.stderr)
     return 1 if wrong or missed else 0
