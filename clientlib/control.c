@@ -1,5 +1,6 @@
 /*
- * Requests on the control connection and their answers (control.proto), with the descriptors that come beside them.
+ * Requests on the control connection and their answers (control.proto), with the descriptors that
+ * come beside them.
  */
 #include "clientlib/control.h"
 #include <stdlib.h>
@@ -8,7 +9,8 @@
 
 #define REQUEST_ROOM 2048
 
-static char *first_path; /* $NETD_SOCKET when the program started: it may clean its environment later */
+static char
+    *first_path; /* $NETD_SOCKET when the program started: it may clean its environment later */
 
 static void take_fds(struct reply *r, struct msghdr *mh)
 {
@@ -101,7 +103,8 @@ static int control_send(int fd, const Netd__Control__Request *q, const struct uc
 	return n < 0 ? (int)n : 0;
 }
 
-/* Waits for the answer to request `id`; those to earlier ones (told twice after a restart) are passed over. */
+/* Waits for the answer to request `id`; those to earlier ones (told twice after a restart) are
+ * passed over. */
 static int control_await(int fd, uint64_t id, struct reply *r, Netd__Control__Response **out)
 {
 	for (;;) {
@@ -146,8 +149,8 @@ int reply_take(struct reply *r, int i)
 	return fd;
 }
 
-int session_ask_locked(struct session *ss, Netd__Control__Request *q, struct reply *r,
-    Netd__Control__Response **out)
+int session_ask_locked(
+    struct session *ss, Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out)
 {
 	int ret;
 
@@ -161,8 +164,8 @@ int session_ask_locked(struct session *ss, Netd__Control__Request *q, struct rep
 	return -ENETDOWN;
 }
 
-int session_ask(struct session *ss, Netd__Control__Request *q, struct reply *r,
-    Netd__Control__Response **out)
+int session_ask(
+    struct session *ss, Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out)
 {
 	int ret;
 
@@ -173,7 +176,8 @@ int session_ask(struct session *ss, Netd__Control__Request *q, struct reply *r,
 }
 
 /*
- * Says who we are by now: after fork, and before what depends on it after setuid(). `wait` for it to have been heard.
+ * Says who we are by now: after fork, and before what depends on it after setuid(). `wait` for it
+ * to have been heard.
  */
 int session_identify(struct session *ss, bool wait)
 {
@@ -240,4 +244,3 @@ int control_connect(void)
 	}
 	return fd_high(fd);
 }
-

@@ -13,7 +13,8 @@ struct reply {
 /* Connects to the control socket: a descriptor, or what connect() said. */
 int control_connect(void);
 /*
- * One request and its answer. 0 with *out and *r, to be freed; the daemon's error; -EPIPE when the connection ended.
+ * One request and its answer. 0 with *out and *r, to be freed; the daemon's error; -EPIPE when the
+ * connection ended.
  */
 int control_call(
     int fd, const Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out);
@@ -21,13 +22,13 @@ void reply_free(struct reply *r);
 /* A descriptor of the answer, moved to a high number: ours now. -EPROTO if there was none. */
 int reply_take(struct reply *r, int i);
 /*
- * control_call() of a session: gives the request its id. A connection that ended breaks the session (-ENETDOWN).
- * session_ask_locked(): with ctl_lock held.
+ * control_call() of a session: gives the request its id. A connection that ended breaks the session
+ * (-ENETDOWN). session_ask_locked(): with ctl_lock held.
  */
-int session_ask(struct session *ss, Netd__Control__Request *q, struct reply *r,
-    Netd__Control__Response **out);
-int session_ask_locked(struct session *ss, Netd__Control__Request *q, struct reply *r,
-    Netd__Control__Response **out);
+int session_ask(
+    struct session *ss, Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out);
+int session_ask_locked(
+    struct session *ss, Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out);
 /* attach.c: a session from an answer. */
 struct session *session_build(
     const Netd__Control__Attached *a, struct reply *r, int first, int ctl, int *err);

@@ -1,14 +1,16 @@
 /*
  * Fork.
  *
- * Before it, every socket that has a number is moved into a share, and the daemon is asked for a clone of the session: a second
- * one that holds the same shared sockets in slots of the same numbers. It is mapped and open then, so the child makes no
- * call to become a client: it puts the clone in the place of its parent's session, of which it keeps nothing. The parent
- * closes its copies of the clone; should there be no child, the clone's control connection ends with that.
+ * Before it, every socket that has a number is moved into a share, and the daemon is asked for a
+ * clone of the session: a second one that holds the same shared sockets in slots of the same
+ * numbers. It is mapped and open then, so the child makes no call to become a client: it puts the
+ * clone in the place of its parent's session, of which it keeps nothing. The parent closes its
+ * copies of the clone; should there be no child, the clone's control connection ends with that.
  *
- * All locks of the library are held across the fork, so that the child finds lists whole; no thread sleeps with one of
- * them. A lock of a shared socket is not: it lies in the share, and belongs to a thread of the parent or to nobody.
- * What other threads held references on, the child counts too: so closing an inherited socket ends the hold at once.
+ * All locks of the library are held across the fork, so that the child finds lists whole; no thread
+ * sleeps with one of them. A lock of a shared socket is not: it lies in the share, and belongs to a
+ * thread of the parent or to nobody. What other threads held references on, the child counts too:
+ * so closing an inherited socket ends the hold at once.
  *
  * If there can be no clone the fork goes on; the child's sockets say -ENETDOWN.
  */
@@ -35,7 +37,8 @@ static struct nsock **numbered(unsigned *n)
 	return v;
 }
 
-/* Locks for as long as nothing is being closed: what the clone holds is what is in the list then. */
+/* Locks for as long as nothing is being closed: what the clone holds is what is in the list then.
+ */
 static void lock_settled(struct session *ss)
 {
 	struct cm_sqe nop = {.op = CM_NOP};

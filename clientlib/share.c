@@ -1,11 +1,13 @@
 /*
  * Sockets that several processes hold.
  *
- * A socket is moved into a share when it is about to get its second holder: before a fork (all sockets of the process), before
- * an exec or SCM_RIGHTS (one). Both its sides are locked for that time. Then its slot, its description and its rings
- * lie in the share, only `ev` is still the session's own slot. It never moves back.
+ * A socket is moved into a share when it is about to get its second holder: before a fork (all
+ * sockets of the process), before an exec or SCM_RIGHTS (one). Both its sides are locked for that
+ * time. Then its slot, its description and its rings lie in the share, only `ev` is still the
+ * session's own slot. It never moves back.
  *
- * Positions of a shared socket are believed when its lock is taken (side_lock), places when `layout_seq` says so, as always.
+ * Positions of a shared socket are believed when its lock is taken (side_lock), places when
+ * `layout_seq` says so, as always.
  */
 #include "clientlib/share.h"
 #include "clientlib/control.h"
@@ -78,7 +80,8 @@ static void lock_init(pthread_mutex_t *m)
 /* From here on the socket is slot `i` of the share. `first`: it brings its description along. */
 static void enter(struct nsock *s, struct share *sh, uint32_t i, bool first)
 {
-	struct desc *d = (struct desc *)(void *)(sh->home.mem + sh->desc_off + (uint64_t)i * CM_DESC_SIZE);
+	struct desc *d =
+	    (struct desc *)(void *)(sh->home.mem + sh->desc_off + (uint64_t)i * CM_DESC_SIZE);
 
 	if (first) {
 		*d = *s->d;
@@ -113,7 +116,8 @@ static int ask_share(struct session *ss, struct nsock **v, unsigned n)
 	ret = session_ask(ss, &q, &r, &answer);
 	if (ret < 0)
 		return ret;
-	if (answer->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED && answer->shared->n_slot == n)
+	if (answer->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED &&
+	    answer->shared->n_slot == n)
 		sh = share_map(answer->shared, &r);
 	for (unsigned i = 0; sh && i < n; i++)
 		if (answer->shared->slot[i] >= sh->slots)
@@ -257,14 +261,16 @@ static int join_answered(struct nsock *s, const Netd__Control__Shared *a, struct
 	return 0;
 }
 
-/* The socket of this token if this process holds it by the token already (a copy of the descriptor), with a reference. */
+/* The socket of this token if this process holds it by the token already (a copy of the
+ * descriptor), with a reference. */
 static struct nsock *joined(struct session *ss, const struct cm_token *t)
 {
 	struct nsock *s;
 
 	pthread_mutex_lock(&ss->req_lock);
 	for (s = ss->held; s; s = s->next_held)
-		if (load_acquire(&s->token_key) == key_of(t) && !load_once(&s->closed) && ns_try_get(s))
+		if (load_acquire(&s->token_key) == key_of(t) && !load_once(&s->closed) &&
+		    ns_try_get(s))
 			break;
 	pthread_mutex_unlock(&ss->req_lock);
 	return s;

@@ -11,11 +11,13 @@ struct share { /* a mapping of one; every socket in it keeps it */
 };
 
 /*
- * Moves sockets of one session, of which the caller has references, into a share. Those that cannot be (shared already, not
- * made, lent to the caller) stay as they are. 0 or what the daemon said. share_lock held.
+ * Moves sockets of one session, of which the caller has references, into a share. Those that cannot
+ * be (shared already, not made, lent to the caller) stay as they are. 0 or what the daemon said.
+ * share_lock held.
  */
 int share_sockets(struct session *ss, struct nsock **v, unsigned n);
 /* The socket leaves its share, if it is in one: nobody may use it any more. */
 void share_leave(struct nsock *s);
 
-extern pthread_mutex_t share_lock; /* one sharing at a time: only who holds it takes more than one lock of a side */
+extern pthread_mutex_t
+    share_lock; /* one sharing at a time: only who holds it takes more than one lock of a side */

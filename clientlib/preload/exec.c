@@ -1,16 +1,18 @@
 /*
  * Other programs: exec, posix_spawn, vfork.
  *
- * Sockets that stay open over an exec (their numbers have no FD_CLOEXEC) get tokens at their numbers first. Nothing else
- * changes, so an exec that fails leaves the process as it was. The new image finds the tokens (inherit.c). Programs like
- * sshd exec with an environment of their own making: kernel sockets would survive that, so if a socket goes along,
- * LD_PRELOAD and NETD_SOCKET do too. If none does the environment is the caller's affair: who cleans it then leaves netd.
- * The loader ignores LD_PRELOAD for set-uid images, so nothing is smuggled into those.
+ * Sockets that stay open over an exec (their numbers have no FD_CLOEXEC) get tokens at their
+ * numbers first. Nothing else changes, so an exec that fails leaves the process as it was. The new
+ * image finds the tokens (inherit.c). Programs like sshd exec with an environment of their own
+ * making: kernel sockets would survive that, so if a socket goes along, LD_PRELOAD and NETD_SOCKET
+ * do too. If none does the environment is the caller's affair: who cleans it then leaves netd. The
+ * loader ignores LD_PRELOAD for set-uid images, so nothing is smuggled into those.
  *
- * vfork() is fork(). A C function cannot stand before the real one: the child would return through, and destroy, the frame
- * that the parent still needs. And in a real vfork() child no socket could be moved, closed or given a token, for
- * it works on its parent's memory. POSIX promises no more than fork() does. Processes that come to be inside libc
- * (posix_spawn, popen, system) are not concerned: they only exec, and posix_spawn() is prepared for here.
+ * vfork() is fork(). A C function cannot stand before the real one: the child would return through,
+ * and destroy, the frame that the parent still needs. And in a real vfork() child no socket could
+ * be moved, closed or given a token, for it works on its parent's memory. POSIX promises no more
+ * than fork() does. Processes that come to be inside libc (posix_spawn, popen, system) are not
+ * concerned: they only exec, and posix_spawn() is prepared for here.
  */
 #include "clientlib/preload/hook.h"
 #include <stdarg.h>
@@ -19,7 +21,8 @@
 
 extern char **environ;
 
-static char *preload_word, *socket_word; /* "LD_PRELOAD=...", "NETD_SOCKET=..." as this program was started */
+static char *preload_word,
+    *socket_word; /* "LD_PRELOAD=...", "NETD_SOCKET=..." as this program was started */
 
 static char *keep(const char *name)
 {
@@ -36,7 +39,8 @@ __attribute__((constructor)) static void keep_words(void)
 }
 
 /*
- * Every socket that stays open gets a token. Is there one, or, for `spawn`, one that got its token for a file action?
+ * Every socket that stays open gets a token. Is there one, or, for `spawn`, one that got its token
+ * for a file action?
  */
 static bool carry(bool spawn)
 {
@@ -67,7 +71,8 @@ static bool has_word(char *const *envp, const char *word)
 	return false;
 }
 
-/* The environment with what the new image needs to find netd. *made: to be freed if the exec fails. */
+/* The environment with what the new image needs to find netd. *made: to be freed if the exec fails.
+ */
 static char *const *with_words(char *const *envp, char ***made)
 {
 	char *add[2];
@@ -92,10 +97,10 @@ static char *const *with_words(char *const *envp, char ***made)
 }
 
 /* `call` with `envp` as it must be. */
-#define EXEC(ret, spawn, envp, call)                                                                    \
+#define EXEC(ret, spawn, envp, call)                                                               \
 	do {                                                                                       \
 		char **made_ = NULL;                                                               \
-		char *const *env_ = carry(spawn) ? with_words(envp, &made_) : (envp);                   \
+		char *const *env_ = carry(spawn) ? with_words(envp, &made_) : (envp);              \
 		(ret) = call;                                                                      \
 		free(made_);                                                                       \
 	} while (0)
@@ -144,7 +149,8 @@ HOOK int execvp(const char *file, char *const argv[])
 	return execvpe(file, argv, environ);
 }
 
-/* Arguments from `first` to NULL as an array on the caller's stack; `ap` stands behind the NULL then. */
+/* Arguments from `first` to NULL as an array on the caller's stack; `ap` stands behind the NULL
+ * then. */
 #define ARGV(argv, first, ap)                                                                      \
 	do {                                                                                       \
 		size_t n_ = 2;                                                                     \

@@ -122,6 +122,9 @@ void number_forget(int fd);
 /* Is it a descriptor of the library's own, that the application does not know of? */
 bool number_own(int fd);
 
+/* stdio.c: a socket is at this number now; if it is one of the first three, libc's stream on it must change. */
+void stdio_over(int fd);
+
 /*
  * rights.c: what sendmsg() and recvmsg() of the kernel's sockets carry. Before sending: netd's descriptors in the message
  * become tokens. After receiving: tokens in it become sockets.

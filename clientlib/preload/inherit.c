@@ -1,9 +1,10 @@
 /*
  * Sockets that this program was started with.
  *
- * A program that was given sockets of netd has tokens at their numbers (exec.c). They are found once, at the start: what
- * comes later comes through hooks. Only a program that was told where netd is looks at all. stdio's streams on such
- * numbers are replaced, for libc's own would write to the token (stdio.c).
+ * A program that was given sockets of netd has tokens at their numbers (exec.c). They are found
+ * once, at the start: what comes later comes through hooks. Only a program that was told where netd
+ * is looks at all. stdio's streams on such numbers are replaced, for libc's own would write to the
+ * token (stdio.c).
  */
 #include "clientlib/preload/hook.h"
 #include <dirent.h>
@@ -19,17 +20,8 @@ struct entry { /* linux_dirent64 */
 
 static void look(int fd)
 {
-	if (fdtable_join(fd) != fd)
-		return;
-	if (fd == 0)
-		stdin = fdopen(fd, "r");
-	else if (fd == 1)
-		stdout = fdopen(fd, "w");
-	else if (fd == 2) {
-		stderr = fdopen(fd, "w");
-		if (stderr)
-			setvbuf(stderr, NULL, _IONBF, 0);
-	}
+	if (fdtable_join(fd) == fd)
+		stdio_over(fd);
 }
 
 /* Without /proc: the first numbers only. */

@@ -41,6 +41,7 @@ static int open_socket(int family, int type, int protocol)
 		return ret;
 	fd = fdtable_open(s, type & SOCK_CLOEXEC, 0);
 	ns_put(s);
+	stdio_over(fd);
 	return fd;
 }
 
@@ -215,8 +216,11 @@ HOOK int dup(int fd)
 	struct nsock *s = ns_owner() ? fdtable_get(fd) : NULL;
 	int ret;
 
-	if (s)
-		return (int)done_put(s, fdtable_dup(s, fd, false, 0));
+	if (s) {
+		ret = fdtable_dup(s, fd, false, 0);
+		stdio_over(ret);
+		return (int)done_put(s, ret);
+	}
 	ret = real.dup(fd);
 	if (ret >= 0 && epset_has(fd) && ns_owner())
 		epset_dup(fd, ret);
@@ -237,8 +241,10 @@ static int replace(int fd, int to, int flags)
 	if (s) {
 		old = fdtable_get(to);
 		ret = fdtable_dup_at(s, fd, flags & O_CLOEXEC, to);
-		if (ret >= 0)
+		if (ret >= 0) {
 			epset_drop(to);
+			stdio_over(to);
+		}
 		if (old)
 			after_close(old, to);
 		return (int)done_put(s, ret);

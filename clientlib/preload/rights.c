@@ -1,9 +1,10 @@
 /*
  * SCM_RIGHTS: descriptors that go from process to process.
  *
- * A netd socket that is to go gets a token at its numbers (fdtable_token), and the message is sent as it is: what arrives is
- * a copy of the token, kept by the kernel for as long as the message lies in a queue. Whoever receives it under this
- * library joins the socket at the number that the kernel gave, with the flags that the kernel gave.
+ * A netd socket that is to go gets a token at its numbers (fdtable_token), and the message is sent
+ * as it is: what arrives is a copy of the token, kept by the kernel for as long as the message lies
+ * in a queue. Whoever receives it under this library joins the socket at the number that the kernel
+ * gave, with the flags that the kernel gave.
  */
 #include "clientlib/preload/hook.h"
 #include <string.h>

@@ -7,6 +7,7 @@
  */
 #include "clientlib/preload/hook.h"
 #include <stdarg.h>
+#include <stdio_ext.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,18 +28,41 @@ static int stream_close(void *cookie)
 	return close((int)(intptr_t)cookie);
 }
 
-HOOK FILE *fdopen(int fd, const char *mode)
+static FILE *cookie_stream(int fd, const char *mode)
 {
 	cookie_io_functions_t io = {
 	    .read = stream_read, .write = stream_write, .close = stream_close};
-	FILE *f;
+	FILE *f = fopencookie((void *)(intptr_t)fd, mode, io);
 
-	if (!fdtable_has(fd))
-		return real.fdopen(fd, mode);
-	f = fopencookie((void *)(intptr_t)fd, mode, io);
 	if (f)
 		f->_fileno = fd;
 	return f;
+}
+
+HOOK FILE *fdopen(int fd, const char *mode)
+{
+	return fdtable_has(fd) ? cookie_stream(fd, mode) : real.fdopen(fd, mode);
+}
+
+/*
+ * A socket comes to stand at number 0, 1 or 2, where a stream of libc's is already: the variable of that name is a cookie
+ * stream from now on. It goes through the hooks, so it will do for whatever comes to that number later, too.
+ */
+void stdio_over(int fd)
+{
+	static FILE **const stream[] = {&stdin, &stdout, &stderr};
+	static bool replaced[3];
+	FILE *f;
+
+	if (fd < 0 || fd > 2 || replaced[fd])
+		return;
+	f = cookie_stream(fd, fd ? "w" : "r");
+	if (!f)
+		return;
+	if (fd == 2 || __flbf(*stream[fd]))
+		setvbuf(f, NULL, fd == 2 ? _IONBF : _IOLBF, BUFSIZ);
+	*stream[fd] = f;
+	replaced[fd] = true;
 }
 
 HOOK int vdprintf(int fd, const char *restrict format, va_list ap)

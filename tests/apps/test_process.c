@@ -1,6 +1,7 @@
 /*
- * Sockets that several processes hold, see pair.h: fork, exec, descriptor passing, kills. Run with "cat", "say" or "serve" as
- * its first word the program is a helper that was given its sockets by exec.
+ * Sockets that several processes hold, see pair.h: fork, exec, descriptor passing, kills. Run with
+ * "cat", "say" or "serve" as its first word the program is a helper that was given its sockets by
+ * exec.
  */
 #include "tests/apps/pair.h"
 #include <spawn.h>

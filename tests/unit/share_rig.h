@@ -1,0 +1,16 @@
+/*
+ * A make-believe netd-inet in a process of its own that knows shares, clones, tokens and holders:
+ * many sessions, and every connection is an echo. Only what the tests of shared sockets need.
+ */
+#pragma once
+#include "proto/client.h"
+#include "proto/share.h"
+
+struct share_rig { /* seen by the tests */
+	int sessions, socks, tokens, shares, refused_grows;
+};
+extern volatile struct share_rig *share_rig;
+
+/* Starts it and sets NETD_SOCKET. */
+void share_rig_start(void);
+void share_rig_stop(void);
