@@ -107,12 +107,13 @@ uint32_t sock_state(struct nsock *s)
 		if (!load_acquire(&s->ready))
 			return CM_ST_OPEN;
 	}
-	st = load_acquire(&s->sl->state);
-	/* Another thread moves it into a share, and will say where to in a moment. */
-	while ((st & CM_ST_SHARED) && sock_check(s) == 0) {
-		if (load_acquire(&s->sl) == s->ev)
-			sys_nanosleep(MOVING_NS);
-		st = load_acquire(&s->sl->state);
+	for (;;) {
+		const struct cm_slot *sl = load_acquire(&s->sl);
+
+		st = load_acquire(&sl->state);
+		if (sl != s->ev || !(st & CM_ST_SHARED) || sock_check(s) < 0)
+			break;
+		sys_nanosleep(MOVING_NS); /* another thread shares it, and will say where it is now */
 	}
 	if (load_once(&s->d->shut_rd))
 		st |= CM_ST_RX_EOF;

@@ -12,6 +12,28 @@
 #define DATAGRAM (32u << 10)  /* the same, on a datagram socket */
 #define SEND_MAX 0x7ffff000u
 
+/* The same where the ring lends nothing, for other processes write to it: by way of a buffer. */
+static ssize_t send_copy(struct nsock *s, int in, off_t *off, size_t want, bool nonblock)
+{
+	char buf[16384];
+	off_t at = off ? *off : sys_lseek(in, 0, SEEK_CUR);
+	struct iovec iov = {.iov_base = buf};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	n = sys_call(SYS_pread64, in, (long)buf, (long)(want < sizeof(buf) ? want : sizeof(buf)), at,
+	    0, 0);
+	if (n <= 0)
+		return n;
+	iov.iov_len = (size_t)n;
+	n = ns_sendmsg(s, &m, 0, nonblock);
+	if (n > 0 && off)
+		*off += n;
+	else if (n > 0)
+		(void)sys_lseek(in, at + n, SEEK_SET);
+	return n;
+}
+
 /* One piece. Bytes sent, 0 at the file's end, or negative errno. */
 static ssize_t send_piece(struct nsock *s, int in, off_t *off, size_t want, bool nonblock)
 {
@@ -21,6 +43,8 @@ static ssize_t send_piece(struct nsock *s, int in, off_t *off, size_t want, bool
 
 	ret = ns_send_reserve(
 	    s, want < (size_t)piece ? want : (size_t)piece, &at, &room, NULL, nonblock);
+	if (ret == -EOPNOTSUPP)
+		return send_copy(s, in, off, want, nonblock);
 	if (ret < 0)
 		return ret;
 	room = room < want ? room : want;

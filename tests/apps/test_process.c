@@ -7,6 +7,7 @@
 #include <spawn.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/sendfile.h>
 
 #define WORKERS 4
 #define MANY	200
@@ -231,6 +232,46 @@ static void fork_both_read(void)
 	close(p[0]);
 	close(sum[0]);
 	close(sum[1]);
+}
+
+/* A file goes out through a socket that two hold. */
+static void fork_sendfile(void)
+{
+	char path[] = "/tmp/netd-process.XXXXXX", buf[1000];
+	off_t off = 50000;
+	int p[2], file = mkstemp(path), sum = 0;
+	pid_t pid;
+	ssize_t n;
+
+	unlink(path);
+	for (int i = 0; i < 100; i++) {
+		memset(buf, i, sizeof(buf));
+		CHECK(write(file, buf, sizeof(buf)) == sizeof(buf));
+	}
+	CHECK(lseek(file, 0, SEEK_SET) == 0);
+	make_pair(p);
+	CHILD(pid)
+	{
+		close(p[1]);
+		for (size_t left = 100000; left; left -= (size_t)n) {
+			n = sendfile(p[0], file, NULL, left);
+			CHECK(n > 0);
+			if (n <= 0)
+				break;
+		}
+		CHECK(lseek(file, 0, SEEK_CUR) == 100000);
+		CHECK(sendfile(p[0], file, &off, 10) == 10 && off == 50010);
+		leave();
+	}
+	close(p[0]);
+	while ((n = read(p[1], buf, sizeof(buf))) > 0)
+		for (ssize_t i = 0; i < n; i++, sum++)
+			if (buf[i] != (sum < 100000 ? sum / 1000 : 50))
+				failures++;
+	CHECK(n == 0 && sum == 100010);
+	CHECK(ended_well(pid));
+	close(p[1]);
+	close(file);
 }
 
 static void fork_high_numbers(void)
@@ -767,6 +808,7 @@ static void all(void)
 	RUN(fork_grandchild);
 	RUN(fork_both_write);
 	RUN(fork_both_read);
+	RUN(fork_sendfile);
 	RUN(fork_high_numbers);
 	RUN(fork_close_all);
 	RUN(fork_epoll);
