@@ -4,6 +4,9 @@
 #   kernel 10.99.0.1 -- TAP -- netd 10.99.0.2 -- client memory -- program under `netctl run`
 #
 # What runs by $PEER is on the kernel's stack, what runs by `netctl run` is on netd's.
+#
+# With STORM=1 netd-inet is killed about three times a second and each driver about once, by SIGKILL, as long as the
+# test runs: it must end as well as without.
 set -u
 NETD=10.99.0.2
 KERNEL=10.99.0.1
@@ -12,6 +15,11 @@ pids=
 
 finish() {
 	status=$?
+	if [ "${STORM:-}" ] && [ "$status" -eq 0 ]; then
+		kills=$(wc -l <"$work/kills")
+		echo "$kills components were killed meanwhile"
+		[ "$kills" -gt 2 ] || { echo "FAILED: too few kills to mean anything"; status=1; }
+	fi
 	for p in $pids; do kill "$p" 2>/dev/null; done
 	wait 2>/dev/null
 	[ "$status" -eq 0 ] || tail -n 20 "$work"/*.log 2>/dev/null
@@ -59,3 +67,24 @@ watch_port() {
 	done) &
 	pids="$pids $!"
 }
+# through PORT COMMAND...: runs the command; a connection of this port must show in netctl ss meanwhile
+through() {
+	watch_port "$work/seen-$1" "$1"
+	"${@:2}" || return 1
+	[ -e "$work/seen-$1" ] || fail "no connection of port $1 was seen in netctl ss"
+}
+
+storm() {
+	n=0
+	while sleep 0.3; do
+		n=$((n + 1))
+		for f in "$NETD_PIDFILE_DIR"/inet.pid $([ $((n % 3)) -ne 0 ] || echo "$NETD_PIDFILE_DIR"/driver-*.pid); do
+			p=$(cat "$f" 2>/dev/null) && kill -9 "$p" 2>/dev/null && echo "$f" >>"$work/kills"
+		done
+	done
+}
+if [ "${STORM:-}" ]; then
+	: >"$work/kills"
+	storm &
+	pids="$pids $!"
+fi
