@@ -1,6 +1,7 @@
 #!/bin/bash
 # curl and python's http.server: server on netd, client on netd, and both.
 # timeout: 120
+# storm: yes
 . "$(dirname "$0")/apps.sh"
 need curl python3
 mkdir "$work/www"

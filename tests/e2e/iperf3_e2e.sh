@@ -1,6 +1,7 @@
 #!/bin/bash
 # iperf3 with netd at either end, both directions, TCP and UDP, several streams.
 # timeout: 180
+# storm: yes
 . "$(dirname "$0")/apps.sh"
 need iperf3
 run() {

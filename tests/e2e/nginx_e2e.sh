@@ -1,6 +1,7 @@
 #!/bin/bash
 # nginx on netd in one process: epoll edge-triggered, sendfile, keep-alive, a proxy to the kernel's side.
 # timeout: 120
+# storm: yes
 . "$(dirname "$0")/apps.sh"
 nginx=$(command -v nginx || echo /usr/sbin/nginx)
 need curl python3 "$nginx"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # redis-server on netd with redis-benchmark and redis-cli at both ends, pipelining, a snapshot by fork.
 # timeout: 180
+# storm: yes
 . "$(dirname "$0")/apps.sh"
 need redis-server redis-benchmark redis-cli
 start redis netctl run -- redis-server --bind "$NETD" --port 6379 --save '' --dir "$work" --protected-mode no
@@ -31,3 +32,7 @@ kcli bgsave >/dev/null || fail "bgsave"
 soon sh -c "$PEER redis-cli -h $NETD info persistence | grep -q rdb_last_bgsave_status:ok" || fail "the snapshot"
 [ "$(kcli ping)" = PONG ] || fail "no PONG after the fork"
 [ -s "$work/dump.rdb" ] || soon test -s "$work/dump.rdb" || fail "no snapshot was written"
+echo "what it wrote, read by another one"
+start again netctl run -- redis-server --bind "$NETD" --port 6380 --save '' --dir "$work" --protected-mode no
+listening 6380
+soon sh -c "[ \"\$($PEER redis-cli -h $NETD -p 6380 strlen key)\" = 3000 ]" || fail "the snapshot has not got the key"
