@@ -419,6 +419,8 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 		return ret;
 	s->d->connecting = true;
 	s->d->shut_rd = s->d->shut_wr = false; /* of a connection that was before */
+	if (nonblock) /* as the kernel: even if it is there already, as on lo */
+		return -EINPROGRESS;
 	return connect_wait(s, nonblock, -EINPROGRESS);
 }
 

@@ -7,9 +7,8 @@
  * calls on any other descriptor fail with ENOTSOCK.
  *
  * All calls are thread-safe. No call raises SIGPIPE. A restart of the server is seen as a pause at
- * most; if the server is gone for good, calls fail with ENETDOWN. After fork(), the sockets of the
- * parent fail in the child with EOPNOTSUPP (closing them there is harmless); the child may make
- * sockets of its own. The server is looked for at $NETD_SOCKET, or /run/netd/netd.sock; if it is
+ * most; if the server is gone for good, calls fail with ENETDOWN. After fork(), parent and child
+ * hold the sockets together, and each closes its own hold. The server is looked for at $NETD_SOCKET, or /run/netd/netd.sock; if it is
  * not there, the first netd_socket() fails with what connect(2) says (ENOENT, ECONNREFUSED,
  * EACCES).
  *
