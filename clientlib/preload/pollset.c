@@ -16,9 +16,10 @@ struct pollset {
 	struct pollfd *fds;
 	nfds_t n;
 	const sigset_t *mask;
-	struct pollfd *kernel;	 /* n + 1 entries */
+	struct pollfd *kernel;	 /* n entries */
 	struct watched *watched; /* n entries */
 	struct epset **ep;	 /* n entries */
+	nfds_t bell_at;		 /* the first entry that is a socket of netd, n if none is */
 	bool have_kernel, have_ep;
 	struct nset *set;
 };
@@ -72,10 +73,13 @@ bool pollset_concerns(struct pollfd *fds, nfds_t n)
 
 static void gather(struct pollset *p)
 {
+	p->bell_at = p->n;
 	for (nfds_t i = 0; i < p->n; i++) {
 		int fd = p->fds[i].fd;
 
 		p->watched[i] = (struct watched){.sock = fd < 0 ? NULL : fdtable_get(fd)};
+		if (p->watched[i].sock && p->bell_at == p->n)
+			p->bell_at = i;
 		p->ep[i] = p->watched[i].sock || fd < 0 ? NULL : epset_get(fd);
 		p->kernel[i] =
 		    (struct pollfd){.fd = p->watched[i].sock ? -1 : fd, .events = p->fds[i].events};
@@ -185,24 +189,31 @@ static void nothing(void *arg, void *udata, struct nsock *s)
 	(void)s;
 }
 
-/* Sleeps once; the result of ppoll() (-1 and errno), the bell not counted. */
+/*
+ * Sleeps once; the result of ppoll() (-1 and errno), the bell not counted. The bell takes a
+ * socket's place in the array, for the kernel refuses arrays longer than RLIMIT_NOFILE, and a
+ * sandboxed process may have as little as one.
+ */
 static int sleep_once(struct pollset *p, const struct deadline *until, bool slice)
 {
 	struct timespec ts, *left = deadline_left(until, &ts);
-	bool short_one = false;
+	struct pollfd *bell = p->set && p->bell_at < p->n ? &p->kernel[p->bell_at] : NULL;
+	bool short_one = false, rang;
 	int ret;
 
-	p->kernel[p->n] = (struct pollfd){.fd = p->set ? ns_set_fd(p->set) : -1, .events = POLLIN};
+	if (bell)
+		*bell = (struct pollfd){.fd = ns_set_fd(p->set), .events = POLLIN};
 	if (slice && (!left || left->tv_sec || left->tv_nsec > SLICE_NS)) {
 		ts = (struct timespec){.tv_nsec = SLICE_NS};
 		left = &ts;
 		short_one = true;
 	}
-	ret = real.ppoll(p->kernel, p->n + 1, left, p->mask);
-	if (ret < 0)
-		return ret;
-	if (ret > 0 && p->kernel[p->n].revents)
-		return 1;
+	ret = real.ppoll(p->kernel, p->n, left, p->mask);
+	rang = ret > 0 && bell && bell->revents;
+	if (bell)
+		*bell = (struct pollfd){.fd = -1};
+	if (ret < 0 || rang)
+		return ret < 0 ? ret : 1;
 	return ret == 0 && short_one ? 1 : ret;
 }
 
@@ -256,7 +267,7 @@ static int pollset_run(struct pollset *p, const struct timespec *timeout)
 
 int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
-	struct pollfd kernel[ON_STACK + 1];
+	struct pollfd kernel[ON_STACK];
 	struct watched watched[ON_STACK];
 	struct epset *ep[ON_STACK];
 	struct pollset p = {
@@ -268,7 +279,7 @@ int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 		return pollset_run(&p, timeout);
 	if (n > 1u << 20)
 		return (int)done(-EINVAL);
-	heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)) + sizeof(*kernel));
+	heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)));
 	if (!heap)
 		return (int)done(-ENOMEM);
 	p.ep = heap;

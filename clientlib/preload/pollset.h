@@ -4,7 +4,7 @@
  * Theory of operation
  *
  * - The array is the application's (or made from its fd_sets). Beside it stands a copy for the
- * kernel, in which netd's sockets are -1, with one more entry: the bell of this thread's wait set.
+ * kernel, in which the first of netd's sockets makes place for the bell of this thread's wait set, the others are -1.
  * - First everybody is asked what is true now; only if nothing is, and the timeout is not zero, the
  *   sockets go into the thread's wait set, it is armed, everybody is asked again, and the thread
  * sleeps in the kernel's ppoll(), where timeout and signal mask are exact.

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,32 +18,55 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SLOTS  256u
-#define SIZE   (16ull << 20)
-#define MEMS   64u
-#define SOCKS  128
-#define TOKENS 64
+#define SLOTS	1024u
+#define SIZE	(256ull << 20)
+#define MEMS	512u
+#define SOCKS	2048
+#define TOKENS	512
+#define HOLDERS 64
+#define QUEUE	512
+#define RX_CAP	65536u
+#define TX_MAX	262144u
+#define CLASSES 32
+#define FREE	256
 
 struct mem {
 	bool used;
 	int fd;
 	uint8_t *p;
 	struct cm_header *h;
-	uint64_t heap;
+	uint64_t heap, free[CLASSES][FREE]; /* by size: powers of two */
+	unsigned frees[CLASSES];
 	unsigned slots, holds; /* share: slots given out, sockets alive */
 	/* of a session */
 	int ctl, bell, set_bell[CM_SETS];
 	uint32_t rung[CM_SETS];
 	uint64_t sq_cons, cq_prod, ev_prod;
 	int held[SLOTS]; /* socket + 1 */
+	uid_t uid;
 };
 
+struct holder {
+	unsigned mem, slot;
+};
+
+/* Two connected sockets are each other's `peer`; one without is an echo. */
 struct sock {
-	bool used;
-	unsigned mem, slot, holders;
-	uint32_t state;
+	bool used, shut, orphan; /* wrote its last; nobody holds it, and it lives until its bytes
+				    are with its peer */
+	unsigned mem, slot;	 /* mem 0: not accepted yet */
+	struct holder holder[HOLDERS];
+	unsigned holders;
+	uint32_t state, error_seq;
+	int32_t error;
 	uint64_t rx_tail, tx_head;
 	struct ring_place rx, tx;
+	struct endpoint local, remote;
+	int peer;      /* + 1 */
+	uint8_t *left; /* what an orphan had written */
+	size_t left_at, left_len;
+	int queue[QUEUE]; /* a listener's children */
+	unsigned queued;
 };
 
 struct token {
@@ -89,15 +113,28 @@ static void mem_free(unsigned i)
 	mems[i].used = false;
 }
 
+static void place_free(unsigned mem, const struct ring_place *p)
+{
+	unsigned c = p->cap ? (unsigned)__builtin_ctz(p->cap) : 0;
+
+	if (p->cap && mems[mem].frees[c] < FREE)
+		mems[mem].free[c][mems[mem].frees[c]++] = p->off;
+}
+
 static void place_new(const struct sock *k, struct ring_place *p, uint32_t cap, uint64_t base)
 {
 	struct mem *m = &mems[k->mem];
+	unsigned c = (unsigned)__builtin_ctz(cap);
+	uint64_t off = m->heap;
 
-	*p = (struct ring_place){
-	    .off = m->heap, .base = base, .cap = cap, .mem = k->mem + 1, .epoch = p->epoch + 1};
-	m->heap += cap;
+	if (m->frees[c])
+		off = m->free[c][--m->frees[c]];
+	else
+		m->heap += cap;
 	if (m->heap > SIZE)
 		abort();
+	*p = (struct ring_place){
+	    .off = off, .base = base, .cap = cap, .mem = k->mem + 1, .epoch = p->epoch + 1};
 }
 
 /* ---- telling */
@@ -114,6 +151,8 @@ static void wake(unsigned mem, unsigned slot)
 	if (s->ev_prod - load_acquire(&s->h->ev_cons) < SLOTS) {
 		events[s->ev_prod & (SLOTS - 1)] = slot;
 		store_release(&s->h->ev_prod, ++s->ev_prod);
+	} else {
+		store_release(&s->h->ev_lost, s->h->ev_lost + 1);
 	}
 	fence_full();
 	if (load_once(&own->want))
@@ -134,77 +173,191 @@ static void wake(unsigned mem, unsigned slot)
 static void tell(int i)
 {
 	struct sock *k = &socks[i];
-	struct cm_slot *m = slot_at(k->mem, k->slot);
+	struct cm_slot *m;
 
-	if (memcmp(&m->rx, &k->rx, sizeof(k->rx)) || memcmp(&m->tx, &k->tx, sizeof(k->tx))) {
+	if (!k->mem || k->orphan)
+		return;
+	m = slot_at(k->mem, k->slot);
+	if (memcmp(&m->rx, &k->rx, sizeof(k->rx)) || memcmp(&m->tx, &k->tx, sizeof(k->tx)) ||
+	    memcmp(&m->remote, &k->remote, sizeof(k->remote)) ||
+	    memcmp(&m->local, &k->local, sizeof(k->local))) {
 		store_once(&m->layout_seq, m->layout_seq + 1);
 		fence_full();
 		m->rx = k->rx;
 		m->tx = k->tx;
+		m->local = k->local;
+		m->remote = k->remote;
 		store_release(&m->layout_seq, m->layout_seq + 1);
 	}
 	store_release(&m->rx_tail, k->rx_tail);
 	store_release(&m->tx_head, k->tx_head);
+	store_release(&m->accept_ready, k->queued);
+	store_release(&m->so_error, k->error);
+	store_release(&m->so_error_seq, k->error_seq);
 	store_release(&m->state, k->state);
-	for (unsigned n = 1; n < MEMS; n++)
-		for (unsigned slot = 0; mems[n].used && mems[n].ctl >= 0 && slot < SLOTS; slot++)
-			if (mems[n].held[slot] == i + 1)
-				wake(n, slot);
+	for (unsigned n = 0; n < k->holders; n++)
+		wake(k->holder[n].mem, k->holder[n].slot);
 }
 
-/* ---- sockets */
+/* ---- bytes */
 
-static void sock_check(int i)
+static uint64_t written(const struct sock *k)
 {
-	struct sock *k = &socks[i];
+	return k->mem ? load_acquire(&slot_at(k->mem, k->slot)->tx_tail) : 0;
+}
 
-	for (int t = 0; t < TOKENS; t++)
-		if (tokens[t].fd > 0 && tokens[t].sock == i)
-			return;
-	if (!k->used || k->holders)
-		return;
-	k->used = false;
-	share_rig->socks--;
-	if (mems[k->mem].ctl < 0 && --mems[k->mem].holds == 0) {
-		mem_free(k->mem);
-		share_rig->shares--;
+static size_t room_in(const struct sock *k)
+{
+	return k->rx.cap
+		   ? k->rx.cap - (k->rx_tail - load_acquire(&slot_at(k->mem, k->slot)->rx_head))
+		   : 0;
+}
+
+/* Moves what `k` wrote to where it is read. Did anything change? */
+static bool pump(struct sock *k)
+{
+	struct sock *to = k->peer ? &socks[k->peer - 1] : k;
+	uint64_t tail = k->orphan ? 0 : written(k), had = to->rx_tail;
+	uint32_t state = to->state;
+
+	if (k->orphan) {
+		while (k->left_at < k->left_len && room_in(to))
+			mems[to->mem].p[ring_place_at(&to->rx, to->rx_tail++)] =
+			    k->left[k->left_at++];
+	} else if (to->orphan) { /* nobody reads it: a reset */
+		if (k->tx_head != tail && !(k->state & CM_ST_DEAD)) {
+			k->state |= CM_ST_DEAD | CM_ST_HUP | CM_ST_RX_EOF | CM_ST_TX_SHUT;
+			k->error = ECONNRESET;
+			k->error_seq++;
+			k->tx_head = tail;
+			return true;
+		}
+	} else if (k->mem) {
+		while (k->tx_head < tail && room_in(to))
+			mems[to->mem].p[ring_place_at(&to->rx, to->rx_tail++)] =
+			    mems[k->mem].p[ring_place_at(&k->tx, k->tx_head++)];
 	}
-}
-
-static void let_go(unsigned mem, unsigned slot)
-{
-	int i = mems[mem].held[slot] - 1;
-
-	if (i < 0)
-		return;
-	mems[mem].held[slot] = 0;
-	slot_at(mem, slot)->state = 0;
-	socks[i].holders--;
-	sock_check(i);
+	if (k->shut && to->mem && (k->orphan ? k->left_at == k->left_len : k->tx_head == tail))
+		to->state |= CM_ST_RX_EOF;
+	return to->rx_tail != had || to->state != state;
 }
 
 static void look(int i)
 {
 	struct sock *k = &socks[i];
-	struct cm_slot *m = slot_at(k->mem, k->slot);
-	uint64_t tail = load_acquire(&m->tx_tail), head = load_acquire(&m->rx_head),
-		 had = k->tx_head;
 
-	while (k->rx.cap && k->tx_head < tail && k->rx_tail - head < k->rx.cap)
-		mems[k->mem].p[ring_place_at(&k->rx, k->rx_tail++)] =
-		    mems[k->mem].p[ring_place_at(&k->tx, k->tx_head++)];
-	if (k->tx_head != had)
-		tell(i);
+	if (!k->used || !(k->state & CM_ST_CONNECTED))
+		return;
+	if (!pump(k))
+		return;
+	tell(i);
+	if (k->peer)
+		tell(k->peer - 1);
+}
+
+/* ---- sockets */
+
+static int sock_new(void)
+{
+	int i = 0;
+
+	while (socks[i].used)
+		if (++i == SOCKS)
+			abort();
+	socks[i] = (struct sock){.used = true, .state = CM_ST_OPEN};
+	return i;
+}
+
+static void bury(int i)
+{
+	struct sock *k = &socks[i];
+
+	if (k->peer)
+		socks[k->peer - 1].peer = 0;
+	free(k->left);
+	k->used = false;
+}
+
+/* Nobody holds it any more. */
+static void sock_end(int i)
+{
+	struct sock *k = &socks[i];
+	uint64_t tail = written(k);
+
+	share_rig->socks--;
+	for (unsigned n = 0; n < k->queued; n++)
+		sock_end(k->queue[n]);
+	if (k->peer && k->mem) {
+		k->left_len = tail - k->tx_head;
+		k->left = malloc(k->left_len + 1);
+		for (size_t n = 0; n < k->left_len; n++)
+			k->left[n] = mems[k->mem].p[ring_place_at(&k->tx, k->tx_head + n)];
+	}
+	if (k->mem) {
+		place_free(k->mem, &k->rx);
+		place_free(k->mem, &k->tx);
+		if (mems[k->mem].ctl < 0 && --mems[k->mem].holds == 0) {
+			mem_free(k->mem);
+			share_rig->shares--;
+		}
+	}
+	k->orphan = k->shut = true;
+	if (!k->peer)
+		bury(i);
+	else if (socks[k->peer - 1].orphan) {
+		int other = k->peer - 1;
+
+		k->peer = socks[other].peer = 0;
+		bury(other);
+		bury(i);
+	}
+}
+
+static void sock_check(int i)
+{
+	for (int t = 0; t < TOKENS; t++)
+		if (tokens[t].fd > 0 && tokens[t].sock == i)
+			return;
+	if (socks[i].used && !socks[i].orphan && !socks[i].holders)
+		sock_end(i);
+}
+
+static void hold(unsigned n, unsigned slot, int s, uint32_t state)
+{
+	struct sock *k = &socks[s];
+
+	if (k->holders == HOLDERS)
+		abort();
+	mems[n].held[slot] = s + 1;
+	k->holder[k->holders++] = (struct holder){n, slot};
+	if (state)
+		store_release(&slot_at(n, slot)->state, state);
+}
+
+static void let_go(unsigned mem, unsigned slot)
+{
+	int i = mems[mem].held[slot] - 1;
+	struct sock *k = &socks[i];
+
+	if (i < 0)
+		return;
+	mems[mem].held[slot] = 0;
+	slot_at(mem, slot)->state = 0;
+	for (unsigned n = 0; n < k->holders; n++)
+		if (k->holder[n].mem == mem && k->holder[n].slot == slot)
+			k->holder[n--] = k->holder[--k->holders];
+	sock_check(i);
 }
 
 static void move_ring(struct sock *k, struct ring_place *p, uint32_t cap, uint64_t from,
-    uint64_t to, const uint8_t *old_mem)
+    uint64_t to, unsigned old_mem)
 {
 	struct ring_place old = *p;
 
 	place_new(k, p, cap, from);
 	for (uint64_t pos = from; old.cap && pos < to; pos++)
-		mems[k->mem].p[ring_place_at(p, pos)] = old_mem[ring_place_at(&old, pos)];
+		mems[k->mem].p[ring_place_at(p, pos)] = mems[old_mem].p[ring_place_at(&old, pos)];
+	place_free(old_mem, &old);
 }
 
 static int grow(unsigned mem, int i, uint32_t cap)
@@ -216,44 +369,134 @@ static int grow(unsigned mem, int i, uint32_t cap)
 		share_rig->refused_grows++;
 		return -EAGAIN;
 	}
-	move_ring(k, &k->tx, cap, k->tx_head, load_acquire(&m->tx_tail), mems[k->mem].p);
+	if (cap > TX_MAX)
+		return -ENOMEM;
+	move_ring(k, &k->tx, cap, k->tx_head, load_acquire(&m->tx_tail), k->mem);
 	tell(i);
 	return 0;
 }
 
-static int work(unsigned mem, const struct cm_sqe *e)
+static int do_bind(int i, const struct endpoint *ep)
 {
-	int i = mems[mem].held[e->slot] - 1;
+	static uint16_t next = 40000;
+
+	socks[i].local = *ep;
+	if (!ep->port)
+		socks[i].local.port = next++;
+	for (int n = 0; n < SOCKS; n++)
+		if (n != i && socks[n].used && (socks[n].state & CM_ST_LISTENING) &&
+		    socks[n].local.port == socks[i].local.port)
+			return -EADDRINUSE;
+	return 0;
+}
+
+static int do_connect(int i, const struct endpoint *ep)
+{
+	struct sock *k = &socks[i], *l = NULL;
+	int child;
+
+	for (int n = 0; n < SOCKS && !l; n++)
+		if (socks[n].used && !socks[n].orphan && (socks[n].state & CM_ST_LISTENING) &&
+		    socks[n].local.port == ep->port)
+			l = &socks[n];
+	if (!k->local.port)
+		do_bind(i, &(struct endpoint){.addr = ep->addr});
+	k->remote = *ep;
+	k->state |= CM_ST_CONNECTED;
+	if (!k->rx.cap)
+		place_new(k, &k->rx, RX_CAP, 0);
+	if (l && l->queued < QUEUE) {
+		child = sock_new();
+		share_rig->socks++;
+		socks[child].peer = i + 1;
+		k->peer = child + 1;
+		socks[child].local = *ep;
+		socks[child].remote = k->local;
+		l->queue[l->queued++] = child;
+		tell((int)(l - socks));
+	}
+	tell(i);
+	return -EINPROGRESS;
+}
+
+static int do_accept(unsigned mem, int i, unsigned slot, struct cm_cqe *c)
+{
+	struct sock *l = &socks[i], *k;
+
+	if (!l->queued)
+		return -EAGAIN;
+	k = &socks[l->queue[0]];
+	memmove(l->queue, l->queue + 1, --l->queued * sizeof(l->queue[0]));
+	k->mem = mem;
+	k->slot = slot;
+	place_new(k, &k->rx, RX_CAP, 0);
+	k->state |= CM_ST_CONNECTED;
+	hold(mem, slot, (int)(k - socks), 0);
+	c->ep = k->remote;
+	tell((int)(k - socks));
+	tell(i);
+	return 0;
+}
+
+static int do_shutdown(int i, int how)
+{
+	struct sock *k = &socks[i];
+
+	if (how != SHUT_WR)
+		k->state |= CM_ST_RX_EOF;
+	if (how == SHUT_RD)
+		return 0;
+	k->state |= CM_ST_TX_SHUT;
+	k->shut = true;
+	return 0;
+}
+
+static int work(unsigned mem, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	int i = mems[mem].held[e->slot] - 1, ret = 0;
 
 	if (i >= 0)
 		look(i);
+	if (i < 0 && e->op != CM_SOCKET)
+		return e->op == CM_NOP || e->op == CM_POKE ? 0 : -EBADF;
 	switch (e->op) {
 	case CM_SOCKET:
-		for (i = 0; socks[i].used; i++)
-			if (i == SOCKS - 1)
-				abort();
-		socks[i] = (struct sock){
-		    .used = true, .mem = mem, .slot = e->slot, .holders = 1, .state = CM_ST_OPEN};
-		mems[mem].held[e->slot] = i + 1;
+		i = sock_new();
+		socks[i].mem = mem;
+		socks[i].slot = e->slot;
+		memset(&slot_at(mem, e->slot)->rx, 0, 2 * sizeof(struct ring_place));
+		hold(mem, e->slot, i, 0);
 		share_rig->socks++;
 		break;
+	case CM_BIND:
+		ret =
+		    e->ep.port && e->ep.port < 1024 && mems[mem].uid ? -EACCES : do_bind(i, &e->ep);
+		break;
+	case CM_LISTEN:
+		if (!socks[i].local.port)
+			do_bind(i, &e->ep);
+		socks[i].state |= CM_ST_LISTENING;
+		break;
 	case CM_CONNECT:
-		socks[i].state |= CM_ST_CONNECTED;
-		place_new(&socks[i], &socks[i].rx, 4096, 0);
-		tell(i);
-		return -EINPROGRESS;
+		return do_connect(i, &e->ep);
+	case CM_ACCEPT:
+		return do_accept(mem, i, (unsigned)e->arg[0], c);
 	case CM_SHUTDOWN:
-		socks[i].state |= CM_ST_RX_EOF | CM_ST_TX_SHUT;
+		ret = do_shutdown(i, e->arg[0]);
 		break;
 	case CM_CLOSE:
 		let_go(mem, e->slot);
 		return 0;
+	case CM_GETSOCKOPT:
+		c->arg = e->arg[0] == IPPROTO_IP && e->arg[1] == IP_OPTIONS ? 0 : sizeof(int);
+		return 0;
 	case CM_GROW:
 		return grow(mem, i, (uint32_t)e->arg[0]);
+	case CM_POKE:
+		return 0;
 	}
-	if (i >= 0)
-		tell(i);
-	return 0;
+	tell(i);
+	return ret;
 }
 
 static void serve_rings(unsigned n)
@@ -269,7 +512,7 @@ static void serve_rings(unsigned n)
 
 		store_once(&s->h->sq_taken, s->sq_cons + 1);
 		fence_full();
-		c.res = work(n, &e);
+		c.res = work(n, &e, &c);
 		if (e.op != CM_POKE)
 			cq[s->cq_prod++ & (CM_CQ_ENTRIES - 1)] = c;
 	}
@@ -330,20 +573,19 @@ static void share_slots(
 		m->rx_head = own->rx_head;
 		m->tx_tail = own->tx_tail;
 		if (k->rx.cap)
-			move_ring(k, &k->rx, k->rx.cap, own->rx_head, k->rx_tail, mems[n].p);
+			move_ring(k, &k->rx, k->rx.cap, own->rx_head, k->rx_tail, n);
 		if (k->tx.cap)
-			move_ring(k, &k->tx, k->tx.cap, k->tx_head, own->tx_tail, mems[n].p);
+			move_ring(k, &k->tx, k->tx.cap, k->tx_head, own->tx_tail, n);
 		store_release(&own->state, CM_ST_OPEN | CM_ST_SHARED);
 		tell(s);
 	}
 	fds[0] = dup(mems[to].fd);
 }
 
-static void hold(unsigned n, unsigned slot, int s)
+static int with_credentials(int fd)
 {
-	mems[n].held[slot] = s + 1;
-	socks[s].holders++;
-	store_release(&slot_at(n, slot)->state, CM_ST_OPEN | CM_ST_SHARED);
+	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
+	return fd;
 }
 
 static void clone_session(unsigned n, Netd__Control__Attached *a, int *fds)
@@ -353,7 +595,7 @@ static void clone_session(unsigned n, Netd__Control__Attached *a, int *fds)
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ctl) < 0)
 		abort();
-	mems[to].ctl = ctl[0];
+	mems[to].ctl = with_credentials(ctl[0]);
 	fds[0] = ctl[1];
 	session_ready(to, a, fds + 1);
 	for (unsigned slot = 0; slot < SLOTS; slot++) {
@@ -362,7 +604,7 @@ static void clone_session(unsigned n, Netd__Control__Attached *a, int *fds)
 		for (int i = 0; i < CM_SLOT_SETS; i++)
 			own->set[i] = CM_NO_SET;
 		if (mems[n].held[slot] && socks[mems[n].held[slot] - 1].mem != n)
-			hold(to, slot, mems[n].held[slot] - 1);
+			hold(to, slot, mems[n].held[slot] - 1, CM_ST_OPEN | CM_ST_SHARED);
 	}
 }
 
@@ -393,7 +635,7 @@ static int join(unsigned n, const Netd__Control__Join *q, Netd__Control__Shared 
 	if (q->index >= TOKENS || t->fd <= 0 || q->secret.len != 16 ||
 	    memcmp(t->secret, q->secret.data, 16))
 		return -EPERM;
-	hold(n, q->slot, t->sock);
+	hold(n, q->slot, t->sock, CM_ST_OPEN | CM_ST_SHARED);
 	a->share = k->mem;
 	a->memory_size = SIZE;
 	a->slots = SLOTS;
@@ -419,6 +661,23 @@ static void end_session(unsigned n)
 	share_rig->sessions--;
 }
 
+/* Who sends the next request. */
+static void learn_sender(unsigned n)
+{
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(struct ucred))];
+	} c;
+	struct msghdr m = {.msg_control = &c, .msg_controllen = sizeof(c)};
+	struct ucred who;
+
+	if (recvmsg(mems[n].ctl, &m, MSG_PEEK | MSG_DONTWAIT) < 0 ||
+	    m.msg_controllen < CMSG_LEN(sizeof(who)) || c.h.cmsg_type != SCM_CREDENTIALS)
+		return;
+	memcpy(&who, CMSG_DATA(&c.h), sizeof(who));
+	mems[n].uid = who.uid;
+}
+
 static void serve_control(unsigned n)
 {
 	static struct channel_msg m;
@@ -428,8 +687,10 @@ static void serve_control(unsigned n)
 	Netd__Control__Shared shared = NETD__CONTROL__SHARED__INIT;
 	Netd__Control__Empty empty = NETD__CONTROL__EMPTY__INIT;
 	Netd__Control__Request *q;
-	int fds[4] = {-1, -1, -1, -1}, count = 0, got = channel_recv(mems[n].ctl, &m, 0);
+	int fds[4] = {-1, -1, -1, -1}, count = 0, got;
 
+	learn_sender(n);
+	got = channel_recv(mems[n].ctl, &m, 0);
 	if (got == -EAGAIN)
 		return;
 	if (got != 1) {
@@ -513,7 +774,7 @@ static void run(void)
 		if (poll(&p, 1, 0) == 1) {
 			unsigned n = mem_new();
 
-			mems[n].ctl = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+			mems[n].ctl = with_credentials(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
 		}
 		for (unsigned n = 1; n < MEMS; n++) {
 			if (mems[n].used && mems[n].ctl >= 0)
@@ -523,6 +784,8 @@ static void run(void)
 		}
 		for (int t = 0; t < TOKENS; t++)
 			token_end(t);
+		for (int i = 0; i < SOCKS; i++)
+			look(i);
 		usleep(20);
 	}
 }
@@ -536,12 +799,13 @@ void share_rig_start(void)
 	unlink(path);
 	memcpy(sa.sun_path, path, sizeof(path));
 	listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (bind(listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(listener, 8) < 0)
+	if (bind(listener, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(listener, 128) < 0)
 		abort();
 	setenv("NETD_SOCKET", path, 1);
 	rig_pid = fork();
 	if (!rig_pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGPIPE, SIG_IGN);
 		run();
 	}
 	close(listener);

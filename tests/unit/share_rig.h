@@ -1,6 +1,7 @@
 /*
  * A make-believe netd-inet in a process of its own that knows shares, clones, tokens and holders:
- * many sessions, and every connection is an echo. Only what the tests of shared sockets need.
+ * many sessions, their sockets connected with each other; a connection to where nobody listens is
+ * an echo. No UDP, no recovery.
  */
 #pragma once
 #include "proto/client.h"
