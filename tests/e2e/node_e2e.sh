@@ -17,15 +17,16 @@ cat >"$work/client.js" <<'JS'
 const http = require('http'), crypto = require('crypto');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 20 });
 const body = crypto.randomBytes(400000), sha = crypto.createHash('sha256').update(body).digest('hex');
-let left = 200;
-for (let i = 0; i < left; i++) {
+const posts = Number(process.argv[3]);
+let left = posts;
+for (let i = 0; i < posts; i++) {
 	const q = http.request({ host: process.argv[2], port: 7200, path: '/' + i, method: 'POST', agent }, a => {
 		let t = '';
 		a.on('data', d => t += d);
 		a.on('end', () => {
 			const r = JSON.parse(t);
 			if (r.url !== '/' + i || r.n !== body.length || r.sha !== sha) { console.error('wrong', t); process.exit(1); }
-			if (--left === 0) { console.log('200 posts of 400000 bytes'); process.exit(0); }
+			if (--left === 0) { console.log(posts + ' posts of 400000 bytes'); process.exit(0); }
 		});
 	});
 	q.on('error', e => { console.error(e); process.exit(1); });
@@ -34,5 +35,6 @@ for (let i = 0; i < left; i++) {
 JS
 start server netctl run -- node "$work/server.js" "$NETD"
 listening 7200
-through 7200 $PEER node "$work/client.js" "$NETD" || fail "the kernel's client"
-netctl run -- node "$work/client.js" "$NETD" || fail "netd's client"
+posts=${STORM:+1000}
+through 7200 $PEER node "$work/client.js" "$NETD" "${posts:-200}" || fail "the kernel's client"
+netctl run -- node "$work/client.js" "$NETD" "${posts:-200}" || fail "netd's client"

@@ -337,10 +337,11 @@ static void hold(unsigned n, unsigned slot, int s, uint32_t state)
 static void let_go(unsigned mem, unsigned slot)
 {
 	int i = mems[mem].held[slot] - 1;
-	struct sock *k = &socks[i];
+	struct sock *k;
 
 	if (i < 0)
 		return;
+	k = &socks[i];
 	mems[mem].held[slot] = 0;
 	slot_at(mem, slot)->state = 0;
 	for (unsigned n = 0; n < k->holders; n++)
