@@ -102,7 +102,8 @@ struct supervisor {
 	uv_timer_t tick, watchdog, stop_timer;
 	uv_prepare_t flush;
 	uint64_t started_ns, last_tick_ns;
-	uint64_t ticks;
+	uint64_t tick_ms;    /* between the last tick and the next */
+	bool somebody_late;  /* at the last tick: a ping was unanswered */
 	int nice; /* of all components once they are ready */
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */

@@ -1,20 +1,31 @@
 /*
- * Pings, and the judgement over those that do not answer. Five times in hang_ms every component whose
+ * Pings, and the judgement over those that do not answer. Three times in hang_ms every component whose
  * last ping was answered gets the next one; so at most one is out, and a stopped component's channel
- * does not fill with them. Standbys, for which nobody waits, are asked once in hang_ms: each ping wakes a
- * process that would sleep.
+ * does not fill with them. While an answer is late the ticks come faster, for the verdict is to be in time:
+ * a hang right after an answer is found after a period, plus what is left of hang_ms, plus one such tick.
+ * Each ping wakes a process that would sleep, and that is all that an idle netd does. So standbys, for which
+ * nobody waits, are asked once in hang_ms only.
  */
 #include "supervisor/supervisor.h"
 #include "proto/barrier.h"
 #include <errno.h>
 
-#define TICKS_PER_LIMIT 5
+#define TICKS_PER_LIMIT 3
+#define TICKS_LATE      5 /* as fast, while somebody is late */
 #define TICK_MIN_MS     5
 #define STOP_NS         (2 * NSEC_PER_SEC)
 
 static uint64_t period_ms(const struct supervisor *s)
 {
 	return max_of(s->config->hang_ms / TICKS_PER_LIMIT, (uint32_t)TICK_MIN_MS);
+}
+
+static void on_tick(uv_timer_t *t);
+
+static void tick_next(struct supervisor *s)
+{
+	s->tick_ms = s->somebody_late ? max_of(period_ms(s) / TICKS_LATE, (uint64_t)TICK_MIN_MS) : period_ms(s);
+	uv_timer_start(&s->tick, on_tick, s->tick_ms, 0);
 }
 
 static void ping(struct component *c, uint64_t now)
@@ -45,6 +56,14 @@ static void judge(struct component *c, uint64_t now)
 		component_kill(c, "hung");
 }
 
+/* Is it time for the next ping? A timer may come a little before its time. */
+static bool ping_due(const struct component *c, uint64_t now)
+{
+	uint64_t ms = c->state == COMPONENT_STANDBY ? c->sup->config->hang_ms : period_ms(c->sup);
+
+	return now - c->hang.asked_ns >= (ms - 1) * NSEC_PER_MSEC;
+}
+
 static void check(struct component *c, uint64_t now, uint64_t late)
 {
 	struct hang *h = &c->hang;
@@ -63,27 +82,29 @@ static void check(struct component *c, uint64_t now, uint64_t late)
 	}
 	h->late_ns += late;
 	if (h->asked_ns && load_acquire(&c->sup->clock->beat[c->slot].beat) != h->number) {
+		c->sup->somebody_late = true;
 		judge(c, now);
 		return;
 	}
 	h->answered_ns = now;
-	ping(c, now);
+	if (ping_due(c, now))
+		ping(c, now);
 }
 
 static void on_tick(uv_timer_t *t)
 {
 	struct supervisor *s = t->data;
-	uint64_t now = now_ns(), due = s->last_tick_ns + period_ms(s) * NSEC_PER_MSEC;
+	uint64_t now = now_ns(), due = s->last_tick_ns + s->tick_ms * NSEC_PER_MSEC;
 	uint64_t late = s->last_tick_ns && now > due ? now - due : 0;
 
 	s->last_tick_ns = now;
-	s->ticks++;
+	s->somebody_late = false;
 	for (struct component *c = s->components; c; c = c->next) {
 		if (c->out.starved)
 			component_flush(c);
-		if (c->state != COMPONENT_STANDBY || s->ticks % TICKS_PER_LIMIT == 0)
-			check(c, now, late);
+		check(c, now, late);
 	}
+	tick_next(s);
 }
 
 int tick_start(struct supervisor *s)
@@ -92,12 +113,12 @@ int tick_start(struct supervisor *s)
 
 	s->tick.data = s;
 	if (!ret)
-		ret = uv_timer_start(&s->tick, on_tick, period_ms(s), period_ms(s));
+		tick_next(s);
 	return ret;
 }
 
 void tick_period(struct supervisor *s)
 {
 	s->last_tick_ns = 0;
-	uv_timer_start(&s->tick, on_tick, period_ms(s), period_ms(s));
+	tick_next(s);
 }
