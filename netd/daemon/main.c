@@ -67,7 +67,10 @@ static int read_only_copy(int fd)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
-/* Waits for the role. Returns 1 if a predecessor died, 0 if there was none, or a negative errno. */
+/*
+ * Waits for the role. Returns 1 if a predecessor died, 0 if there was none, or a negative errno. "Hello" is said when all
+ * threads are there: the supervisor raises the priority of those that it finds.
+ */
 static int wait_for_role(struct daemon *d)
 {
 	struct attendant a;
@@ -75,11 +78,14 @@ static int wait_for_role(struct daemon *d)
 
 	if (ret == 1)
 		d->hand.clock->down_ns = clock_now();
-	if (ret != -EBUSY)
+	if (ret != -EBUSY) {
+		link_hello(d);
 		return ret;
+	}
 	ret = handover_attend(&a, &d->hand);
 	if (ret < 0)
 		return ret;
+	link_hello(d);
 	ret = state_lock(d->stack.state, true);
 	d->hand.clock->down_ns = clock_now();
 	handover_leave(&a);
@@ -103,7 +109,6 @@ static int run(struct daemon *d)
 		log_error("sandbox: %s", strerror(-ret));
 		return ret;
 	}
-	link_hello(d);
 	if ((died = wait_for_role(d)) < 0)
 		return died;
 	if ((ret = takeover(d, died == 1)) < 0) {

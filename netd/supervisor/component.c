@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -314,10 +313,16 @@ static int make_channel(int sv[2])
 	return 0;
 }
 
-void component_priority(const struct component *c, int nice)
+void component_priority(const struct component *c)
 {
-	if (c->pid > 0 && setpriority(PRIO_PROCESS, (id_t)c->pid, nice) < 0)
-		log_debug("the priority of pid %d stays: %s", c->pid, strerror(errno));
+	enum priority p = PRIORITY_WORKING;
+
+	if (c->state == COMPONENT_STANDBY)
+		p = PRIORITY_STANDBY;
+	else if (c->state == COMPONENT_DEAD || (c->state == COMPONENT_STARTING && is_inet(c) && c->sup->active))
+		p = PRIORITY_BACKGROUND;
+	if (c->pid > 0)
+		priority_set(c->pid, p, c->sup->nice);
 }
 
 static int start_process(struct component *c)
@@ -346,15 +351,13 @@ int component_spawn(struct supervisor *s, struct device *d)
 		return -ENOMEM;
 	__atomic_store_n(&s->clock->beat[c->slot].beat, 0, __ATOMIC_RELAXED);
 	ret = start_process(c);
+	component_priority(c); /* until here it was ours: we waited for its exec */
 	if (!ret)
 		ret = watch_component(c);
 	if (ret < 0) {
 		component_forget(c);
 		return ret;
 	}
-	/* A standby gets ready behind those who work; on_hello() gives it the priority of all. */
-	if (is_inet(c) && s->active)
-		component_priority(c, max_of(s->nice, 0));
 	send_start(c);
 	if (is_inet(c))
 		send_config(c);

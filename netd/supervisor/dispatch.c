@@ -78,6 +78,7 @@ static void on_take_over(struct component *c)
 	prev = s->active;
 	if (prev && prev != c) {
 		prev->state = COMPONENT_DEAD;
+		component_priority(prev);
 		if (!s->inet.died_ns && prev->killed_for[0])
 			s->inet.died_ns = prev->hang.answered_ns; /* its clients waited since then */
 	}
@@ -103,6 +104,7 @@ static void on_active(struct component *c)
 	s->active = c;
 	c->number = 0;
 	c->state = COMPONENT_RUNNING;
+	component_priority(c);
 	c->hang.grace_ns = 0;
 	if (s->ready) {
 		/* The clock page tells the pause best; if it is of an older takeover, our own clock does. */
@@ -127,7 +129,6 @@ static void on_active(struct component *c)
 static void on_hello(struct component *c)
 {
 	c->hello = true;
-	component_priority(c, c->sup->nice);
 	c->hang.grace_ns = 0;
 	c->hang.answered_ns = now_ns();
 	if (c->state == COMPONENT_STARTING && is_inet(c) && c->number)
@@ -138,6 +139,7 @@ static void on_hello(struct component *c)
 			note_pause(&c->device->history, c->device->history.died_ns, now_ns());
 		c->device->history.died_ns = 0;
 	}
+	component_priority(c);
 	c->sup->changed = true;
 }
 

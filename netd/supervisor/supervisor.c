@@ -23,17 +23,6 @@ static void raise_limits(void)
 	setrlimit(RLIMIT_NOFILE, &r);
 }
 
-/*
- * The kernel's network stack runs before the programs that wait for it; ours does so by its priority,
- * which components inherit. Without the privilege it stays as it is.
- */
-static void raise_priority(struct supervisor *s, const struct config *c)
-{
-	s->nice = *c->nice;
-	if (setpriority(PRIO_PROCESS, 0, s->nice) < 0)
-		log_debug("the priority stays as it is: %s", strerror(errno));
-}
-
 /* Before the loop sleeps: tell once, however many things changed. */
 static void on_flush(uv_prepare_t *p)
 {
@@ -125,7 +114,8 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
-	raise_priority(s, config);
+	s->nice = *config->nice;
+	priority_set(0, PRIORITY_SUPERVISOR, s->nice);
 	s->escrow = escrow_new();
 	if (!s->escrow)
 		return -ENOMEM;

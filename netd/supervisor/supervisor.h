@@ -23,6 +23,7 @@
 #include "supervisor/config.h"
 #include "supervisor/escrow.h"
 #include "supervisor/hang.h"
+#include "supervisor/priority.h"
 #include "supervisor/outq.h"
 #include "supervisor/watch.h"
 #include <stdbool.h>
@@ -158,7 +159,8 @@ struct component *driver_of(const struct supervisor *s, const struct device *d);
 void component_name(const struct component *c, char *buf, size_t size);
 const char *component_state_name(const struct component *c);
 /* Best effort: without the privilege it stays as it is. */
-void component_priority(const struct component *c, int nice);
+/* As its state demands. */
+void component_priority(const struct component *c);
 /* SIGKILL, for this reason; the death is then self-inflicted. */
 void component_kill(struct component *c, const char *why);
 /* As many netd-inet as there should be, unless back-off says to wait. */
