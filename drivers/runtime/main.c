@@ -2,8 +2,8 @@
  * A driver's life: attach, open, give up privileges, announce, turn until told to stop.
  *
  * A turn takes a budget of frames each way, so that neither direction starves the other, and rings
- * netd-inet once a batch if it sleeps. A turn that found nothing announces the sleep, looks once more
- * (ring.h: bells), and waits for the device, the bell or the channel. libuv is called without waiting
+ * netd-inet once a batch if it sleeps. When turns have found nothing for a while (halt_poll.h) it announces the sleep, looks
+ * once more (ring.h: bells), and waits for the device, the bell or the channel. libuv is called without waiting
  * every few busy turns, so that pings are answered under load.
  *
  * The end of the channel means that the supervisor is dead. That is no reason to stop: frames go on.
@@ -11,6 +11,7 @@
  * nobody can ever reach this process again, and it leaves.
  */
 #include "drivers/runtime/attach.h"
+#include "base/halt_poll.h"
 #include "base/log.h"
 #include <errno.h>
 #include <signal.h>
@@ -152,15 +153,22 @@ static void driver_sleep(struct driver *d)
 
 static void driver_loop(struct driver *d)
 {
+	struct halt_poll poll = {0};
 	unsigned turns = 0;
+	uint64_t now;
 
 	while (!d->stop && !d->failed) {
-		if (!driver_turn(d)) {
-			driver_sleep(d);
-			turns = 0;
-		} else if (++turns % TURNS_PER_POLL == 0) {
-			uv_run(&d->loop, UV_RUN_NOWAIT);
+		if (driver_turn(d)) {
+			halt_poll_busy(&poll);
+			if (++turns % TURNS_PER_POLL == 0)
+				uv_run(&d->loop, UV_RUN_NOWAIT);
+			continue;
 		}
+		now = halt_poll_now();
+		if (halt_poll_again(&poll, now))
+			continue;
+		driver_sleep(d);
+		halt_poll_slept(&poll, now, halt_poll_now());
 	}
 }
 

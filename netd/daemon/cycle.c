@@ -5,11 +5,12 @@
  * knows libuv.
  *
  * While there is work the loop polls memory and asks the kernel for news only now and then. When
- * there has been none for a few rounds it arms the bells ("I sleep" in every region and session), looks
+ * there has been none for a while (base/halt_poll.h) it arms the bells ("I sleep" in every region and session), looks
  * once more, and sleeps in libuv until a bell, a control message, the supervisor or the next timer.
  */
 #include "daemon/daemon.h"
 #include "daemon/world.h"
+#include "base/halt_poll.h"
 #include "base/killpoint.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -22,7 +23,6 @@
 
 #define BUDGET        64 /* frames a device, requests a session, in one cycle */
 #define ROUNDS_BUSY   64 /* cycles between two looks at the kernel while busy */
-#define ROUNDS_IDLE   2  /* empty cycles before sleep */
 #define ACCEPT_BUDGET 64
 
 uint64_t clock_now(void)
@@ -234,7 +234,9 @@ static void watch_stop(struct daemon *d)
 
 int cycle_run(struct daemon *d)
 {
-	unsigned idle = 0, busy = 0;
+	struct halt_poll poll = {0};
+	unsigned rounds = 0;
+	uint64_t from;
 	int ret = watch_start(d);
 
 	if (ret)
@@ -243,13 +245,16 @@ int cycle_run(struct daemon *d)
 	d->hand.config_new = false;
 	d->look = true;
 	while (!d->hand.stop) {
-		idle = cycle_once(d) ? 0 : idle + 1;
-		if (idle > ROUNDS_IDLE) {
+		if (cycle_once(d))
+			halt_poll_busy(&poll);
+		else if (!halt_poll_again(&poll, d->stack.now)) {
+			from = d->stack.now;
 			sleep_until_news(d);
-			idle = 0;
-		} else if (++busy % ROUNDS_BUSY == 0) {
-			uv_run(&d->loop, UV_RUN_NOWAIT);
+			halt_poll_slept(&poll, from, clock_now());
+			rounds = 0;
 		}
+		if (++rounds % ROUNDS_BUSY == 0)
+			uv_run(&d->loop, UV_RUN_NOWAIT);
 		follow_supervisor(d);
 	}
 	watch_stop(d);

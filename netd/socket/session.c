@@ -20,7 +20,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define EMPTY_LOOKS 32 /* without any work until a session is left to its bell */
+#define EMPTY_LOOKS 256 /* without any work until a session is left to its bell */
 #define EVENTS	    64
 #define LOOK_ROUNDS 16
 #define TAKE_MAX    64 /* entries a session in one go, so that all get their turn */
