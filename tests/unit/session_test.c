@@ -243,7 +243,7 @@ Test(session, goes_to_sleep_and_is_woken)
 	client_put(&c, (struct cm_sqe){.op = CM_NOP});
 	cr_assert_not(socket_arm(&r->s, true), "what came before the fence is seen");
 	cr_assert(socket_pending(&r->s));
-	for (int i = 0; i < 100; i++)
+	for (int i = 0; i < 300; i++)
 		rig_cycle(r);
 	cr_assert_eq(client_header(&c)->daemon_sleeps, 1, "left the active set by itself");
 }
