@@ -7,13 +7,12 @@ need cc pkg-config
 awk '/^```c$/ {on = 1; next} /^```$/ {on = 0} on' "$root/README.md" >"$work/echo.c"
 cmp "$work/echo.c" "$root/clientlib/examples/echo.c" || fail "README's example is not clientlib/examples/echo.c"
 cmake --install "${NETD_BUILD:-$root/build}" --prefix "$work/usr" >"$work/install.log" 2>&1 || fail "install"
-export PKG_CONFIG_PATH=$work/usr/lib/pkgconfig
+pc=$(find "$work/usr" -name netd.pc)
+export PKG_CONFIG_PATH=${pc%/netd.pc} LD_LIBRARY_PATH=${pc%/pkgconfig/netd.pc}
 # A sanitizer build's library wants its runtime in the program too.
 flags=$(grep -q 'NETD_SANITIZE:BOOL=ON' "${NETD_BUILD:-$root/build}/CMakeCache.txt" && echo -fsanitize=address,undefined)
 # shellcheck disable=SC2046,SC2086
-cc -Wall -Werror $flags -o "$work/echo" "$work/echo.c" $(pkg-config --define-prefix --cflags --libs netd) || fail "compile"
-[ -x "$work/usr/bin/netd" ] && [ -x "$work/usr/bin/netctl" ] || fail "programs are not installed"
-export LD_LIBRARY_PATH=$work/usr/lib
+cc -Wall -Werror $flags -o "$work/echo" "$work/echo.c" $(pkg-config --cflags --libs netd) || fail "compile"
 start echo "$work/echo" 7000
 listening 7000
 $PEER python3 - <<'PY' || fail "echo"
