@@ -1,0 +1,26 @@
+# Runs in `cmake --install`: the systemd units, and the configuration unless one is there already.
+# As with GNUInstallDirs, a prefix of /usr has its configuration in /etc.
+set(root "$ENV{DESTDIR}")
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  set(sysconfdir /etc)
+else()
+  set(sysconfdir "${CMAKE_INSTALL_PREFIX}/etc")
+endif()
+set(NETD_PROGRAM "${CMAKE_INSTALL_PREFIX}/${NETD_BINDIR}/netd")
+set(NETD_CONFIG "${sysconfdir}/netd/netd.yaml")
+
+foreach(unit netd.service netd.socket)
+  set(to "${root}${CMAKE_INSTALL_PREFIX}/lib/systemd/system/${unit}")
+  configure_file("${NETD_PACKAGING}/${unit}" "${to}" @ONLY)
+  message(STATUS "Installing: ${to}")
+  list(APPEND CMAKE_INSTALL_MANIFEST_FILES "${to}")
+endforeach()
+
+set(to "${root}${NETD_CONFIG}")
+if(EXISTS "${to}")
+  message(STATUS "Kept: ${to}")
+else()
+  message(STATUS "Installing: ${to}")
+  configure_file("${NETD_PACKAGING}/netd.yaml" "${to}" COPYONLY)
+  list(APPEND CMAKE_INSTALL_MANIFEST_FILES "${to}")
+endif()
