@@ -236,7 +236,7 @@ int driver_main(const struct driver_ops *ops)
 	if (!d)
 		return EXIT_FAILURE;
 	signal(SIGPIPE, SIG_IGN);
-	log_init(ops->type, LOG_LEVEL_INFO);
+	log_init_component(ops->type);
 	d->ops = ops;
 	d->dev_fd = d->bell = d->inet_bell = -1;
 	d->channel_open = d->bell_open = true;

@@ -15,6 +15,22 @@ void log_init(const char *name, enum log_level max)
 	log_journal = getenv("JOURNAL_STREAM") != NULL;
 }
 
+void log_init_component(const char *name)
+{
+	const char *level = getenv("NETD_LOG_LEVEL");
+	int max = level ? atoi(level) : 0;
+
+	log_init(name, max >= LOG_LEVEL_ERROR && max <= LOG_LEVEL_DEBUG ? (enum log_level)max : LOG_LEVEL_INFO);
+}
+
+void log_pass_level(enum log_level max)
+{
+	char text[4];
+
+	snprintf(text, sizeof(text), "%d", (int)max);
+	setenv("NETD_LOG_LEVEL", text, 1);
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	char line[1024];

@@ -141,10 +141,9 @@ static void release(struct daemon *d)
 int main(void)
 {
 	struct daemon *d = calloc(1, sizeof(*d));
-	const char *level = getenv("NETD_LOG_LEVEL");
 	int ret;
 
-	log_init("netd-inet", level ? (enum log_level)atoi(level) : LOG_LEVEL_INFO);
+	log_init_component("netd-inet");
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which stops us in order */
 	if (!d)

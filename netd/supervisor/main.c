@@ -60,6 +60,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	log_init("netd", (enum log_level)config->log_level);
+	log_pass_level((enum log_level)config->log_level);
 	ret = supervisor_start(&s, config, a.config);
 	if (ret < 0) {
 		log_error("cannot start: %s", strerror(-ret));

@@ -228,6 +228,7 @@ static void remove_devices(struct supervisor *s)
 static void apply(struct supervisor *s)
 {
 	log_init("netd", (enum log_level)s->config->log_level);
+	log_pass_level((enum log_level)s->config->log_level);
 	remove_devices(s);
 	for (unsigned i = 0; i < s->config->devices_count; i++) {
 		struct device *d = device_by_name(s, s->config->devices[i].name);
