@@ -1,0 +1,111 @@
+"""What only netd has: the price of a commit, an idle connection, a death, doing nothing."""
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+from rates import LOAD, load
+from sides import BUILD, ROOT, Netd, sh, start, stop
+
+
+def pid_files():
+    return [n for n in os.listdir(os.environ["NETD_PIDFILE_DIR"]) if n.endswith(".pid")]
+
+
+def pid_of(name):
+    with open(os.path.join(os.environ["NETD_PIDFILE_DIR"], name)) as f:
+        return int(f.read())
+
+
+def cpu_ns(pid):
+    """Time on a processor; ticks would be too coarse for what sleeps nearly always."""
+    with open(f"/proc/{pid}/schedstat") as f:
+        return int(f.read().split()[0])
+
+
+def idle_cpu(seconds):
+    pids = [pid_of(n) for n in pid_files()]
+    before = sum(cpu_ns(p) for p in pids)
+    time.sleep(seconds)
+    used = sum(cpu_ns(p) for p in pids) - before
+    return 100.0 * used / 1e9 / seconds
+
+
+def memory_of(pid):
+    """Bytes a process costs: its private memory and page tables, and its part of what it shares."""
+    total = 0
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        for line in f:
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    with open(f"/proc/{pid}/status") as f:
+        for line in f:
+            if line.startswith("VmPTE:"):
+                total += int(line.split()[1])
+    return total * 1024
+
+
+def everybody(server):
+    pids = {server.pid} | {pid_of(n) for n in pid_files()}
+    for c in json.loads(sh("netctl", "--json", "status")).get("components", []):
+        if c.get("pid", 0) > 0:
+            pids.add(c["pid"])
+    return sum(memory_of(p) for p in pids)
+
+
+def idle_connections(n):
+    """Memory of n connections in daemon, standby, driver and server together, per connection."""
+    side = Netd()
+    server = start(side.under + [LOAD, "serve", "7300"], "listening")
+    holder = None
+    try:
+        before = everybody(server)
+        holder = start(side.peer + [LOAD, "hold", side.addr, "7300", str(n)], "holding")
+        time.sleep(1)
+        return (everybody(server) - before) / n
+    finally:
+        if holder:
+            stop(holder)
+        stop(server)
+
+
+def pauses(n, kills):
+    """Length of the pause that a connection sees when netd-inet is killed, with n connections there."""
+    side = Netd()
+    server = start(side.under + [LOAD, "serve", "7300"], "listening")
+    holder = start(side.peer + [LOAD, "hold", side.addr, "7300", str(n)], "holding")
+    traffic = os.path.join(ROOT, "tests", "fault", "traffic.py")
+    probe = start(side.peer + [sys.executable, traffic, "probe", side.addr, "7300", str(kills * 0.25 + 1)])
+    at = []
+    time.sleep(0.5)
+    for _ in range(kills):
+        pid = pid_of("inet.pid")
+        at.append(time.monotonic())
+        os.kill(pid, signal.SIGKILL)
+        time.sleep(0.25)
+    out = json.loads(probe.communicate()[0].splitlines()[-1])
+    stop(holder)
+    stop(server)
+    slow = [(a, b) for a, b in out["slow"]]
+    seen = [max([b - k for a, b in slow if a < k + 0.002 and b > k] or [0.001]) * 1000 for k in at]
+    return sorted(seen)
+
+
+def commit_overhead(quick, bench):
+    """Request rates with commits compiled in and out, alternating; `bench` is the program to run in each lab."""
+    t = 1 if quick else 4
+    rate = {}
+    for _ in range(1 if quick else 3):
+        for name in (".", "nocommit"):
+            env = dict(os.environ, NETD_LIBEXEC=os.path.join(BUILD, "netd", name))
+            out = subprocess.run([os.path.join(ROOT, "tools", "lab"), "--", sys.executable, bench, "--one-rate", str(t)],
+                                 env=env, check=True, capture_output=True, text=True).stdout
+            rate.setdefault(name, []).append(float(out.split()[-1]))
+    return statistics.median(rate["."]), statistics.median(rate["nocommit"])
+
+
+def one_rate(seconds):
+    return load(Netd(), seconds, "ask", "64")
