@@ -82,10 +82,11 @@ static void on_take_over(struct component *c)
 		if (!s->inet.died_ns && prev->killed_for[0])
 			s->inet.died_ns = prev->hang.answered_ns; /* its clients waited since then */
 	}
+	/* Before the grant: with another processor the successor may be ready before we go on here. */
+	c->take_over_ns = now_ns();
 	send_granted(c, s->inet.died_ns);
 	s->active = c;
 	c->number = 0;
-	c->take_over_ns = now_ns();
 	c->hang.grace_ns = c->take_over_ns + RECOVERY_NS;
 	s->changed = true;
 }
@@ -126,6 +127,18 @@ static void on_active(struct component *c)
 	maintain_inets(s);
 }
 
+static void note_driver(const struct component *c)
+{
+	struct history *h = &c->device->history;
+
+	if (h->died_ns) {
+		note_pause(h, h->died_ns, now_ns());
+		log_info("driver %s (pid %d) is active after a pause of %llu us", c->device->name, c->pid,
+		    (unsigned long long)h->pause_last_us);
+	}
+	h->died_ns = 0;
+}
+
 static void on_hello(struct component *c)
 {
 	c->hello = true;
@@ -135,9 +148,7 @@ static void on_hello(struct component *c)
 		c->state = COMPONENT_STANDBY;
 	if (c->state == COMPONENT_STARTING && !is_inet(c)) {
 		c->state = COMPONENT_RUNNING;
-		if (c->device->history.died_ns)
-			note_pause(&c->device->history, c->device->history.died_ns, now_ns());
-		c->device->history.died_ns = 0;
+		note_driver(c);
 	}
 	component_priority(c);
 	c->sup->changed = true;
