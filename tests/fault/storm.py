@@ -2,20 +2,25 @@
 """Kills components of netd at random under load and checks that nobody noticed but by the clock.
 
    kernel (peer)                          netd (app)
-   fetch  <======= BYTES each way =======>  serve
+   fetch  <=== BYTES and more each way ==>  serve
    probe  <------- a byte, all the time -->  echo
                                              udp-send -> udp-recv   (two clients, inside netd)
 
-Run inside tools/lab:  tools/lab -- tests/fault/storm.py [--seconds 20] [--rate 10] [--bytes 1000000000]
+   |--- calm: load, no kills ---|------------- storm: SECONDS of kills -------------|--- rest of BYTES ---|
+
+Run inside tools/lab:  tools/lab -- tests/fault/storm.py [--seconds 20] [--rate 10] [--bytes 1000000000] [--calm 3]
   --victims inet,driver   whom to kill
   --how kill|stop|spin    SIGKILL, SIGSTOP, or a busy loop (hangs: the supervisor must find them; spin needs kill points)
-Prints what happened; leaves with 0 only if every stream was exact and no connection was lost.
+The streams flow both ways during the whole storm, and until BYTES have gone each way.
+Prints what happened: first what a round of the probe costs under the load alone, then for each victim what the probe
+saw of its deaths, and what netd itself measured. Leaves with 0 only if every stream was exact and no connection lost.
 """
 import argparse
 import glob
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -25,6 +30,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 TRAFFIC = [sys.executable, os.path.join(HERE, "traffic.py")]
 ADDR = os.environ.get("NETD_ADDR", "10.99.0.2")
+LOG = os.path.join(os.environ.get("NETD_LAB_DIR", "."), "netd.log")
 
 
 def on_netd(*args):
@@ -35,9 +41,9 @@ def on_kernel(*args):
     return subprocess.Popen(os.environ["PEER"].split() + TRAFFIC + list(args), stdout=subprocess.PIPE, text=True)
 
 
-def wait_listening(p, what):
-    if p.stdout.readline().strip() != "listening":
-        sys.exit(f"storm: {what} did not start")
+def wait_line(p, line):
+    if p.stdout.readline().strip() != line:
+        sys.exit(f"storm: {' '.join(p.args)} did not start")
 
 
 def pid_of(path):
@@ -90,6 +96,16 @@ def pauses_of(kills, slow):
     return sorted(out)
 
 
+def netds_own(name, log):
+    """Milliseconds of each pause of this victim as the supervisor logged them: from the death's discovery to the first word."""
+    who = "netd-inet" if name == "inet" else "driver \\S+"
+    return sorted(int(us) / 1000 for us in re.findall(rf"{who} \(pid \d+\) is active after a pause of (\d+) us", log))
+
+
+def spread(v, unit="ms"):
+    return f"p50 {percentile(v, 50):7.2f}  p99 {percentile(v, 99):7.2f}  max {v[-1] if v else 0:7.2f} {unit}"
+
+
 def finish(p, what, timeout):
     try:
         out, _ = p.communicate(timeout=timeout)
@@ -106,6 +122,7 @@ def main():
     ap = argparse.ArgumentParser()
     ap.add_argument("--seconds", type=float, default=20)
     ap.add_argument("--rate", type=float, default=10)
+    ap.add_argument("--calm", type=float, default=3)
     ap.add_argument("--bytes", type=int, default=1000000000)
     ap.add_argument("--victims", default="inet,driver")
     ap.add_argument("--how", choices=["kill", "stop", "spin"], default="kill")
@@ -114,22 +131,25 @@ def main():
     ap.add_argument("--json", action="store_true")
     o = ap.parse_args()
     pids = os.environ["NETD_PIDFILE_DIR"]
-    limit = o.seconds + 120
+    limit = o.calm + o.seconds + 120
 
     procs = {}
     if o.bytes:
         procs["serve"] = on_netd("serve", "7000", str(o.bytes))
-        wait_listening(procs["serve"], "the server")
+        wait_line(procs["serve"], "listening")
     procs["echo"] = on_netd("echo", "7001")
-    wait_listening(procs["echo"], "the echo server")
+    wait_line(procs["echo"], "listening")
     if o.udp:
         procs["udp-recv"] = on_netd("udp-recv", "7002", str(o.udp))
-        wait_listening(procs["udp-recv"], "the datagram receiver")
-        procs["udp-send"] = on_netd("udp-send", ADDR, "7002", str(o.udp), str(o.seconds))
+        wait_line(procs["udp-recv"], "listening")
+        procs["udp-send"] = on_netd("udp-send", ADDR, "7002", str(o.udp), str(o.calm + o.seconds))
     if o.bytes:
         procs["fetch"] = on_kernel("fetch", ADDR, "7000", str(o.bytes))
-    procs["probe"] = on_kernel("probe", ADDR, "7001", str(o.seconds + 1))
+    procs["probe"] = on_kernel("probe", ADDR, "7001", str(o.calm + o.seconds + 1), str(o.calm))
+    wait_line(procs["probe"], "probing")
+    time.sleep(o.calm)
 
+    logged = os.path.getsize(LOG)
     end = time.monotonic() + o.seconds
     killers = []
     for n, victim in enumerate(v for v in o.victims.split(",") if v):
@@ -140,27 +160,58 @@ def main():
         k.start()
     for k in killers:
         k.join()
+    time.sleep(max(0, end - time.monotonic()))
+    early = [name for name in ("serve", "fetch") if o.bytes and procs[name].poll() is not None]
+    for name in ("serve", "fetch"):
+        if o.bytes:
+            procs[name].terminate()  # no more than BYTES from now on
 
     results = {name: finish(p, name, max(1, end + limit - time.monotonic())) for name, p in procs.items()}
-    slow = results["probe"].get("slow", [])
+    if o.bytes:
+        compare_ends(results["serve"], results["fetch"], o.bytes, early)
+    with open(LOG) as f:
+        f.seek(logged)
+        log = f.read()
+    return report(o, killers, results, log)
+
+
+def compare_ends(serve, fetch, least, early):
+    """What one end sent is what the other got: bytes and SHA-256, both ways; the streams lasted for the whole storm."""
+    for a, b in ((serve, fetch), (fetch, serve)):
+        a["exact"] = (a.get("right", False) and b.get("right", False) and a.get("sent", 0) >= least
+                      and a["sent"] == b.get("got") and a["sha256_sent"] == b.get("sha256_got"))
+        if not a["exact"] or early:
+            a["right"] = False
+    if early:
+        serve["early"] = early
+
+
+def report(o, killers, results, log):
+    probe = results["probe"]
+    slow = probe.get("slow", [])
     wrong = [r for r in results.values() if not r.get("right")]
     if o.json:
         print(json.dumps({"kills": {k.name: len(k.kills) for k in killers},
-                          "pauses_ms": {k.name: pauses_of(k.kills, slow) for k in killers}, "wrong": wrong}))
+                          "calm_ms": probe.get("calm_ms"),
+                          "pauses_ms": {k.name: pauses_of(k.kills, slow) for k in killers},
+                          "netds_own_ms": {k.name: netds_own(k.name, log) for k in killers}, "wrong": wrong}))
+    print(f"calm        a round of the probe under load, no kills      {spread(sorted(probe.get('calm_ms', [])))}"
+          f"   ({len(probe.get('calm_ms', []))} rounds)")
     for k in killers:
-        p = pauses_of(k.kills, slow)
-        print(f"{k.name:8} {len(k.kills):4} {'kills' if o.how == 'kill' else 'hangs'}   pause ms: p50 {percentile(p, 50):.2f}  "
-              f"p99 {percentile(p, 99):.2f}  max {p[-1] if p else 0:.2f}")
+        own = netds_own(k.name, log)
+        print(f"{k.name:8} {len(k.kills):4} {'kills' if o.how == 'kill' else 'hangs'}   the probe waited from the kill on  {spread(pauses_of(k.kills, slow))}")
+        print(f"{'':8} {len(own):4} pauses  as netd measured them            {spread(own)}")
     if o.bytes:
-        f = results["fetch"]
-        print(f"streams  {o.bytes} bytes each way in {f.get('seconds', 0)} s: "
-              f"{'both exact' if results['serve'].get('right') and f.get('right') else 'WRONG'}")
+        s, f = results["serve"], results["fetch"]
+        print(f"streams  {f.get('got', 0) / 1e9:.2f} GB to the kernel's side, {s.get('got', 0) / 1e9:.2f} GB from it in {f.get('seconds', 0):.1f} s: "
+              f"{'both SHA-256 equal' if s['exact'] and f['exact'] else 'WRONG'}, longest standstill "
+              f"{1000 * max(s.get('standstill', 0), f.get('standstill', 0)):.1f} ms")
     if o.udp:
         u = results["udp-recv"]
         print(f"udp      {o.udp} datagrams: {u.get('lost')} lost, {u.get('doubled')} doubled")
-    print(f"probe    {results['probe'].get('rounds')} rounds, connection {'kept' if results['probe'].get('right') else 'LOST'}")
+    print(f"probe    {probe.get('rounds')} rounds, connection {'kept' if probe.get('right') else 'LOST'}")
     for r in wrong:
-        print("storm: wrong:", {k: v for k, v in r.items() if k != "slow"}, file=sys.stderr)
+        print("storm: wrong:", {k: v for k, v in r.items() if k not in ("slow", "calm_ms")}, file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Traffic for the fault tests: plain socket programs that know nothing of netd.
 
-  traffic.py serve PORT BYTES            accept one connection, send BYTES and receive BYTES at once
-  traffic.py fetch HOST PORT BYTES       the other end of it
+  traffic.py serve PORT BYTES            accept one connection, send and receive at once: BYTES, and more until SIGTERM
+  traffic.py fetch HOST PORT BYTES       the other end of it; each says the SHA-256 of what it sent and of what it got
   traffic.py echo PORT                   echo single bytes until the peer closes
-  traffic.py probe HOST PORT SECONDS     a byte there and back, all the time; prints "start end" of each round over 1 ms
+  traffic.py probe HOST PORT SECONDS [CALM]   a byte there and back, all the time; says "probing" when it begins, "start end"
+                                         of each round over 1 ms, and how long each round of the first CALM seconds took
   traffic.py udp-recv PORT COUNT         numbered datagrams: reports lost, doubled and disordered ones
   traffic.py udp-send HOST PORT COUNT SECONDS   sends them, waiting for the receiver to keep up
   traffic.py flow-serve PORT             bytes both ways, checked as they come, until the peer ends
@@ -25,6 +26,7 @@ import threading
 import time
 
 BLOCK = random.Random(42).randbytes(1 << 20)
+stopping = threading.Event()
 
 
 def block(i):
@@ -37,7 +39,8 @@ def tune(conn):
     return conn
 
 
-def both_ways(conn, total, name):
+def both_ways(conn, least, name):
+    """At least so many bytes each way, and on until SIGTERM. Who compares is our caller: it has both ends' words."""
     sent, got = hashlib.sha256(), hashlib.sha256()
     count = {"sent": 0, "got": 0}
     failure = []
@@ -45,8 +48,8 @@ def both_ways(conn, total, name):
     def send():
         i = 0
         try:
-            while count["sent"] < total:
-                part = memoryview(block(i))[: total - count["sent"]]
+            while count["sent"] < least or not stopping.is_set():
+                part = block(i)
                 conn.sendall(part)
                 sent.update(part)
                 count["sent"] += len(part)
@@ -56,31 +59,26 @@ def both_ways(conn, total, name):
             failure.append(f"send: {e}")
 
     sender = threading.Thread(target=send)
-    start = time.monotonic()
+    start = last = time.monotonic()
+    standstill = 0.0
     sender.start()
     buf = bytearray(1 << 18)
     try:
         while True:
             n = conn.recv_into(buf)
+            now = time.monotonic()
+            standstill, last = max(standstill, now - last), now
             if n == 0:
                 break
             got.update(memoryview(buf)[:n])
             count["got"] += n
     except OSError as e:
         failure.append(f"recv: {e}")
+        stopping.set()
     sender.join()
-    want = hashlib.sha256()
-    i = left = 0
-    left = total
-    while left:
-        part = memoryview(block(i))[:left]
-        want.update(part)
-        left -= len(part)
-        i += 1
-    right = not failure and count["got"] == total and got.digest() == want.digest()
-    print(json.dumps({"end": name, "right": right, "failure": failure, "sent": count["sent"], "got": count["got"],
-                      "sha256": got.hexdigest(), "want": want.hexdigest(), "seconds": round(time.monotonic() - start, 3)}), flush=True)
-    return right
+    print(json.dumps({"end": name, "right": not failure, "failure": failure, **count, "sha256_sent": sent.hexdigest(),
+                      "sha256_got": got.hexdigest(), "seconds": round(last - start, 3), "standstill": round(standstill, 4)}), flush=True)
+    return not failure
 
 
 def listener(port):
@@ -115,13 +113,14 @@ def echo(port):
         conn.sendall(b)
 
 
-def probe(host, port, seconds):
+def probe(host, port, seconds, calm):
     conn = connect(host, port)
-    end = time.monotonic() + seconds
-    rounds, slow = 0, []
+    start = time.monotonic()
+    rounds, slow, calm_rounds = 0, [], []
+    print("probing", flush=True)
     while True:
         t0 = time.monotonic()
-        if t0 > end:
+        if t0 > start + seconds:
             break
         conn.sendall(bytes([rounds & 255]))
         b = conn.recv(64)
@@ -130,10 +129,12 @@ def probe(host, port, seconds):
             print(json.dumps({"end": "probe", "right": False, "rounds": rounds, "answer": len(b)}), flush=True)
             return False
         rounds += 1
-        if t1 - t0 > 0.001:
+        if t1 < start + calm:
+            calm_rounds.append(round((t1 - t0) * 1000, 3))
+        elif t1 - t0 > 0.001:
             slow.append((t0, t1))
         time.sleep(0.0002)
-    print(json.dumps({"end": "probe", "right": True, "rounds": rounds, "slow": slow}), flush=True)
+    print(json.dumps({"end": "probe", "right": True, "rounds": rounds, "slow": slow, "calm_ms": calm_rounds}), flush=True)
     return True
 
 
@@ -182,9 +183,6 @@ def udp_send(host, port, total, seconds):
             time.sleep(pace)
     print(json.dumps({"end": "udp-send", "right": doubled == 0, "sent": total, "doubled": doubled}), flush=True)
     return doubled == 0
-
-
-stopping = threading.Event()
 
 
 def flow_both(conn, name):
@@ -301,7 +299,7 @@ def main(a):
     if a[0] == "echo":
         return echo(int(a[1]))
     if a[0] == "probe":
-        return probe(a[1], int(a[2]), float(a[3]))
+        return probe(a[1], int(a[2]), float(a[3]), float(a[4]) if len(a) > 4 else 0)
     if a[0] == "udp-recv":
         return udp_recv(int(a[1]), int(a[2]))
     if a[0] == "udp-send":
