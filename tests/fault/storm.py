@@ -166,7 +166,8 @@ def main():
         if o.bytes:
             procs[name].terminate()  # no more than BYTES from now on
 
-    results = {name: finish(p, name, max(1, end + limit - time.monotonic())) for name, p in procs.items()}
+    # The probe first: it says more than a pipe holds, and the echo server ends after it.
+    results = {name: finish(procs[name], name, max(1, end + limit - time.monotonic())) for name in sorted(procs, key=lambda n: n != "probe")}
     if o.bytes:
         compare_ends(results["serve"], results["fetch"], o.bytes, early)
     with open(LOG) as f:
