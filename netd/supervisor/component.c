@@ -270,16 +270,19 @@ void component_kill(struct component *c, const char *why)
 static int watch_component(struct component *c)
 {
 	struct supervisor *s = c->sup;
-	char key[32];
 
 	c->pid_watch = watch_start(&s->loop, c->pidfd, UV_READABLE, on_death, c);
 	c->channel_watch = watch_start(&s->loop, c->channel, UV_READABLE, on_channel, c);
-	if (!c->pid_watch || !c->channel_watch)
-		return -ENOMEM;
+	return c->pid_watch && c->channel_watch ? 0 : -ENOMEM;
+}
+
+static void component_store(const struct component *c)
+{
+	char key[32];
+
 	store_key(c, key, sizeof(key));
 	store_put(c->channel, "channel.%s", key);
 	store_put(c->pidfd, "pidfd.%s", key);
-	return 0;
 }
 
 static struct component *component_new(struct supervisor *s, struct device *d)
@@ -358,6 +361,7 @@ int component_spawn(struct supervisor *s, struct device *d)
 		component_forget(c);
 		return ret;
 	}
+	component_store(c);
 	send_start(c);
 	if (is_inet(c))
 		send_config(c);

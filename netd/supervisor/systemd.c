@@ -6,8 +6,9 @@
  * other bell ends, and for each component "channel.KEY" and "pidfd.KEY", where KEY is "inet.SLOT" or
  * "driver.DEV". Channels are stored with FDPOLL=0: a dead component's channel may still hold deposits,
  * so systemd is not to drop it. Deposits themselves are not stored: the living deposit again when they
- * are asked. Which netd-inet is active stands in inet.pid. Any starter that speaks this much of
- * sd_notify(3) and sd_listen_fds(3) serves as well. Without $NOTIFY_SOCKET all of this does nothing.
+ * are asked. Which netd-inet is active stands in inet.pid. What the store has handed out is still in it, so
+ * nothing is put there twice: a name must stand for one descriptor, for it is removed by its name. Any starter that
+ * speaks this much of sd_notify(3) and sd_listen_fds(3) serves as well. Without $NOTIFY_SOCKET all of this does nothing.
  */
 #include "supervisor/supervisor.h"
 #include <errno.h>

@@ -417,7 +417,10 @@ static void store_message(char *text, int fd)
 			close(store.entry[i].fd);
 			store.entry[i--] = store.entry[--store.n];
 		}
-	} else if (fd >= 0 && store.n < STORE_MAX) {
+	} else if (fd >= 0) {
+		for (int i = 0; i < store.n; i++)
+			cr_assert_str_neq(store.entry[i].name, name, "stored twice");
+		cr_assert_lt(store.n, STORE_MAX);
 		snprintf(store.entry[store.n].name, sizeof(store.entry[0].name), "%s", name);
 		/* Far from where the child wants them. */
 		store.entry[store.n++].fd = fcntl(fd, F_DUPFD_CLOEXEC, 500);
@@ -464,7 +467,7 @@ Test(supervisor, its_own_death)
 	r.sh->deposit = 100;
 	eventually(r.sh->standby_held == 100, 5000);
 	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
-	for (int round = 1; round <= 3; round++) {
+	for (int round = 1; round <= 4; round++) {
 		store_serve();
 		active = r.sh->active;
 		driver = r.sh->driver;
@@ -476,7 +479,6 @@ Test(supervisor, its_own_death)
 		eventually(r.sh->redeposits == redeposits + 1, 2000);
 		eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
 		cr_assert_eq(r.sh->active, active);
-		cr_assert_eq(r.sh->driver, driver);
 		cr_assert_eq(kill(active, 0), 0);
 		/* The new one can do what the old one could. */
 		usleep(50000);
@@ -487,6 +489,10 @@ Test(supervisor, its_own_death)
 		eventually(r.sh->standbys == 1 + (uint32_t)round, 2000);
 		eventually(r.sh->standby_held == 100, 2000);
 		eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+		eventually(pid_in(&r, "driver-tap0") == driver, 1000);
+		cr_assert_eq(r.sh->driver, driver);
+		cr_assert_eq(r.sh->driver_starts, 1);
+		cr_assert_not(gone_for_good(driver));
 	}
 	store_serve();
 	rig_stop(&r);
