@@ -2,10 +2,11 @@
  * What the kernel calls an open file description: all that the processes which hold one socket must
  * agree on.
  *
- * A socket that one process holds has its description in its object. A shared one (proto/share.h)
- * has it in the share, beside its slot; then the locks are robust and work between processes. Both
- * sides of a ring publish a position with one store, after the bytes: so whoever finds a lock left
- * by the dead finds the socket as it was before or after that store, and goes on.
+ * A socket that one process holds has its description, and two small locks, in its object. A shared
+ * one (proto/share.h) has it in the share, beside its slot, with locks that are robust and work
+ * between processes. Both sides of a ring publish a position with one store, after the bytes: so
+ * whoever finds a lock left by the dead finds the socket as it was before or after that store, and
+ * goes on.
  */
 #pragma once
 #include "proto/client.h"
@@ -13,7 +14,6 @@
 #include <stdbool.h>
 
 struct desc {
-	pthread_mutex_t rx_lock, tx_lock;
 	uint64_t rx_told;	     /* rx_head at the last poke */
 	uint64_t grow_after;	     /* monotonic ns: no earlier try to grow the transmit ring */
 	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
@@ -24,4 +24,10 @@ struct desc {
 	bool nonblock;
 	bool shut_rd, shut_wr, connected, connecting; /* known here before the slot says so */
 };
-static_assert(sizeof(struct desc) <= CM_DESC_SIZE, "has its place in a share");
+
+/* As it stands in a share; a socket's `d` then points to the first member. */
+struct shared_desc {
+	struct desc d;
+	pthread_mutex_t rx_lock, tx_lock;
+};
+static_assert(sizeof(struct shared_desc) <= CM_DESC_SIZE, "has its place in a share");

@@ -189,7 +189,7 @@ static void adopt(struct session *clone, struct nsock *s)
 	s->poke_next = 0;
 	s->sleepers = 0;
 	s->inherited = true;
-	pthread_mutex_init(&s->wait_lock, NULL);
+	s->wait_lock.word = s->rx_lock.word = s->tx_lock.word = 0;
 }
 
 /* Takes the held slots out of the clone's free ones. */

@@ -8,8 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PIECE 32
+
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct nsock *unused;
+
+/* Some more, cut from one piece: there may be very many, and the allocator would round each up. pool_lock held. */
+static void refill(void)
+{
+	struct nsock *s = malloc(PIECE * sizeof(*s));
+
+	for (unsigned i = 0; s && i < PIECE; i++) {
+		store_once(&s[i].refs, 0);
+		s[i].pool_next = unused;
+		unused = &s[i];
+	}
+}
 
 /* A zeroed object without references; NULL if there is no memory. */
 struct nsock *pool_take(void)
@@ -17,19 +31,16 @@ struct nsock *pool_take(void)
 	struct nsock *s;
 
 	pthread_mutex_lock(&pool_lock);
+	if (!unused)
+		refill();
 	s = unused;
 	if (s)
 		unused = s->pool_next;
 	pthread_mutex_unlock(&pool_lock);
 	if (!s)
-		s = aligned_alloc(64, (sizeof(*s) + 63) & ~(size_t)63);
-	if (!s)
 		return NULL;
 	memset((char *)s + sizeof(s->refs), 0, sizeof(*s) - sizeof(s->refs));
 	store_once(&s->refs, 0);
-	pthread_mutex_init(&s->wait_lock, NULL);
-	pthread_mutex_init(&s->own_desc.rx_lock, NULL);
-	pthread_mutex_init(&s->own_desc.tx_lock, NULL);
 	s->d = &s->own_desc;
 	return s;
 }

@@ -5,7 +5,7 @@
  *	table_lock    (fdtable.c) numbers
  *	attach_lock   (attach.c)  making a session
  *	share_lock    (share.c)   moving sockets into a share
- *	rx_lock, tx_lock (desc.h) a socket's consumer and producer side; never both at once
+ *	side_lock (view.c)        a socket's consumer and producer side; never both at once
  *	                          but under share_lock
  *	ctl_lock                  a request on the control connection and its answer
  *	ev_lock                   event ring, membership of sockets in sets, lists of news
@@ -18,6 +18,7 @@
 #pragma once
 #include "clientlib/core.h"
 #include "clientlib/desc.h"
+#include "clientlib/lock.h"
 #include "clientlib/sys.h"
 #include "proto/client.h"
 #include <errno.h>
@@ -127,9 +128,12 @@ struct side {
 struct nsock {
 	uint32_t refs; /* atomic; 0: in the pool */
 	uint32_t fds;  /* numbers in the fdtable, under its lock */
-	bool seen;     /* by fdtable_sockets(), under its lock */
-	struct session *ss;
 	uint32_t slot;
+	uint16_t family, type, protocol;
+	bool has_slot, ready, closed; /* atomic */
+	bool inherited;		      /* by fork */
+	bool seen;		      /* by fdtable_sockets(), under its lock */
+	struct session *ss;
 	struct cm_slot *ev;	 /* the session's slot: how this process is woken */
 	struct cm_slot *sl;	 /* what the daemon says of the socket: the same, or a share's */
 	struct desc *d;		 /* own_desc, or beside `sl` in the share */
@@ -137,17 +141,14 @@ struct nsock {
 	struct share *share;	 /* NULL: ours alone */
 	struct nsock *next_held, **link_held; /* in the session's list, if shared; req_lock */
 	uint64_t token_key;		      /* of the token at its numbers, 0 for none; atomic */
-	bool inherited;			      /* by fork */
-	uint16_t family, type, protocol;
-	bool has_slot, ready, closed; /* atomic */
-	int create_err;		      /* what CM_SOCKET answered */
+	int create_err;			      /* what CM_SOCKET answered */
 	unsigned user;
-	uint32_t kick;	    /* futex: wakes this process's sleepers */
 	uint64_t poke_next; /* place in the ring after the last poke, atomic */
-	pthread_mutex_t wait_lock;
+	uint32_t kick;	    /* futex: wakes this process's sleepers */
+	struct small_lock wait_lock, rx_lock, tx_lock; /* the latter two while it is ours alone */
 	uint32_t sleepers;
 	uint32_t spin;
-	struct side rx, tx; /* under the description's locks */
+	struct side rx, tx; /* under side_lock() */
 	struct desc own_desc;
 	struct member *members; /* ev_lock */
 	struct nset *event;	/* ns_event_fd(); atomic */

@@ -80,11 +80,11 @@ static void lock_init(pthread_mutex_t *m)
 /* From here on the socket is slot `i` of the share. `first`: it brings its description along. */
 static void enter(struct nsock *s, struct share *sh, uint32_t i, bool first)
 {
-	struct desc *d =
-	    (struct desc *)(void *)(sh->home.mem + sh->desc_off + (uint64_t)i * CM_DESC_SIZE);
+	struct shared_desc *d =
+	    (struct shared_desc *)(void *)(sh->home.mem + sh->desc_off + (uint64_t)i * CM_DESC_SIZE);
 
 	if (first) {
-		*d = *s->d;
+		d->d = *s->d;
 		lock_init(&d->rx_lock);
 		lock_init(&d->tx_lock);
 	}
@@ -93,7 +93,7 @@ static void enter(struct nsock *s, struct share *sh, uint32_t i, bool first)
 	s->home = &sh->home;
 	s->rx.looked = s->tx.looked = false;
 	store_release(&s->sl, (struct cm_slot *)(void *)(sh->home.mem + sh->slot_off) + i);
-	store_release(&s->d, d);
+	store_release(&s->d, &d->d);
 	request_hold(s);
 }
 
@@ -137,8 +137,8 @@ static int ask_share(struct session *ss, struct nsock **v, unsigned n)
 
 static void unlock_sides(struct nsock *s)
 {
-	pthread_mutex_unlock(&s->own_desc.tx_lock);
-	pthread_mutex_unlock(&s->own_desc.rx_lock);
+	small_unlock(&s->tx_lock);
+	small_unlock(&s->rx_lock);
 }
 
 /* Both its sides are ours and nothing stands against its sharing. */
@@ -146,8 +146,8 @@ static bool park(struct session *ss, struct nsock *s)
 {
 	if (s->ss != ss || s->share || load_once(&s->closed) || sock_settle(s) < 0)
 		return false;
-	pthread_mutex_lock(&s->own_desc.rx_lock);
-	pthread_mutex_lock(&s->own_desc.tx_lock);
+	small_lock(&s->rx_lock);
+	small_lock(&s->tx_lock);
 	if (!s->rx.lent && !s->tx.lent)
 		return true;
 	unlock_sides(s);

@@ -127,17 +127,17 @@ int sock_sleep(struct nsock *s, struct sleep_seen seen, uint64_t deadline)
 
 	if (sock_check(s) < 0 || spin(s, seen))
 		return 0;
-	pthread_mutex_lock(&s->wait_lock);
+	small_lock(&s->wait_lock);
 	if (s->sleepers++ == 0)
 		store_once(&s->ev->want, 1);
-	pthread_mutex_unlock(&s->wait_lock);
+	small_unlock(&s->wait_lock);
 	fence_full();
 	if (!moved(s, seen) && sock_check(s) == 0)
 		ret = deadline ? sleep_until(s, seen, deadline) : sleep_long(s, seen);
-	pthread_mutex_lock(&s->wait_lock);
+	small_lock(&s->wait_lock);
 	if (--s->sleepers == 0)
 		store_once(&s->ev->want, 0);
-	pthread_mutex_unlock(&s->wait_lock);
+	small_unlock(&s->wait_lock);
 	if (ret == -EINTR)
 		return -EINTR;
 	return ret == -ETIMEDOUT && deadline && now_ns() >= deadline ? -EAGAIN : 0;

@@ -162,6 +162,17 @@ static inline int sys_futex_wake(const uint32_t *word, int n)
 	return (int)sys_call(SYS_futex, (long)word, FUTEX_WAKE, n, 0, 0, 0);
 }
 
+/* The same between threads of one process. */
+static inline int sys_futex_wait_private(const uint32_t *word, uint32_t seen)
+{
+	return (int)sys_call(SYS_futex, (long)word, FUTEX_WAIT_PRIVATE, seen, 0, 0, 0);
+}
+
+static inline int sys_futex_wake_private(const uint32_t *word, int n)
+{
+	return (int)sys_call(SYS_futex, (long)word, FUTEX_WAKE_PRIVATE, n, 0, 0, 0);
+}
+
 /*
  * Sleeps on several words; `ts` is an absolute CLOCK_MONOTONIC time. Unlike FUTEX_WAIT with a
  * timeout it restarts by itself under SA_RESTART. -ENOSYS before Linux 5.16.

@@ -24,16 +24,40 @@
  * The lock was left by a process that died. It published its position or did not: either is right. But it may have asked
  * for another transmit ring: no more, and once a request of ours is answered that question is out of the world.
  */
-static void side_rescue(struct nsock *s, struct desc *d, bool rx)
+static void side_rescue(struct nsock *s, bool rx)
 {
 	struct cm_sqe nop = {.op = CM_NOP, .slot = s->slot};
 
-	pthread_mutex_consistent(rx ? &d->rx_lock : &d->tx_lock);
 	if (rx || !load_once(&s->sl->tx_parked))
 		return;
 	store_once(&s->sl->tx_parked, 0);
 	fence_full();
 	request_wait(s->ss, &nop, NULL);
+}
+
+static pthread_mutex_t *shared_lock(struct desc *d, bool rx)
+{
+	struct shared_desc *sd = (struct shared_desc *)(void *)d;
+
+	return rx ? &sd->rx_lock : &sd->tx_lock;
+}
+
+static void desc_lock(struct nsock *s, struct desc *d, bool rx)
+{
+	if (d == &s->own_desc) {
+		small_lock(rx ? &s->rx_lock : &s->tx_lock);
+	} else if (pthread_mutex_lock(shared_lock(d, rx)) == EOWNERDEAD) {
+		pthread_mutex_consistent(shared_lock(d, rx));
+		side_rescue(s, rx);
+	}
+}
+
+static void desc_unlock(struct nsock *s, struct desc *d, bool rx)
+{
+	if (d == &s->own_desc)
+		small_unlock(rx ? &s->rx_lock : &s->tx_lock);
+	else
+		pthread_mutex_unlock(shared_lock(d, rx));
 }
 
 /* The description may move into a share while we wait for its lock. */
@@ -42,11 +66,10 @@ void side_lock(struct nsock *s, bool rx)
 	for (;;) {
 		struct desc *d = load_acquire(&s->d);
 
-		if (pthread_mutex_lock(rx ? &d->rx_lock : &d->tx_lock) == EOWNERDEAD)
-			side_rescue(s, d, rx);
+		desc_lock(s, d, rx);
 		if (load_acquire(&s->d) == d)
 			break;
-		pthread_mutex_unlock(rx ? &d->rx_lock : &d->tx_lock);
+		desc_unlock(s, d, rx);
 	}
 	if (!s->share)
 		return;
@@ -58,7 +81,7 @@ void side_lock(struct nsock *s, bool rx)
 
 void side_unlock(struct nsock *s, bool rx)
 {
-	pthread_mutex_unlock(rx ? &s->d->rx_lock : &s->d->tx_lock);
+	desc_unlock(s, s->d, rx);
 }
 
 /* The other side broke the contract about this socket: a share's costs no session. */
