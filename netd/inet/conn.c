@@ -1,49 +1,84 @@
-/* The connected table: 4-tuples to records of any kind, by a keyed hash; grows by doubling. See
- * inet/layer.h. */
+/*
+ * The connected table: 4-tuples to records of any kind, by a keyed hash; grows by doubling. See
+ * inet/layer.h. An entry keeps its hash: so a chain is walked without looking at records that are not
+ * meant, and the table grows without looking at any.
+ */
 #include "inet/layer.h"
 #include "base/siphash.h"
+#include "base/util.h"
 #include <errno.h>
 #include <stdlib.h>
 
 #define FIRST_ROOM 256
 
-static uint32_t *chain(const struct stack *s, uint8_t protocol, const struct endpoint *local,
+/* A 4-tuple that is looked for. */
+struct tuple {
+	const struct endpoint *local, *remote;
+	uint32_t hash;
+	uint8_t protocol;
+};
+
+static struct tuple tuple_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
     const struct endpoint *remote)
 {
-	struct conn_table *t = &s->inet->conn;
 	struct {
 		struct ipaddr local, remote;
 		uint16_t lport, rport;
 		uint32_t protocol;
 	} key = {local->addr, remote->addr, local->port, remote->port, protocol};
 
-	return &t->head[(uint32_t)siphash(&world_peek(s)->hash_key, &key, sizeof(key)) &
-			(t->buckets - 1)];
+	return (struct tuple){.local = local,
+	    .remote = remote,
+	    .hash = (uint32_t)siphash(&world_peek(s)->hash_key, &key, sizeof(key)),
+	    .protocol = protocol};
+}
+
+static bool entry_is(const struct stack *s, const struct conn_entry *c, const struct tuple *t)
+{
+	const struct endpoint *local, *remote;
+
+	if (c->hash != t->hash || c->protocol != t->protocol)
+		return false;
+	if (c->kind == KIND_SOCK) {
+		const struct sock_rec *k = sock_peek(s, c->index);
+
+		if (!k)
+			return false;
+		local = &k->local;
+		remote = &k->remote;
+	} else {
+		local = &s->inet->conn.names[c->names].local;
+		remote = &s->inet->conn.names[c->names].remote;
+	}
+	return endpoint_eq(remote, t->remote) && endpoint_eq(local, t->local);
+}
+
+static uint32_t find(const struct stack *s, const struct tuple *t)
+{
+	const struct conn_table *ct = &s->inet->conn;
+	uint32_t e;
+
+	if (!ct->buckets)
+		return 0;
+	for (e = ct->head[t->hash & (ct->buckets - 1)]; e; e = ct->entry[e].next)
+		if (entry_is(s, &ct->entry[e], t))
+			break;
+	return e;
 }
 
 uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
     const struct endpoint *remote)
 {
-	const struct conn_table *t = &s->inet->conn;
-	uint32_t e;
+	struct tuple t = tuple_of(s, protocol, local, remote);
 
-	if (!t->buckets)
-		return 0;
-	for (e = *chain(s, protocol, local, remote); e; e = t->entry[e].next) {
-		const struct conn_entry *c = &t->entry[e];
-
-		if (c->protocol == protocol && endpoint_eq(&c->remote, remote) &&
-		    endpoint_eq(&c->local, local))
-			break;
-	}
-	return e;
+	return find(s, &t);
 }
 
-static int grow_chains(struct stack *s)
+/* ---- room */
+
+static int grow_chains(struct conn_table *t, uint32_t buckets)
 {
-	struct conn_table *t = &s->inet->conn;
-	uint32_t old = t->buckets, buckets = old ? old * 2 : FIRST_ROOM;
-	uint32_t *head = calloc(buckets, sizeof(*head)), *was = t->head;
+	uint32_t *head = calloc(buckets, sizeof(*head)), *was = t->head, old = t->buckets;
 
 	if (!head)
 		return old ? 0 : -ENOMEM;
@@ -51,16 +86,39 @@ static int grow_chains(struct stack *s)
 	t->buckets = buckets;
 	for (uint32_t i = 0; i < old; i++) {
 		for (uint32_t e = was[i], next; e; e = next) {
-			struct conn_entry *c = &t->entry[e];
-			uint32_t *at = chain(s, c->protocol, &c->local, &c->remote);
+			uint32_t *at = &head[t->entry[e].hash & (buckets - 1)];
 
-			next = c->next;
-			c->next = *at;
+			next = t->entry[e].next;
+			t->entry[e].next = *at;
 			*at = e;
 		}
 	}
 	free(was);
 	return 0;
+}
+
+static int grow_entries(struct conn_table *t, uint32_t room)
+{
+	struct conn_entry *grown = realloc(t->entry, (size_t)room * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	t->entry = grown;
+	t->room = room;
+	return 0;
+}
+
+int conn_reserve(struct stack *s, uint32_t n)
+{
+	struct conn_table *t = &s->inet->conn;
+	uint32_t room = max_of(round_up_pow2(n + 2), (uint32_t)FIRST_ROOM);
+	int ret = 0;
+
+	if (room > t->buckets)
+		ret = grow_chains(t, room);
+	if (!ret && n + 2 > t->room)
+		ret = grow_entries(t, room);
+	return ret;
 }
 
 static uint32_t new_entry(struct conn_table *t)
@@ -71,98 +129,147 @@ static uint32_t new_entry(struct conn_table *t)
 		t->free = t->entry[e].next;
 		return e;
 	}
-	if (t->used + 1 >= t->room) {
-		uint32_t room = t->room ? t->room * 2 : FIRST_ROOM;
-		struct conn_entry *grown = realloc(t->entry, (size_t)room * sizeof(*grown));
-
-		if (!grown)
-			return 0;
-		t->entry = grown;
-		t->room = room;
-	}
+	if (t->used + 1 >= t->room && grow_entries(t, t->room ? t->room * 2 : FIRST_ROOM))
+		return 0;
 	return ++t->used;
 }
 
-/* Entries that are no sockets own their local port, too. */
-static int own_port(struct stack *s, uint32_t e)
+static void put_entry(struct conn_table *t, uint32_t e)
 {
-	struct conn_table *t = &s->inet->conn;
-	struct conn_entry *c = &t->entry[e];
+	t->entry[e].next = t->free;
+	t->free = e;
+}
+
+/* ---- names, and the ports that they claim */
+
+static uint32_t new_names(struct conn_table *t)
+{
+	uint32_t n = t->names_free;
+
+	if (n) {
+		t->names_free = t->names[n].next;
+		return n;
+	}
+	if (t->names_used + 1 >= t->names_room) {
+		uint32_t room = t->names_room ? t->names_room * 2 : FIRST_ROOM;
+		struct conn_names *grown = realloc(t->names, (size_t)room * sizeof(*grown));
+
+		if (!grown)
+			return 0;
+		t->names = grown;
+		t->names_room = room;
+	}
+	return ++t->names_used;
+}
+
+static int claim_port(struct stack *s, uint32_t n, uint8_t protocol)
+{
+	struct conn_names *names = s->inet->conn.names;
 	struct port_bucket *p;
 
-	c->bucket = bucket_get(s, c->protocol, c->local.port);
-	if (!c->bucket)
+	names[n].bucket = bucket_get(s, protocol, names[n].local.port);
+	if (!names[n].bucket)
 		return -ENOMEM;
-	p = bucket_at(s, c->bucket);
-	c->peer_prev = 0;
-	c->peer_next = p->others;
+	p = bucket_at(s, names[n].bucket);
+	names[n].next = p->others;
 	if (p->others)
-		t->entry[p->others].peer_prev = e;
-	p->others = e;
+		names[p->others].prev = n;
+	p->others = n;
 	return 0;
 }
 
-static void disown_port(struct stack *s, uint32_t e)
+static void drop_names(struct stack *s, uint32_t n)
 {
 	struct conn_table *t = &s->inet->conn;
-	struct conn_entry *c = &t->entry[e];
-	uint32_t b = c->bucket;
+	struct conn_names *c = &t->names[n];
 
-	if (!b)
+	if (!n)
 		return;
-	if (c->peer_prev)
-		t->entry[c->peer_prev].peer_next = c->peer_next;
-	else
-		bucket_at(s, b)->others = c->peer_next;
-	if (c->peer_next)
-		t->entry[c->peer_next].peer_prev = c->peer_prev;
-	c->bucket = 0;
-	bucket_put(s, b);
+	if (c->bucket) {
+		if (c->prev)
+			t->names[c->prev].next = c->next;
+		else
+			bucket_at(s, c->bucket)->others = c->next;
+		if (c->next)
+			t->names[c->next].prev = c->prev;
+		bucket_put(s, c->bucket);
+	}
+	c->next = t->names_free;
+	t->names_free = n;
+}
+
+/* 0 without memory. */
+static uint32_t keep_names(struct stack *s, const struct tuple *t, const struct port_claim *claim)
+{
+	struct conn_table *ct = &s->inet->conn;
+	uint32_t n = new_names(ct);
+
+	if (!n)
+		return 0;
+	ct->names[n] = (struct conn_names){.local = *t->local, .remote = *t->remote};
+	if (!claim)
+		return n;
+	ct->names[n].claim = *claim;
+	if (!claim_port(s, n, t->protocol))
+		return n;
+	drop_names(s, n);
+	return 0;
+}
+
+/* ---- in and out */
+
+int conn_insert_claim(struct stack *s, uint8_t protocol, const struct endpoint *local,
+    const struct endpoint *remote, struct conn_ref ref, const struct port_claim *claim)
+{
+	struct conn_table *ct = &s->inet->conn;
+	struct tuple t = tuple_of(s, protocol, local, remote);
+	uint32_t e, names = 0, *at;
+
+	if (find(s, &t))
+		return -EADDRINUSE;
+	if (ct->count >= ct->buckets && grow_chains(ct, ct->buckets ? ct->buckets * 2 : FIRST_ROOM))
+		return -ENOMEM;
+	e = new_entry(ct);
+	if (!e)
+		return -ENOMEM;
+	if (ref.kind != KIND_SOCK && !(names = keep_names(s, &t, claim))) {
+		put_entry(ct, e);
+		return -ENOMEM;
+	}
+	at = &ct->head[t.hash & (ct->buckets - 1)];
+	ct->entry[e] = (struct conn_entry){.next = *at,
+	    .hash = t.hash,
+	    .index = ref.index,
+	    .names = names,
+	    .kind = (uint8_t)ref.kind,
+	    .protocol = protocol};
+	*at = e;
+	ct->count++;
+	return 0;
 }
 
 int conn_insert(struct stack *s, uint8_t protocol, const struct endpoint *local,
     const struct endpoint *remote, struct conn_ref ref)
 {
-	struct conn_table *t = &s->inet->conn;
-	uint32_t e, *at;
-
-	if (conn_entry_of(s, protocol, local, remote))
-		return -EADDRINUSE;
-	if (t->count >= t->buckets && grow_chains(s))
-		return -ENOMEM;
-	e = new_entry(t);
-	if (!e)
-		return -ENOMEM;
-	t->entry[e] = (struct conn_entry){
-	    .local = *local, .remote = *remote, .ref = ref, .protocol = protocol};
-	if (ref.kind != KIND_SOCK && own_port(s, e)) {
-		t->entry[e].next = t->free;
-		t->free = e;
-		return -ENOMEM;
-	}
-	at = chain(s, protocol, local, remote);
-	t->entry[e].next = *at;
-	*at = e;
-	t->count++;
-	return 0;
+	return conn_insert_claim(s, protocol, local, remote, ref, NULL);
 }
 
 void conn_remove(struct stack *s, uint8_t protocol, const struct endpoint *local,
     const struct endpoint *remote, struct conn_ref ref)
 {
-	struct conn_table *t = &s->inet->conn;
-	uint32_t e = conn_entry_of(s, protocol, local, remote), *at;
+	struct conn_table *ct = &s->inet->conn;
+	struct tuple t = tuple_of(s, protocol, local, remote);
+	uint32_t e = find(s, &t), *at;
 
-	if (!e || t->entry[e].ref.kind != ref.kind || t->entry[e].ref.index != ref.index)
+	if (!e || ct->entry[e].kind != ref.kind || ct->entry[e].index != ref.index)
 		return;
-	at = chain(s, protocol, local, remote);
+	at = &ct->head[t.hash & (ct->buckets - 1)];
 	while (*at != e)
-		at = &t->entry[*at].next;
-	*at = t->entry[e].next;
-	disown_port(s, e);
-	t->entry[e].next = t->free;
-	t->free = e;
-	t->count--;
+		at = &ct->entry[*at].next;
+	*at = ct->entry[e].next;
+	drop_names(s, ct->entry[e].names);
+	put_entry(ct, e);
+	ct->count--;
 }
 
 bool conn_find(const struct stack *s, uint8_t protocol, const struct endpoint *local,
@@ -171,12 +278,14 @@ bool conn_find(const struct stack *s, uint8_t protocol, const struct endpoint *l
 	uint32_t e = conn_entry_of(s, protocol, local, remote);
 
 	if (e)
-		*ref = s->inet->conn.entry[e].ref;
+		*ref = (struct conn_ref){
+		    (enum record_kind)s->inet->conn.entry[e].kind, s->inet->conn.entry[e].index};
 	return e != 0;
 }
 
 void conn_exit(struct conn_table *t)
 {
 	free(t->entry);
+	free(t->names);
 	free(t->head);
 }

@@ -5,9 +5,9 @@
  * Theory of operation. Every owner of a local port stands in the bucket of (protocol, port):
  * sockets without a peer in the list `idle`, which is what a lookup of listeners and unconnected
  * datagram sockets walks; sockets of the connected table in `busy`, which only a bind walks, and
- * may be a million for a server's port; half-open and TIME_WAIT connections through their entries.
- * Entries of the connected table hold their 4-tuple themselves, because the records of other kinds
- * belong to layers above.
+ * may be a million for a server's port; TIME_WAIT connections in `others`, by what they left behind.
+ * An entry of the connected table is small, for its socket's record has the names; of records of other
+ * kinds, which belong to layers above, it keeps them beside the table (struct conn_names).
  */
 #pragma once
 #include "inet/sock.h"
@@ -16,17 +16,26 @@
 #define PORT_MAX 60999u
 
 struct conn_entry {
+	uint32_t next; /* in its hash chain, or in the free list */
+	uint32_t hash;
+	uint32_t index; /* of the record */
+	uint32_t names; /* kinds other than KIND_SOCK: in conn_table.names */
+	uint8_t kind, protocol;
+};
+
+/* What a socket leaves behind in TIME_WAIT that binds must ask about; see port_claim. */
+struct conn_names {
 	struct endpoint local, remote;
-	struct conn_ref ref;
-	uint32_t next;		       /* in its hash chain, or in the free list */
-	uint32_t bucket;	       /* kinds other than KIND_SOCK: of the local port ... */
-	uint32_t peer_prev, peer_next; /* ... and their list in it */
-	uint8_t protocol;
+	struct port_claim claim;
+	uint32_t bucket;     /* of the local port, 0: it claims none ... */
+	uint32_t prev, next; /* ... and its list in it; `next` in the free list, too */
 };
 
 struct conn_table {
 	struct conn_entry *entry; /* 1-based: 0 is none */
 	uint32_t room, used, free;
+	struct conn_names *names; /* 1-based */
+	uint32_t names_room, names_used, names_free;
 	uint32_t *head;
 	uint32_t buckets, count;
 };
@@ -36,7 +45,7 @@ struct port_bucket {
 	uint16_t port;
 	uint8_t protocol;
 	uint32_t idle, busy; /* sockets, index + 1; 0 is none */
-	uint32_t others;     /* entries of the connected table that are no sockets */
+	uint32_t others;     /* conn_table.names: TIME_WAITs */
 };
 
 struct port_table {
@@ -103,6 +112,8 @@ void owner_move(struct stack *s, uint32_t sk, bool busy);
 void bucket_exit(struct port_table *t);
 
 /* conn.c */
+/* Room for so many at once, as many as there will be after a restart. 0 or -ENOMEM. */
+int conn_reserve(struct stack *s, uint32_t n);
 void conn_exit(struct conn_table *t);
 /* The entry of the 4-tuple, 0 if there is none. */
 uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,

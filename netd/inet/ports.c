@@ -91,16 +91,18 @@ static bool list_conflict(
 	return false;
 }
 
-/* Half-open and TIME_WAIT connections keep their port from binds without SO_REUSEADDR. */
+/* A connection in TIME_WAIT keeps its port as its socket did: SO_REUSEADDR helps if both had it. */
 static bool others_conflict(const struct stack *s, const struct owner *me, uint32_t first)
 {
-	if (me->flags & SOCK_F_REUSEADDR)
-		return false;
-	for (uint32_t e = first; e; e = s->inet->conn.entry[e].peer_next) {
-		struct owner other = {
-		    .addr = s->inet->conn.entry[e].local.addr, .family = AF_INET, .dev = NO_INDEX};
+	for (uint32_t n = first; n; n = s->inet->conn.names[n].next) {
+		const struct conn_names *c = &s->inet->conn.names[n];
+		struct owner other = {.addr = c->local.addr,
+		    .family = ipaddr_is_v4(&c->local.addr) ? AF_INET : AF_INET6,
+		    .flags = c->claim.flags,
+		    .uid = c->claim.uid,
+		    .dev = c->claim.dev};
 
-		if (addresses_meet(me, &other))
+		if (conflict(me, &other))
 			return true;
 	}
 	return false;

@@ -43,19 +43,7 @@ int index_list_add(struct index_list *l, uint32_t v)
 
 struct sock_node *sock_node(struct stack *s, uint32_t sk)
 {
-	struct inet_layer *in = inet_of(s);
-
-	if (sk >= in->nodes) {
-		uint32_t room = max_of(round_up_pow2(sk + 1), 256u);
-		struct sock_node *grown = realloc(in->node, room * sizeof(*grown));
-
-		if (!grown)
-			return NULL;
-		memset(grown + in->nodes, 0, (room - in->nodes) * sizeof(*grown));
-		in->node = grown;
-		in->nodes = room;
-	}
-	return &in->node[sk];
+	return sk < s->inet->nodes ? &s->inet->node[sk] : NULL;
 }
 
 void sock_changed(struct stack *s, uint32_t sk)
@@ -293,10 +281,13 @@ int sock_adopt(struct stack *s, uint32_t sk, uint32_t session, uint32_t session_
 
 /* ---- the layer */
 
-int inet_layer_init(struct stack *s)
+/* The nodes are as many as there can be sockets; the kernel gives memory only for those that are touched. */
+static int fill(struct stack *s)
 {
-	s->inet = calloc(1, sizeof(*s->inet));
-	return s->inet ? 0 : -ENOMEM;
+	uint32_t nodes = state_capacity(s->state, KIND_SOCK);
+
+	*s->inet = (struct inet_layer){.node = calloc(nodes, sizeof(struct sock_node)), .nodes = nodes};
+	return s->inet->node ? 0 : -ENOMEM;
 }
 
 static void empty(struct inet_layer *in)
@@ -306,7 +297,12 @@ static void empty(struct inet_layer *in)
 	free(in->node);
 	free(in->changed.v);
 	free(in->stalled.v);
-	memset(in, 0, sizeof(*in));
+}
+
+int inet_layer_init(struct stack *s)
+{
+	s->inet = malloc(sizeof(*s->inet));
+	return s->inet ? fill(s) : -ENOMEM;
 }
 
 void inet_layer_exit(struct stack *s)
@@ -365,13 +361,15 @@ static int enter_tables(struct stack *s, uint32_t sk)
 
 int inet_reindex(struct stack *s)
 {
+	uint32_t n = state_count(s->state, KIND_SOCK) + state_count(s->state, KIND_SYNRCV) +
+		     state_count(s->state, KIND_TIMEWAIT);
 	int ret;
 
 	empty(s->inet);
+	if ((ret = fill(s)) < 0 || (ret = conn_reserve(s, n)) < 0)
+		return ret;
 	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX;
 	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
-		if (!sock_node(s, sk))
-			return -ENOMEM;
 		claim_rings(s, sk);
 		ret = enter_tables(s, sk);
 		if (ret)

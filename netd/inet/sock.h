@@ -217,6 +217,13 @@ struct conn_ref {
 };
 /* 0, -EADDRINUSE (the 4-tuple is there already), -ENOMEM. */
 int conn_insert(struct stack *s, uint8_t protocol, const struct endpoint *local, const struct endpoint *remote, struct conn_ref ref);
+/* The same for what goes on without its socket, and keeps the local port from binds as that would have. */
+struct port_claim {
+	uint32_t flags; /* SOCK_F_REUSEADDR, SOCK_F_REUSEPORT */
+	uint32_t uid, dev;
+};
+int conn_insert_claim(struct stack *s, uint8_t protocol, const struct endpoint *local, const struct endpoint *remote, struct conn_ref ref,
+    const struct port_claim *claim);
 /* Takes the entry out if it is this one. */
 void conn_remove(struct stack *s, uint8_t protocol, const struct endpoint *local, const struct endpoint *remote, struct conn_ref ref);
 bool conn_find(const struct stack *s, uint8_t protocol, const struct endpoint *local, const struct endpoint *remote, struct conn_ref *ref);

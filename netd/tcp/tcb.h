@@ -174,9 +174,11 @@ struct timewait_rec {
 	uint32_t rcv_wnd;
 	uint32_t ts_recent, ts_off;
 	uint32_t bound_dev;
+	uint32_t uid;
 	uint8_t state; /* TCPS_TIME_WAIT, TCPS_FIN_WAIT2 */
 	uint8_t has_ts, rcv_wscale, ttl, tos;
-	uint8_t pad[3];
+	uint8_t reuse; /* SOCK_F_REUSEADDR, SOCK_F_REUSEPORT */
+	uint8_t pad[6];
 	uint64_t since, ends_at, oow_at;
 };
 

@@ -31,9 +31,20 @@ static void fill(struct stack *s, const struct sock_rec *k, const struct tcp_rec
 	w->ttl = k->ttl;
 	w->tos = k->tos;
 	w->bound_dev = k->bound_dev;
+	w->uid = k->uid;
+	w->reuse = k->flags & (SOCK_F_REUSEADDR | SOCK_F_REUSEPORT);
 	w->state = (uint8_t)state;
 	w->since = s->now;
 	w->ends_at = s->now + lifetime(t, state);
+}
+
+/* It keeps its port from binds as its socket did. */
+static int enter_table(struct stack *s, const struct timewait_rec *w, uint32_t index)
+{
+	struct port_claim claim = {.flags = w->reuse, .uid = w->uid, .dev = w->bound_dev};
+
+	return conn_insert_claim(s, IPPROTO_TCP, &w->local, &w->remote,
+	    (struct conn_ref){KIND_TIMEWAIT, index}, &claim);
 }
 
 static void acknowledge(struct stack *s, const struct timewait_rec *w)
@@ -61,8 +72,7 @@ void timewait_enter(struct stack *s, uint32_t sk, struct tcp_rec *t, enum tcp_st
 	if (w) {
 		fill(s, k, t, w, state);
 		sock_unhash(s, sk);
-		if (conn_insert(s, IPPROTO_TCP, &w->local, &w->remote,
-			(struct conn_ref){KIND_TIMEWAIT, index}))
+		if (enter_table(s, w, index))
 			state_free(s->state, KIND_TIMEWAIT, index);
 		else
 			timer_set(s->timers, KIND_TIMEWAIT, index, w->ends_at);
@@ -199,8 +209,7 @@ int timewait_reindex(struct stack *s)
 	for (uint32_t i = state_next(s->state, KIND_TIMEWAIT, 0); i != NO_INDEX;
 	     i = state_next(s->state, KIND_TIMEWAIT, i + 1)) {
 		const struct timewait_rec *w = state_peek(s->state, KIND_TIMEWAIT, i);
-		int ret = conn_insert(
-		    s, IPPROTO_TCP, &w->local, &w->remote, (struct conn_ref){KIND_TIMEWAIT, i});
+		int ret = enter_table(s, w, i);
 
 		if (ret == -EADDRINUSE)
 			state_free(s->state, KIND_TIMEWAIT, i);

@@ -341,6 +341,8 @@ Test(clientlib_wait, forks_of_a_busy_threaded_process)
 	netd_close(fd);
 }
 
+static unsigned awake; /* sleepers that have had news */
+
 static void *sleeper(void *arg)
 {
 	struct nset *set = arg;
@@ -355,6 +357,7 @@ static void *sleeper(void *arg)
 		if (!n)
 			ns_set_events(set, count, &n);
 	}
+	__atomic_fetch_add(&awake, 1, __ATOMIC_SEQ_CST);
 	return NULL;
 }
 
@@ -373,8 +376,10 @@ Test(clientlib_wait, two_threads_asleep_on_one_set)
 		for (int i = 0; i < 2; i++)
 			pthread_create(&t[i], NULL, sleeper, set);
 		usleep(2000);
+		awake = 0;
 		news(0); /* one of them takes this, the other sleeps on */
-		usleep(2000);
+		while (!__atomic_load_n(&awake, __ATOMIC_SEQ_CST))
+			usleep(100);
 		news(1);
 		for (int i = 0; i < 2; i++)
 			pthread_join(t[i], NULL);

@@ -154,6 +154,7 @@ Test(ports, connections_and_timewaits_keep_their_port)
 {
 	struct endpoint local = rig_ep(HOST, PORT), remote = rig_ep(PEER, 77);
 	struct conn_ref tw = {KIND_TIMEWAIT, 3}, ref;
+	struct port_claim claim = {.flags = R, .uid = 1, .dev = NO_INDEX};
 	uint32_t child = stream(0), b;
 
 	/* A listener's child, without port_bind() */
@@ -167,7 +168,7 @@ Test(ports, connections_and_timewaits_keep_their_port)
 	sock_free(&rig.s, child);
 	sock_free(&rig.s, b);
 	/* The same in TIME_WAIT */
-	cr_assert_eq(conn_insert(&rig.s, IPPROTO_TCP, &local, &remote, tw), 0);
+	cr_assert_eq(conn_insert_claim(&rig.s, IPPROTO_TCP, &local, &remote, tw, &claim), 0);
 	cr_assert_eq(conn_insert(&rig.s, IPPROTO_TCP, &local, &remote, tw), -EADDRINUSE);
 	cr_assert(conn_find(&rig.s, IPPROTO_TCP, &local, &remote, &ref));
 	cr_assert(ref.kind == KIND_TIMEWAIT && ref.index == 3);
@@ -176,20 +177,71 @@ Test(ports, connections_and_timewaits_keep_their_port)
 	cr_assert_eq(bind_it(b, 0, PORT), -EADDRINUSE);
 	rig_flag(b, R);
 	cr_assert_eq(bind_it(b, 0, PORT), 0);
+	sock_free(&rig.s, b);
 	conn_remove(&rig.s, IPPROTO_TCP, &local, &remote, (struct conn_ref){KIND_TIMEWAIT, 4}); /* not this one */
 	cr_assert(conn_find(&rig.s, IPPROTO_TCP, &local, &remote, &ref));
 	conn_remove(&rig.s, IPPROTO_TCP, &local, &remote, tw);
 	cr_assert_not(conn_find(&rig.s, IPPROTO_TCP, &local, &remote, &ref));
 }
 
+/* What a connection in TIME_WAIT left behind, who binds, and whether he is kept from it: inet_csk_bind_conflict(). */
+static const struct {
+	struct port_claim tw;
+	struct side b;
+	bool conflict;
+} timewaits[] = {
+	{{0, 1, NO_INDEX}, {T4, HOST, 0, 1, 0}, true},
+	{{0, 1, NO_INDEX}, {T4, 0, 0, 1, 0}, true},
+	{{0, 1, NO_INDEX}, {T6, 0, 0, 1, 0}, true},
+	{{0, 1, NO_INDEX}, {T6, 0, V6, 1, 0}, false},
+	{{0, 1, NO_INDEX}, {T4, LOOPBACK, 0, 1, 0}, false},
+	{{0, 1, NO_INDEX}, {T4, HOST, R, 1, 0}, true},
+	{{R, 1, NO_INDEX}, {T4, HOST, 0, 1, 0}, true},
+	{{R, 1, NO_INDEX}, {T4, HOST, R, 1, 0}, false},
+	{{R, 1, NO_INDEX}, {T4, 0, R, 2, 0}, false},
+	{{P, 1, NO_INDEX}, {T4, 0, P, 1, 0}, false},
+	{{P, 1, NO_INDEX}, {T4, 0, P, 2, 0}, true},
+	{{0, 1, 1}, {T4, HOST, 0, 1, 2}, false},
+	{{0, 1, 1}, {T4, HOST, 0, 1, 1}, true},
+};
+
 Test(ports, a_timewait_alone_keeps_the_port)
 {
 	struct endpoint local = rig_ep(HOST, PORT), remote = rig_ep(PEER, 77);
+	struct conn_ref tw = {KIND_TIMEWAIT, 0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(timewaits); i++) {
+		uint32_t b = make(&timewaits[i].b);
+
+		cr_assert_eq(conn_insert_claim(&rig.s, IPPROTO_TCP, &local, &remote, tw, &timewaits[i].tw), 0);
+		cr_assert_eq(bind_it(b, timewaits[i].b.addr, PORT), timewaits[i].conflict ? -EADDRINUSE : 0, "row %zu", i);
+		conn_remove(&rig.s, IPPROTO_TCP, &local, &remote, tw);
+		if (timewaits[i].conflict)
+			cr_assert_eq(bind_it(b, timewaits[i].b.addr, PORT), 0, "row %zu, afterwards", i);
+		sock_free(&rig.s, b);
+		rig_cycle();
+	}
+}
+
+Test(ports, timewaits_of_one_port_go_in_any_order)
+{
+	struct endpoint local = rig_ep(HOST, PORT);
+	struct port_claim claim = {.dev = NO_INDEX};
 	uint32_t b = stream(0);
 
-	conn_insert(&rig.s, IPPROTO_TCP, &local, &remote, (struct conn_ref){KIND_TIMEWAIT, 0});
-	cr_assert_eq(bind_it(b, HOST, PORT), -EADDRINUSE);
-	conn_remove(&rig.s, IPPROTO_TCP, &local, &remote, (struct conn_ref){KIND_TIMEWAIT, 0});
+	for (uint32_t i = 0; i < 600; i++) {
+		struct endpoint remote = rig_ep(PEER, (uint16_t)(1000 + i));
+
+		cr_assert_eq(conn_insert_claim(&rig.s, IPPROTO_TCP, &local, &remote,
+				 (struct conn_ref){KIND_TIMEWAIT, i}, &claim), 0);
+	}
+	for (uint32_t i = 0; i < 600; i++) {
+		uint32_t at = i * 7 % 600;
+		struct endpoint remote = rig_ep(PEER, (uint16_t)(1000 + at));
+
+		cr_assert_eq(bind_it(b, HOST, PORT), -EADDRINUSE);
+		conn_remove(&rig.s, IPPROTO_TCP, &local, &remote, (struct conn_ref){KIND_TIMEWAIT, at});
+	}
 	cr_assert_eq(bind_it(b, HOST, PORT), 0);
 }
 
@@ -213,6 +265,7 @@ Test(ports, connects_share_ports_by_their_peer)
 {
 	struct ipaddr host = ipaddr_v4(HOST);
 	struct endpoint remote = rig_ep(PEER, 80), local;
+	struct port_claim claim = {.dev = NO_INDEX};
 	uint32_t first = stream(0), sk;
 
 	cr_assert_eq(port_autobind(&rig.s, first, &host, &remote), 0);
@@ -226,8 +279,8 @@ Test(ports, connects_share_ports_by_their_peer)
 		struct endpoint l = rig_ep(HOST, (uint16_t)port);
 
 		if (port != local.port)
-			cr_assert_eq(conn_insert(&rig.s, IPPROTO_TCP, &l, &remote,
-					 (struct conn_ref){KIND_TIMEWAIT, port}), 0);
+			cr_assert_eq(conn_insert_claim(&rig.s, IPPROTO_TCP, &l, &remote,
+					 (struct conn_ref){KIND_TIMEWAIT, port}, &claim), 0);
 	}
 	sk = stream(0);
 	cr_assert_eq(port_autobind(&rig.s, sk, &host, &remote), -EADDRNOTAVAIL);
