@@ -121,8 +121,8 @@ struct side {
 	uint32_t layout; /* layout_seq at which `place` was read */
 	bool looked;	 /* `place` was read at all */
 	uint64_t pos;	 /* rx_head or tx_tail */
-	size_t lent;	 /* zero copy: bytes lent to the caller */
-	uint64_t skip;	 /* zero copy transmit: filler before the datagram */
+	uint32_t lent;	 /* zero copy: bytes lent to the caller */
+	uint32_t skip;	 /* zero copy transmit: filler before the datagram */
 };
 
 struct nsock {
@@ -150,9 +150,11 @@ struct nsock {
 	uint32_t spin;
 	struct side rx, tx; /* under side_lock() */
 	struct desc own_desc;
-	struct member *members; /* ev_lock */
-	struct nset *event;	/* ns_event_fd(); atomic */
-	struct nsock *pool_next;
+	union {
+		struct member *members;	 /* ev_lock */
+		struct nsock *pool_next; /* while it is in the pool */
+	};
+	struct nset *event; /* ns_event_fd(); atomic */
 };
 
 /* attach.c */

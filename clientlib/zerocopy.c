@@ -21,7 +21,7 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 		ret = dgram_head(s, &d, &payload);
 		if (ret <= 0)
 			return ret < 0 ? ret : -EAGAIN;
-		s->rx.lent = (size_t)ret;
+		s->rx.lent = (uint32_t)ret;
 		*data = payload;
 		*len = d.len;
 		if (from)
@@ -34,7 +34,7 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 	at = (s->rx.pos - s->rx.place.base) & (s->rx.place.cap - 1);
 	*data = s->home->mem + s->rx.place.off + at;
 	*len = s->rx.place.cap - at < avail ? s->rx.place.cap - at : avail;
-	s->rx.lent = *len;
+	s->rx.lent = (uint32_t)*len;
 	return 0;
 }
 
@@ -96,7 +96,7 @@ static int reserve(
     struct nsock *s, size_t want, void **data, size_t *len, const struct endpoint *to)
 {
 	struct cm_dgram d = {.len = (uint32_t)want};
-	uint64_t room, at;
+	uint64_t room, at, skip;
 	uint8_t *p;
 	int ret;
 
@@ -109,13 +109,14 @@ static int reserve(
 			return -EMSGSIZE;
 		if (!to && !dgram_connected(s))
 			return -EDESTADDRREQ;
-		ret = dgram_reserve(s, want, &p, &s->tx.skip);
+		ret = dgram_reserve(s, want, &p, &skip);
 		if (ret < 0)
 			return ret;
+		s->tx.skip = (uint32_t)skip;
 		if (to)
 			d.peer = *to;
 		__builtin_memcpy(p, &d, sizeof(d));
-		s->tx.lent = cm_dgram_room((uint32_t)want);
+		s->tx.lent = (uint32_t)cm_dgram_room((uint32_t)want);
 		*data = p + sizeof(d);
 		*len = want;
 		return 0;
@@ -138,7 +139,7 @@ static int reserve(
 	if (*len > want)
 		*len = want;
 	*data = s->home->mem + s->tx.place.off + at;
-	s->tx.lent = *len;
+	s->tx.lent = (uint32_t)*len;
 	return 0;
 }
 

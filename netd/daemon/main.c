@@ -12,6 +12,7 @@
 #include "base/sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +145,8 @@ int main(void)
 	int ret;
 
 	log_init_component("netd-inet");
+	/* Large tables always have a mapping of their own: it grows without a copy, and goes back to the kernel. */
+	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's Ctrl-C is for the supervisor, which stops us in order */
 	if (!d)

@@ -91,7 +91,6 @@ struct sock_rec *sock_alloc(struct stack *s, uint32_t *sk)
 		return NULL;
 	}
 	k->session = k->slot = NO_INDEX;
-	k->listener = NO_INDEX;
 	k->bound_dev = NO_INDEX;
 	k->rcvbuf = k->sndbuf = BUF_DEFAULT;
 	k->ttl = 64;
@@ -111,7 +110,7 @@ void sock_free(struct stack *s, uint32_t sk)
 	port_release(s, sk);
 	ring_free(s->mem, &k->rx);
 	ring_free(s->mem, &k->tx);
-	ring_free(s->mem, &k->rx_old);
+	sock_forget_old_ring(s, k);
 	timer_cancel(s->timers, KIND_SOCK, sk);
 	sock_changed(s, sk);
 	state_free(s->state, KIND_SOCK, sk);
@@ -221,7 +220,7 @@ int sock_rx_ring(struct stack *s, uint32_t sk, uint32_t cap, uint64_t pos)
 	if (ret)
 		return ret;
 	if (k->rx.mem) /* a client may be reading it; nobody reads in the daemon's own memory */
-		k->rx_old = k->rx;
+		k->rx_old = (struct ring_left){k->rx.off, k->rx.cap, k->rx.mem};
 	else
 		ring_free(s->mem, &k->rx);
 	k->rx = place;
@@ -250,16 +249,20 @@ int sock_tx_ring(struct stack *s, uint32_t sk, uint32_t cap, uint64_t pos)
 	return 0;
 }
 
+void sock_forget_old_ring(struct stack *s, struct sock_rec *k)
+{
+	struct ring_place old = {.off = k->rx_old.off, .cap = k->rx_old.cap, .mem = k->rx_old.mem};
+
+	ring_free(s->mem, &old);
+	k->rx_old = (struct ring_left){.cap = 0};
+}
+
 void sock_epoch_ack(struct stack *s, uint32_t sk, uint32_t rx_epoch)
 {
 	const struct sock_rec *peek = sock_peek(s, sk);
-	struct sock_rec *k;
 
-	if (!peek || !peek->rx_old.cap || (int32_t)(rx_epoch - peek->rx.epoch) < 0)
-		return;
-	k = sock_get(s, sk);
-	ring_free(s->mem, &k->rx_old);
-	memset(&k->rx_old, 0, sizeof(k->rx_old));
+	if (peek && peek->rx_old.cap && (int32_t)(rx_epoch - peek->rx.epoch) >= 0)
+		sock_forget_old_ring(s, sock_get(s, sk));
 }
 
 int sock_adopt(struct stack *s, uint32_t sk, uint32_t session, uint32_t session_gen, uint32_t slot)
@@ -324,7 +327,8 @@ static bool claim(struct stack *s, const struct ring_place *r)
 static void claim_rings(struct stack *s, uint32_t sk)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	bool rx = claim(s, &k->rx), tx = claim(s, &k->tx), old = claim(s, &k->rx_old);
+	struct ring_place left = {.off = k->rx_old.off, .cap = k->rx_old.cap, .mem = k->rx_old.mem};
+	bool rx = claim(s, &k->rx), tx = claim(s, &k->tx), old = claim(s, &left);
 	struct sock_rec *w;
 
 	if (rx && tx && old)

@@ -43,6 +43,11 @@ enum sock_flags {
 	SOCK_F_RECVTOS = 1 << 25,
 };
 
+struct ring_left { /* a ring that was left: what is needed to give it back */
+	uint64_t off;
+	uint32_t cap, mem;
+};
+
 struct sock_rec {
 	uint16_t family;  /* AF_INET, AF_INET6: as the client asked; addresses are mapped */
 	uint8_t type;     /* SOCK_STREAM, SOCK_DGRAM */
@@ -56,26 +61,32 @@ struct sock_rec {
 	int32_t err;        /* pending error, positive errno; err_seq grows with each */
 	uint32_t err_seq;
 	struct ring_place rx, tx;
-	struct ring_place rx_old; /* receive ring before its last move, until the client acknowledges the epoch */
+	struct ring_left rx_old; /* receive ring before its last move, until the client acknowledges the epoch */
 	uint32_t rcvbuf, sndbuf; /* bytes wanted; as the user set them (undoubled) or the default */
-	/* Listener */
-	uint32_t backlog;
-	uint32_t listener, listener_gen; /* of a child that nobody accepted: its listener, and ... */
-	uint64_t arrival;                /* ... its place in the queue */
-	/* Datagram positions: receive written/consumed, transmit consumed/checked written */
-	uint64_t rx_tail, rx_head, tx_head, tx_tail;
-	uint64_t drops;
+	uint64_t arrival;        /* of a child that nobody accepted: its place in the queue; of a datagram socket: when it was bound */
+	union {
+		struct { /* streams */
+			uint32_t backlog;
+			uint32_t listener, listener_gen; /* of a child that nobody accepted; NO_INDEX */
+			uint32_t keep_idle_s, keep_intvl_s, keep_cnt;
+			uint32_t user_timeout_ms;
+			uint16_t maxseg;
+			uint8_t defer_accept_s, syncnt;
+		};
+		struct { /* datagrams: receive written/consumed, transmit consumed/checked written */
+			uint64_t rx_tail, rx_head, tx_head, tx_tail;
+			uint64_t drops;
+		};
+	};
 	uint8_t ttl, tos;
 	uint8_t mtu_discover;
 	uint8_t mcast_ttl;
 	uint32_t linger_s;
 	uint32_t rcvlowat;
-	uint32_t keep_idle_s, keep_intvl_s, keep_cnt;
-	uint32_t user_timeout_ms;
 	uint32_t priority, mark;
-	uint16_t maxseg;
-	uint8_t defer_accept_s, syncnt;
+	uint32_t pad;
 };
+_Static_assert(sizeof(struct sock_rec) <= 240, "compact: two images of each lie in the arena");
 
 /*
  * What a type of socket can do; `sk` is the index of its record. All return 0 or a negative errno
@@ -173,6 +184,8 @@ int sock_tx_ring(struct stack *s, uint32_t sk, uint32_t cap, uint64_t pos);
  * another move of the receive ring is refused with -EBUSY.
  */
 void sock_epoch_ack(struct stack *s, uint32_t sk, uint32_t rx_epoch);
+/* Nobody reads the old place any more, for sure. */
+void sock_forget_old_ring(struct stack *s, struct sock_rec *k);
 /*
  * Accepting: the socket gets its owner and its rings move from the daemon's memory into the session's.
  * 0, -ENOMEM, -ENOENT; then the owner is set all the same and the caller closes the socket.

@@ -85,12 +85,6 @@ static void copy_words(const struct session *from, uint32_t slot, const struct s
 	store_once(&t->tx_epoch_ack, load_once(&f->tx_epoch_ack));
 }
 
-static void forget_old_ring(struct stack *s, struct sock_rec *k)
-{
-	ring_free(s->mem, &k->rx_old);
-	memset(&k->rx_old, 0, sizeof(k->rx_old));
-}
-
 static int move(struct stack *s, struct session *ss, uint32_t slot, struct session *share, uint32_t to)
 {
 	uint32_t sk = session_sock(ss, slot);
@@ -101,12 +95,12 @@ static int move(struct stack *s, struct session *ss, uint32_t slot, struct sessi
 		return -ENOMEM;
 	copy_words(ss, slot, share, to);
 	if (k->rx_old.cap)
-		forget_old_ring(s, k);
+		sock_forget_old_ring(s, k);
 	ret = session_set_sock(share, to, sk);
 	if (!ret)
 		ret = sock_adopt(s, sk, share->index, share->gen, to);
 	if (!ret && k->rx_old.cap)
-		forget_old_ring(s, k);
+		sock_forget_old_ring(s, k);
 	if (!ret) {
 		session_set_sock(ss, slot, NO_INDEX);
 		ret = holder_add(s, ss, slot, sk);

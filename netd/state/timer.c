@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define KEEP_ROOM 1024
+
 struct entry {
 	uint64_t deadline;
 	uint32_t index;
@@ -110,11 +112,24 @@ int timer_set(struct timers *t, enum record_kind kind, uint32_t index, uint64_t 
 	return 0;
 }
 
+/* Half of the room is enough, with half of that to spare: after a crowd its memory goes back. */
+static void shrink(struct timers *t)
+{
+	struct entry *less = realloc(t->heap, t->room / 2 * sizeof(*less));
+
+	if (!less)
+		return;
+	t->heap = less;
+	t->room /= 2;
+}
+
 static void take_out(struct timers *t, uint32_t at)
 {
 	struct entry last = t->heap[--t->n];
 
 	t->place[t->heap[at].kind][t->heap[at].index] = 0;
+	if (t->room > KEEP_ROOM && t->n < t->room / 4)
+		shrink(t);
 	if (at == t->n)
 		return;
 	if (at && t->heap[(at - 1) / 2].deadline > last.deadline)

@@ -9,6 +9,7 @@ static int tcp_create(struct stack *s, uint32_t sk)
 	if (!t)
 		return -ENOMEM;
 	t->state = TCPS_CLOSE;
+	sock_get(s, sk)->listener = NO_INDEX;
 	return 0;
 }
 

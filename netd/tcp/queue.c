@@ -99,7 +99,7 @@ static int collect(struct stack *s, struct waiting **out, uint32_t *n)
 	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
 		const struct sock_rec *k = sock_peek(s, sk);
 
-		if (k->listener == NO_INDEX || !tcb_peek(s, sk))
+		if (!tcb_peek(s, sk) || k->listener == NO_INDEX)
 			continue;
 		if (!listener_lives(s, k)) {
 			sock_get(s, sk)->flags |= SOCK_F_ORPHAN;

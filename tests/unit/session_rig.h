@@ -61,6 +61,7 @@ static int mock_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 static int mock_listen(struct stack *s, uint32_t sk, uint32_t backlog)
 {
 	sock_get(s, sk)->backlog = backlog;
+	sock_get(s, sk)->flags |= SOCK_F_LISTEN;
 	sock_changed(s, sk);
 	return 0;
 }
@@ -134,11 +135,11 @@ static void mock_publish(const struct stack *s, uint32_t sk, struct sock_view *v
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
-	v->state = CM_ST_OPEN | (k->backlog ? CM_ST_LISTENING : 0) |
+	v->state = CM_ST_OPEN | (k->flags & SOCK_F_LISTEN ? CM_ST_LISTENING : 0) |
 		   (k->flags & SOCK_F_SHUT_RD ? CM_ST_RX_EOF : 0);
 	v->rx_tail = k->rx_tail;
 	v->tx_head = k->tx_head;
-	v->tcp_state = k->backlog ? 10 : 7;
+	v->tcp_state = k->flags & SOCK_F_LISTEN ? 10 : 7;
 }
 static void mock_live_range(
     const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)

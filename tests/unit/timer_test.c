@@ -58,3 +58,26 @@ Test(timer, random_sets_and_cancels_against_a_plain_array)
 	}
 	timers_free(t);
 }
+
+Test(timer, a_crowd_comes_and_goes)
+{
+	enum { CROWD = 20000 };
+	struct timers *t = timers_new();
+	enum record_kind k;
+	uint64_t last = 0;
+	uint32_t i;
+
+	for (unsigned round = 0; round < 3; round++, last = 0) {
+		for (uint32_t n = 0; n < CROWD; n++)
+			timer_set(t, KIND_TCP, n, 1 + n * 7919ull % CROWD);
+		for (uint32_t n = 0; n < CROWD; n += 3)
+			timer_cancel(t, KIND_TCP, n);
+		for (uint32_t n = 0; n < CROWD - (CROWD + 2) / 3; n++) {
+			cr_assert_eq(timers_pop(t, UINT64_MAX - 1, &k, &i), 1);
+			cr_assert(i % 3 && 1 + i * 7919ull % CROWD > last);
+			last = 1 + i * 7919ull % CROWD;
+		}
+		cr_assert_eq(timers_pop(t, UINT64_MAX - 1, &k, &i), 0);
+	}
+	timers_free(t);
+}
