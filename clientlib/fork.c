@@ -147,7 +147,7 @@ static void leave_set(struct nset *set)
 		m->sock->members = NULL;
 		m->sock->event = NULL;
 		__atomic_fetch_sub(&m->sock->refs, 1, __ATOMIC_RELAXED);
-		free(m);
+		pool_give(&member_pool, m);
 	}
 	set->pending = NULL;
 	set->sleepers = 0;

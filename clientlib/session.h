@@ -11,7 +11,7 @@
  *	ev_lock                   event ring, membership of sockets in sets, lists of news
  *	wait_lock                 a socket's count of sleepers
  *	req_lock                  submission and completion ring, requests under way, free slots
- *	pool_lock     (pool.c)    unused socket objects
+ *	pool_lock     (pool.c)    unused objects
  * None is held while a thread sleeps, except tx_lock during CM_GROW (which the daemon answers at
  *once).
  */
@@ -19,6 +19,7 @@
 #include "clientlib/core.h"
 #include "clientlib/desc.h"
 #include "clientlib/lock.h"
+#include "clientlib/pool.h"
 #include "clientlib/sys.h"
 #include "proto/client.h"
 #include <errno.h>
@@ -223,12 +224,13 @@ static inline uint64_t deadline_of(uint64_t timeout)
 }
 
 /* pool.c */
-struct nsock *pool_take(void);
-void pool_give(struct nsock *s);
+struct nsock *sock_take(void);
+void sock_give(struct nsock *s);
 void pool_fork_prepare(void);
 void pool_fork_done(bool child);
 
 /* set.c */
+extern struct pool member_pool;
 void set_forget(struct nsock *s);
 
 /* stream.c, dgram.c, cmsg.c */

@@ -22,6 +22,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+struct pool member_pool = {.size = sizeof(struct member)};
+
 /* ---- news */
 
 /* ev_lock held. */
@@ -268,7 +270,7 @@ int ns_set_add(struct nset *set, struct nsock *s, void *udata)
 		return ret;
 	if (s->ss != ss)
 		return -EOPNOTSUPP;
-	m = calloc(1, sizeof(*m));
+	m = pool_take(&member_pool);
 	if (!m)
 		return -ENOMEM;
 	*m = (struct member){.set = set, .sock = s, .udata = udata};
@@ -276,7 +278,7 @@ int ns_set_add(struct nset *set, struct nsock *s, void *udata)
 	if (find(set, s) || load_once(&s->closed)) {
 		ret = load_once(&s->closed) ? -EBADF : -EEXIST;
 		pthread_mutex_unlock(&ss->ev_lock);
-		free(m);
+		pool_give(&member_pool, m);
 		return ret;
 	}
 	ns_get(s);
@@ -319,7 +321,7 @@ static void member_remove(struct member *m)
 		set->members = m->next_of_set;
 	if (m->next_of_set)
 		m->next_of_set->prev_of_set = m->prev_of_set;
-	free(m);
+	pool_give(&member_pool, m);
 	if (!s->members && s->ss->member_of_slot[s->slot] == s)
 		s->ss->member_of_slot[s->slot] = NULL;
 	name_sets(s);

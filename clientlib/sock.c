@@ -17,7 +17,7 @@
 /* An object with a slot, its client-written line as new. One reference. */
 int sock_new(struct session *ss, struct nsock **out)
 {
-	struct nsock *s = pool_take();
+	struct nsock *s = sock_take();
 	int ret;
 
 	if (!s)
@@ -25,7 +25,7 @@ int sock_new(struct session *ss, struct nsock **out)
 	s->ss = ss;
 	ret = slot_take(ss, &s->slot);
 	if (ret < 0) {
-		pool_give(s);
+		sock_give(s);
 		return ret;
 	}
 	s->ev = s->sl = (struct cm_slot *)(void *)(ss->mem + ss->lay.slot_off) + s->slot;
@@ -48,7 +48,7 @@ int sock_new(struct session *ss, struct nsock **out)
 void sock_drop(struct nsock *s)
 {
 	slot_give(s->ss, s->slot);
-	pool_give(s);
+	sock_give(s);
 }
 
 /* Before what the daemon allows to some users only: does it know who we are by now? */
@@ -147,7 +147,7 @@ void ns_put(struct nsock *s)
 		return;
 	give_up(s);
 	share_leave(s);
-	pool_give(s);
+	sock_give(s);
 }
 
 int ns_close(struct nsock *s)

@@ -1,7 +1,10 @@
 /* Members of an epoll set, its ready list, and when its bell and kick are on (epset.h). Under its
  * lock. */
 #include "clientlib/preload/epset.h"
+#include "clientlib/pool.h"
 #include <stdlib.h>
+
+static struct pool epmember_pool = {.size = sizeof(struct epmember)};
 
 /* ---- the ready list */
 
@@ -305,14 +308,14 @@ int epmember_add(struct epset *ep, int fd, struct nsock *s, const struct epoll_e
 	ret = grow(ep, fd);
 	if (ret < 0)
 		return ret;
-	m = calloc(1, sizeof(*m));
+	m = pool_take(&epmember_pool);
 	if (!m)
 		return -ENOMEM;
 	ret = ns_set_add(ep->set, s, m);
 	if (ret == -EEXIST)
 		twin = first_of(ep, s);
 	if (ret < 0 && !twin) {
-		free(m);
+		pool_give(&epmember_pool, m);
 		return ret;
 	}
 	ns_get(s);
@@ -349,7 +352,7 @@ void epmember_del(struct epset *ep, struct epmember *m)
 	*p = m->fd_next;
 	ep->members--;
 	ns_put(m->sock);
-	free(m);
+	pool_give(&epmember_pool, m);
 }
 
 /* At the set's end, under list_lock too. */

@@ -27,7 +27,7 @@ static void for_connection(
 	if (off < (int64_t)t->snd_una || off >= (int64_t)t->snd_nxt)
 		return;
 	if (!mtu) {
-		t->soft_err = err;
+		t->soft_err = (int16_t)err;
 		return;
 	}
 	if (mtu >= t->mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0))
@@ -67,7 +67,7 @@ void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head
 		/* Soft errors do not end a SYN either: RFC 1122, 4.2.3.9. */
 		if (t && t->state == TCPS_SYN_SENT && !hard && !mtu) {
 			if (snd_off(t, seq) == (int64_t)t->snd_una - 1)
-				tcb_get(s, ref.index)->soft_err = err;
+				tcb_get(s, ref.index)->soft_err = (int16_t)err;
 			return;
 		}
 		for_connection(s, ref.index, seq, m, err, mtu);

@@ -77,7 +77,8 @@ struct tcp_rec {
 	uint8_t retries;  /* of the oldest segment, probes of a closed window, SYNs */
 	uint8_t quick;	  /* acknowledgements that are still not delayed */
 	uint8_t keep_probes;
-	uint8_t pad[3];
+	uint8_t pad;
+	uint16_t peer_mss;
 	uint32_t flags; /* enum tcb_flags */
 	uint32_t iss, irs;
 	/* Sending */
@@ -89,7 +90,6 @@ struct tcp_rec {
 	uint32_t snd_wl1;  /* number of the segment that told the window last */
 	uint32_t max_wnd;  /* largest window the peer ever offered */
 	uint32_t mss;	   /* payload of a full segment, without SACK blocks */
-	uint32_t peer_mss;
 	uint32_t dupacks;
 	uint32_t cwnd, ssthresh, cwnd_cnt;
 	/* CUBIC */
@@ -116,10 +116,10 @@ struct tcp_rec {
 	uint64_t stall_at; /* since when the oldest outstanding thing has been unanswered */
 	uint64_t rcv_at, sent_at, oow_at;
 	uint32_t notsent_lowat;
-	int32_t soft_err;  /* positive errno: what ICMP said last, if it comes to a timeout */
-	int32_t linger2_s; /* 0: default; negative: no FIN_WAIT_2 without owner */
+	int16_t soft_err;  /* positive errno: what ICMP said last, if it comes to a timeout */
+	int16_t linger2_s; /* 0: default; negative: no FIN_WAIT_2 without owner */
 };
-_Static_assert(sizeof(struct tcp_rec) <= 320, "compact");
+_Static_assert(sizeof(struct tcp_rec) <= 304, "compact: two images of each lie in the arena");
 
 #define TCP_OOO_MAX 16
 #define TCP_RUN_MAX 16

@@ -117,7 +117,7 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 		k->defer_accept_s = (uint8_t)(v < 0 ? 0 : min_of(v, DEFER_MAX_S));
 		return 0;
 	case TCP_LINGER2:
-		t->linger2_s = v < 0 ? -1 : min_of(v, LINGER2_MAX_S);
+		t->linger2_s = v < 0 ? -1 : (int16_t)min_of(v, LINGER2_MAX_S);
 		return 0;
 	case TCP_NOTSENT_LOWAT:
 		t->notsent_lowat = (uint32_t)v;
