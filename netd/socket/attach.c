@@ -298,6 +298,7 @@ int session_new_set(struct stack *s, struct session *ss, uint32_t set, const cha
 	if (!r || r->state != SESSION_ATTACHED || !set || set >= CM_SETS)
 		return -EINVAL;
 	session_release_answer(s, ss);
+	session_release_ends(s, ss); /* a clone that asks is somebody's: its asker has been answered */
 	*why = "no descriptor for a bell";
 	ret = bell_create(bell);
 	if (ret)
@@ -326,21 +327,10 @@ int session_new_set(struct stack *s, struct session *ss, uint32_t set, const cha
 	return 0;
 }
 
-/* What a request made for somebody else. The record is not changed: this may be the speak step, and is harmless twice. */
-static void release_made(struct stack *s, struct session *ss)
-{
-	struct session *clone = clone_of(s, ss);
-
-	if (clone && clone != ss && clone->client_control >= 0)
-		session_release_answer(s, clone);
-	token_release(s, ss);
-}
-
-void session_release_answer(struct stack *s, struct session *ss)
+void session_release_ends(struct stack *s, struct session *ss)
 {
 	const struct socket_env *env = &s->socket->env;
 
-	release_made(s, ss);
 	if (ss->client_set < 0 && ss->client_bell < 0)
 		return;
 	KILLPOINT("socket.answer.release");
@@ -348,4 +338,21 @@ void session_release_answer(struct stack *s, struct session *ss)
 	session_close_fd(&ss->client_set);
 	session_close_fd(&ss->client_bell);
 	session_close_fd(&ss->client_control);
+}
+
+/* What a request made for somebody else. The record is not changed: this may be the speak step, and is harmless twice. */
+static void release_made(struct stack *s, struct session *ss)
+{
+	struct session *clone = clone_of(s, ss);
+
+	if (clone && clone != ss && clone->client_control >= 0)
+		session_release_ends(s, clone);
+	token_release(s, ss);
+}
+
+void session_release_answer(struct stack *s, struct session *ss)
+{
+	release_made(s, ss);
+	if (ss->client_control < 0) /* a clone's are part of its asker's answer */
+		session_release_ends(s, ss);
 }

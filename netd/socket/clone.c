@@ -3,8 +3,8 @@
  * first in slots of the same numbers. Theory of operation: proto/share.h.
  *
  * It is made as an attach makes a session, over a socket pair of our own; the client's end of it stands with the other
- * ends in DEPOSIT_ANSWER until the asker has consumed its answer. From then on it is a client like any other: whoever
- * holds the end is the client, and if nobody does, its end-of-file ends the session.
+ * ends in DEPOSIT_ANSWER until the asker has consumed its answer, and goes with an asker that will not. From then on it is
+ * a client like any other: whoever holds the end is the client, and if nobody does, its end-of-file ends the session.
  */
 #include "socket/layer.h"
 #include "proto/channel.h"
@@ -105,4 +105,20 @@ struct session *clone_of(const struct stack *s, const struct session *ss)
 	struct session *clone = r && r->made_what == MADE_CLONE ? session_at(s, r->made) : NULL;
 
 	return clone && clone->gen == r->made_gen ? clone : NULL;
+}
+
+void clones_reindex(struct stack *s)
+{
+	struct session *ss, *clone;
+
+	for (uint32_t i = state_next(s->state, KIND_SESSION, 0); i != NO_INDEX; i = state_next(s->state, KIND_SESSION, i + 1)) {
+		ss = session_at(s, i);
+		if (ss && session_peek(s, ss)->state == SESSION_ATTACHED && (clone = clone_of(s, ss)))
+			clone->awaited = true;
+	}
+	for (uint32_t i = state_next(s->state, KIND_SESSION, 0); i != NO_INDEX; i = state_next(s->state, KIND_SESSION, i + 1)) {
+		ss = session_at(s, i);
+		if (ss && ss->client_control >= 0 && !ss->awaited)
+			session_release_ends(s, ss);
+	}
 }

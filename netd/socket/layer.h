@@ -42,7 +42,8 @@ struct session {
 	int client_bell;         /* writing end of `bell` */
 	int client_set;          /* reading end of set `client_set_nr` */
 	uint32_t client_set_nr;
-	int client_control;      /* of a clone: the connection's other end */
+	int client_control;      /* of a clone that its asker may have to be given again: the connection's other end */
+	bool awaited;            /* reindex: there is such an asker */
 	/* Client memory; `lay` is computed from the record, never read from the memory. */
 	uint8_t *mem;
 	struct cm_header lay;
@@ -207,8 +208,10 @@ int session_attach(struct stack *s, struct session *ss, const Netd__Control__Att
 /* The session's process and user are the sender's of this request. 0, -ENOMEM. */
 int session_identify(struct stack *s, struct session *ss);
 int session_new_set(struct stack *s, struct session *ss, uint32_t set, const char **why);
-/* The client has its ends of the bells: our copies and their deposit go. */
+/* The client has its newest answer: what was kept in order to give it again goes. */
 void session_release_answer(struct stack *s, struct session *ss);
+/* The client's ends of this session and their deposit go, whoever was to get them. */
+void session_release_ends(struct stack *s, struct session *ss);
 /* Deposits whatever belongs to it. */
 int session_deposit(struct stack *s, struct session *ss);
 
@@ -242,6 +245,8 @@ int share_send(struct stack *s, struct session *ss, const uint32_t *slot, size_t
 int session_clone(struct stack *s, struct session *ss, const char **why);
 /* The clone that the session's newest request made, NULL. */
 struct session *clone_of(const struct stack *s, const struct session *ss);
+/* Clones whose asker is gone are nobody's to answer with. */
+void clones_reindex(struct stack *s);
 int session_token(struct stack *s, struct session *ss, uint32_t slot, const char **why);
 int token_send(struct stack *s, struct session *ss, Netd__Control__Response *a);
 /* The asker has its answer. */

@@ -289,6 +289,7 @@ int socket_reindex(struct stack *s)
 	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX && !ret;
 	     sk = state_next(s->state, KIND_SOCK, sk + 1))
 		ret = reindex_sock(s, sk);
+	clones_reindex(s);
 	if (!ret)
 		ret = holders_reindex(s);
 	if (!ret)

@@ -31,6 +31,7 @@ static void hang_up(struct stack *s, struct session *ss)
 	KILLPOINT("socket.speak.hangup");
 	ss->hangup = false;
 	session_release_answer(s, ss);
+	session_release_ends(s, ss);
 	for (uint32_t i = 1; i < CM_SETS; i++)
 		if (ss->set_bell[i] >= 0)
 			env->withdraw(env->arg, DEPOSIT_WAIT_SET, ss->index * CM_SETS + i, ss->gen);

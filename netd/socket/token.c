@@ -180,15 +180,22 @@ int token_send(struct stack *s, struct session *ss, Netd__Control__Response *a)
 	return channel_send(ss->control, &a->base, &fd, 1);
 }
 
-void token_release(struct stack *s, struct session *ss)
+static void release_end(struct stack *s, uint32_t t)
 {
 	const struct socket_env *env = &s->socket->env;
-	uint32_t t;
 
-	if (!token_made(s, ss, &t) || ends_of(s, t)->client <= 0)
+	if (ends_of(s, t)->client <= 0)
 		return;
 	close_end(&ends_of(s, t)->client);
 	env->withdraw(env->arg, DEPOSIT_TOKEN_ANSWER, t, state_generation(s->state, KIND_TOKEN, t));
+}
+
+void token_release(struct stack *s, struct session *ss)
+{
+	uint32_t t;
+
+	if (token_made(s, ss, &t))
+		release_end(s, t);
 }
 
 /* ---- joining */
@@ -237,6 +244,16 @@ int token_handed(struct stack *s, uint32_t kind, uint32_t t, uint32_t gen, int f
 	return 0;
 }
 
+/* Is there still an asker who may have to be given this token again? */
+static bool awaited(const struct stack *s, uint32_t t, const struct token_rec *r)
+{
+	const struct session *ss = session_at(s, r->asker);
+	uint32_t made;
+
+	return ss && ss->gen == r->asker_gen && session_peek(s, ss) && session_peek(s, ss)->state == SESSION_ATTACHED &&
+	       token_made(s, ss, &made) && made == t;
+}
+
 int tokens_reindex(struct stack *s)
 {
 	for (uint32_t t = state_next(s->state, KIND_TOKEN, 0); t != NO_INDEX; t = state_next(s->state, KIND_TOKEN, t + 1)) {
@@ -248,6 +265,8 @@ int tokens_reindex(struct stack *s)
 			forget(s, t);
 			continue;
 		}
+		if (!awaited(s, t, r))
+			release_end(s, t);
 		s->socket->sock[r->sk].tokens++;
 		ret = watch_token(s, t);
 		if (ret)

@@ -8,6 +8,7 @@
 #include "base/util.h"
 #include "proto/channel.h"
 #include "socket/layer.h"
+#include "socket/share.h"
 #include "state/switchboard.h"
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -312,6 +313,10 @@ static struct rig *rig_new(void)
 	    .name = "session", .size = sizeof(struct session_rec), .capacity = 64};
 	r->records[KIND_SOCK] =
 	    (struct record_type){.name = "sock", .size = sizeof(struct sock_rec), .capacity = 4096};
+	r->records[KIND_HOLDER] = (struct record_type){
+	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = 64};
+	r->records[KIND_TOKEN] =
+	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = 16};
 	r->board = (struct switchboard){
 	    .records = r->records, .inetsw = mock_inetsw, .n_inetsw = ARRAY_SIZE(mock_inetsw)};
 	netd__component__config__init(&r->config);

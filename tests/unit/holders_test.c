@@ -1,0 +1,314 @@
+/*
+ * Sockets that several processes hold, and a daemon that dies at any moment of the requests that
+ * make them so: share, clone, token (proto/share.h). Whatever the moment, the asker gets one answer
+ * that works, and nothing is left over when the askers are gone.
+ */
+#include "session_rig.h"
+#include "proto/share.h"
+
+/* How far the daemon comes with a request before it dies. */
+enum step { TAKEN, COMMITTED, SPOKEN, STEPS };
+
+static struct rig *r;
+static struct client c, child;
+static struct channel_msg m;
+
+static void setup(void)
+{
+	r = rig_new();
+	client_attach(&c, r);
+	cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_STREAM, 0), 0);
+}
+
+static void teardown(void)
+{
+	client_die(&c);
+	client_die(&child);
+	rig_free(r);
+}
+
+TestSuite(holders, .init = setup, .fini = teardown);
+
+static void advance(enum step to)
+{
+	rig_gather(r);
+	if (to >= COMMITTED)
+		rig_commit(r);
+	if (to >= SPOKEN)
+		socket_speak(&r->s, false);
+}
+
+/* The answer to the newest request; NULL if it is an error or there is none. Descriptors are in
+ * `m`. */
+static Netd__Control__Response *answered(void)
+{
+	Netd__Control__Response *a = client_answer(&c, &m);
+
+	if (a && (a->id != c.id || a->error)) {
+		netd__control__response__free_unpacked(a, NULL);
+		channel_close_fds(&m);
+		return NULL;
+	}
+	return a;
+}
+
+static void ask_share(void)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Share share = NETD__CONTROL__SHARE__INIT;
+	uint32_t slot = 0;
+
+	share.n_slot = 1;
+	share.slot = &slot;
+	q.body_case = NETD__CONTROL__REQUEST__BODY_SHARE;
+	q.share = &share;
+	client_ask(&c, &q);
+}
+
+static bool take_shared(void)
+{
+	Netd__Control__Response *a = answered();
+	bool ok = a && a->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED && m.nfds == 1;
+
+	if (a)
+		netd__control__response__free_unpacked(a, NULL);
+	channel_close_fds(&m);
+	return ok;
+}
+
+static void shared(void)
+{
+	ask_share();
+	rig_settle(r);
+	cr_assert(take_shared());
+}
+
+static void ask_clone(void)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
+
+	q.body_case = NETD__CONTROL__REQUEST__BODY_CLONE;
+	q.clone = &nothing;
+	client_ask(&c, &q);
+}
+
+static bool take_cloned(void)
+{
+	Netd__Control__Response *a = answered();
+	bool ok = a && a->body_case == NETD__CONTROL__RESPONSE__BODY_CLONED && m.nfds == 4;
+
+	if (ok) {
+		child = (struct client){.r = r,
+		    .conn = channel_take_fd(&m, 0),
+		    .memfd = channel_take_fd(&m, 1),
+		    .bell = channel_take_fd(&m, 2),
+		    .set0 = channel_take_fd(&m, 3)};
+		child.mem = memory_map(child.memfd, a->cloned->memory_size, PROT_READ | PROT_WRITE);
+		cr_assert(child.mem);
+		memcpy(&child.lay, child.mem, sizeof(child.lay));
+	}
+	if (a)
+		netd__control__response__free_unpacked(a, NULL);
+	channel_close_fds(&m);
+	return ok;
+}
+
+static void ask_token(void)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Token token = NETD__CONTROL__TOKEN__INIT;
+
+	q.body_case = NETD__CONTROL__REQUEST__BODY_TOKEN;
+	q.token = &token;
+	client_ask(&c, &q);
+}
+
+/* The descriptor, -1. */
+static int take_token(void)
+{
+	Netd__Control__Response *a = answered();
+	int fd = a && a->body_case == NETD__CONTROL__RESPONSE__BODY_TOKEN && m.nfds == 1
+		     ? channel_take_fd(&m, 0)
+		     : -1;
+
+	if (a)
+		netd__control__response__free_unpacked(a, NULL);
+	channel_close_fds(&m);
+	return fd;
+}
+
+static void nothing_is_left(void)
+{
+	rig_settle(r);
+	cr_assert_eq(state_count(r->s.state, KIND_SOCK), 0);
+	cr_assert_eq(state_count(r->s.state, KIND_HOLDER), 0);
+	cr_assert_eq(state_count(r->s.state, KIND_TOKEN), 0);
+	cr_assert_eq(state_count(r->s.state, KIND_SESSION), 0);
+	cr_assert_eq(rig_deposits(r), 0);
+}
+
+/* The parent is gone; the child goes on with the socket, and ends it. */
+static void child_holds_it(void)
+{
+	client_die(&c);
+	rig_settle(r);
+	cr_assert(client_lives(&child));
+	cr_assert_eq(state_count(r->s.state, KIND_SOCK), 1);
+	cr_assert_eq(client_do(&child, (struct cm_sqe){.op = CM_LISTEN, .slot = 0, .arg = {5}}), 0);
+	rig_restart(r);
+	cr_assert_eq(client_do(&child, (struct cm_sqe){.op = CM_CLOSE, .slot = 0}), 0);
+	client_die(&child);
+	nothing_is_left();
+}
+
+Test(holders, share_with_a_death_at_each_step)
+{
+	for (enum step step = TAKEN; step < STEPS; step++) {
+		if (step > TAKEN) {
+			client_attach(&c, r);
+			cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_STREAM, 0), 0);
+		}
+		ask_share();
+		advance(step);
+		rig_restart(r);
+		rig_settle(r);
+		cr_assert(take_shared(), "death after step %d", step);
+		cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = 0}), 0);
+		client_die(&c);
+		nothing_is_left();
+	}
+}
+
+/* `deaths` in a row, each as soon as the successor has spoken to everybody. */
+static void clone_with_deaths(enum step step, int deaths)
+{
+	shared();
+	ask_clone();
+	advance(step);
+	for (int i = 0; i < deaths; i++)
+		rig_restart(r);
+	rig_settle(r);
+	cr_assert(take_cloned(), "death after step %d, %d deaths", step, deaths);
+	rig_settle(r);
+	child_holds_it();
+}
+
+Test(holders, clone_after_a_death_before_its_commit)
+{
+	clone_with_deaths(TAKEN, 1);
+}
+
+Test(holders, clone_after_a_death_before_its_answer)
+{
+	clone_with_deaths(COMMITTED, 1);
+}
+
+Test(holders, clone_after_two_deaths_before_its_answer)
+{
+	clone_with_deaths(COMMITTED, 2);
+}
+
+Test(holders, clone_after_a_death_behind_its_answer)
+{
+	clone_with_deaths(SPOKEN, 1);
+}
+
+/* The successor gets as far as its own answer, and dies too. */
+Test(holders, clone_answered_by_the_second_successor)
+{
+	shared();
+	ask_clone();
+	advance(COMMITTED);
+	rig_restart(r);
+	advance(COMMITTED);
+	rig_restart(r);
+	rig_settle(r);
+	cr_assert(take_cloned());
+	child_holds_it();
+}
+
+/* Nobody will ever take the clone: it goes with its asker, whatever the daemon had done of the
+ * asker's death. */
+static void clone_without_asker(enum step death_seen)
+{
+	shared();
+	ask_clone();
+	advance(COMMITTED);
+	rig_kill(r);
+	client_die(&c);
+	rig_start(r);
+	advance(death_seen);
+	rig_restart(r);
+	nothing_is_left();
+}
+
+Test(holders, clone_ends_with_its_asker)
+{
+	for (enum step step = TAKEN; step < STEPS; step++) {
+		if (step > TAKEN) {
+			client_attach(&c, r);
+			cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_STREAM, 0), 0);
+		}
+		clone_without_asker(step);
+	}
+}
+
+/* Committed: the asker is being closed. Died before it was said to anybody. */
+Test(holders, asker_dies_twice)
+{
+	shared();
+	ask_clone();
+	advance(COMMITTED);
+	session_die(&r->s, session_at(&r->s, 0), "whatever");
+	rig_commit(r);
+	rig_restart(r);
+	nothing_is_left();
+}
+
+static void token_with_death(enum step step)
+{
+	int fd;
+
+	shared();
+	ask_token();
+	advance(step);
+	rig_restart(r);
+	rig_settle(r);
+	fd = take_token();
+	cr_assert_geq(fd, 0, "death after step %d", step);
+	client_die(&c);
+	rig_settle(r);
+	cr_assert_eq(state_count(r->s.state, KIND_SOCK), 1, "the token holds it");
+	rig_restart(r);
+	rig_settle(r);
+	cr_assert_eq(state_count(r->s.state, KIND_SOCK), 1);
+	close(fd);
+	nothing_is_left();
+}
+
+Test(holders, token_after_a_death_before_its_commit)
+{
+	token_with_death(TAKEN);
+}
+
+Test(holders, token_after_a_death_before_its_answer)
+{
+	token_with_death(COMMITTED);
+}
+
+Test(holders, token_after_a_death_behind_its_answer)
+{
+	token_with_death(SPOKEN);
+}
+
+Test(holders, token_ends_with_its_asker)
+{
+	shared();
+	ask_token();
+	advance(COMMITTED);
+	session_die(&r->s, session_at(&r->s, 0), "whatever");
+	rig_commit(r);
+	rig_restart(r);
+	nothing_is_left();
+}
