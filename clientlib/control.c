@@ -208,6 +208,17 @@ int session_identify(struct session *ss, bool wait)
 	return ret;
 }
 
+/*
+ * An answer can come twice: from a netd-inet that died before it consumed the request, and from its
+ * successor. A second copy that lay unread in our connection would keep alive what came in it: a
+ * clone's connection, a token. All copies stand before the answer to a later request, which passes
+ * them over.
+ */
+void session_settle(struct session *ss)
+{
+	(void)session_identify(ss, true); /* it fails with the session, and with that goes the connection */
+}
+
 __attribute__((constructor)) static void keep_path(void)
 {
 	const char *path = secure_getenv("NETD_SOCKET");

@@ -121,6 +121,7 @@ static void fork_parent(void)
 	if (clone) {
 		sys_close(clone->ctl);
 		session_unbuild(clone);
+		session_settle(ss);
 	}
 	if (callers_done)
 		callers_done(false);

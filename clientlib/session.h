@@ -167,6 +167,8 @@ bool session_alive(struct session *ss);
 void session_break(struct session *ss);
 void session_unbuild(struct session *ss);
 int session_identify(struct session *ss, bool wait);
+/* To be called when an answer carried an end whose last copy says something. */
+void session_settle(struct session *ss);
 int fd_high(int fd);
 static inline unsigned session_dead(const struct session *ss)
 {

@@ -232,6 +232,7 @@ int ns_token(struct nsock *s)
 	fd = reply_take(&r, 0);
 	netd__control__response__free_unpacked(answer, NULL);
 	reply_free(&r);
+	session_settle(s->ss);
 	if (fd >= 0 && token_peek(fd, &t))
 		store_release(&s->token_key, key_of(&t));
 	return fd;

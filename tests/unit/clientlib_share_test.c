@@ -228,3 +228,25 @@ Test(clientlib_share, forks_of_a_busy_threaded_process)
 	}
 	cr_assert(left(1, 1, 0));
 }
+
+/* The second copies of what came in an answer keep nothing alive. */
+Test(clientlib_share, answers_may_come_twice)
+{
+	int fd = made(), go[2];
+	pid_t pid;
+	char c;
+
+	share_rig->twice = true;
+	cr_assert_eq(pipe(go), 0);
+	pid = fork();
+	if (!pid)
+		_exit(!echoes(fd, "child") || read(go[0], &c, 1) != 1);
+	cr_assert_eq(share_rig->sessions, 2);
+	cr_assert_eq(write(go[1], "x", 1), 1);
+	cr_assert(ended_well(pid));
+	cr_assert(left(1, 1, 0), "the clone went with the child");
+	cr_assert_eq(fdtable_token(fd), 0);
+	cr_assert_eq(share_rig->tokens, 1);
+	netd_close(fd);
+	cr_assert(left(1, 0, 0), "the token went with its descriptor");
+}

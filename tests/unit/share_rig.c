@@ -749,6 +749,8 @@ static void serve_control(unsigned n)
 		break;
 	}
 	channel_send(mems[n].ctl, &r.base, fds, count);
+	if (share_rig->twice)
+		channel_send(mems[n].ctl, &r.base, fds, count);
 	for (int i = 0; i < count; i++)
 		close(fds[i]);
 	free(shared.slot);

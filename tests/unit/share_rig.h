@@ -1,7 +1,8 @@
 /*
  * A make-believe netd-inet in a process of its own that knows shares, clones, tokens and holders:
  * many sessions, their sockets connected with each other; a connection to where nobody listens is
- * an echo. No UDP, no recovery.
+ * an echo. No UDP, no recovery; but it can give each answer twice, as a netd-inet that dies after its
+ * answer and its successor do.
  */
 #pragma once
 #include "proto/client.h"
@@ -9,6 +10,7 @@
 
 struct share_rig { /* seen by the tests */
 	int sessions, socks, tokens, shares, refused_grows;
+	bool twice; /* set by the test */
 };
 extern volatile struct share_rig *share_rig;
 
