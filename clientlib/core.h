@@ -205,6 +205,9 @@ void ns_set_disarm(struct nset *set);
  */
 int ns_set_events(
     struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg);
+/* At most `max` of them; the rest stays for the next call, without another ring of the bell. */
+int ns_set_some(
+    struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg, int max);
 /*
  * True if the set cannot tell anything any more: its session is lost, or another process's. Free it
  * and make a new one.

@@ -18,6 +18,7 @@
  * daemon writes no second entry for a slot while the first is unconsumed.
  */
 #include "clientlib/session.h"
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -100,8 +101,8 @@ static bool no_news(const struct nset *set)
 	       load_once(&ss->h->ev_lost) == load_once(&ss->ev_lost);
 }
 
-int ns_set_events(
-    struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg)
+int ns_set_some(
+    struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg, int max)
 {
 	struct session *ss = set->ss;
 	struct member *m;
@@ -111,19 +112,21 @@ int ns_set_events(
 		return 0;
 	pthread_mutex_lock(&ss->ev_lock);
 	collect(ss);
-	m = set->pending;
-	set->pending = NULL;
-	while (m) {
-		struct member *next = m->next_pending;
-
+	while (n < max && (m = set->pending)) {
+		set->pending = m->next_pending;
 		m->pending = false;
 		m->next_pending = NULL;
 		each(arg, m->udata, m->sock);
 		n++;
-		m = next;
 	}
 	pthread_mutex_unlock(&ss->ev_lock);
 	return n;
+}
+
+int ns_set_events(
+    struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg)
+{
+	return ns_set_some(set, each, arg, INT_MAX);
 }
 
 void ns_set_again(struct nset *set, struct nsock *s)

@@ -90,7 +90,7 @@ sed -n '/^\.Bd -literal/,/^\.Ed/{/^\./!p}' $page >"$work/netd.yaml"
 functions=$(grep -oE '\bnetd_[a-z0-9_]+\(' clientlib/include/netd/netd.h | tr -d '(' | sort -u)
 enough "public functions" "$(echo "$functions" | wc -l)" 30
 for f in $functions; do
-	grep -q "^\.Fn $f \"" clientlib/libnetd.3 || complain "$f() is not in the synopsis of libnetd.3"
+	grep -qE "^\.Fn $f (\"|void$)" clientlib/libnetd.3 || complain "$f() is not in the synopsis of libnetd.3"
 	sed '1,/^\.Sh DESCRIPTION/d' clientlib/libnetd.3 | grep -q "Fn $f\( \|$\)" ||
 		case $f in # as the system's, nothing to add
 		netd_bind | netd_listen | netd_accept | netd_shutdown | netd_[gs]etsockopt | netd_get*name) ;;

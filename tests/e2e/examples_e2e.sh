@@ -43,7 +43,7 @@ echoes() { # PROGRAM PORT CONNECTIONS BYTES
 	soon none "$2" || fail "$1: connections stay open"
 }
 echoes echo 7000 20 2000000
-echoes uv_echo 7001 300 300000
+echoes uv_echo 7001 1200 60000
 [ ! -x "$bin/echo_static" ] || {
 	! ldd "$bin/echo_static" >/dev/null 2>&1 || fail "echo_static is not static"
 	echoes echo_static 7002 5 2000000

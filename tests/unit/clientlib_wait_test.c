@@ -189,6 +189,98 @@ Test(clientlib_wait, an_event_descriptor)
 	netd_close(fd);
 }
 
+/* Waits for the set's descriptor, then takes all its news; the bits of what was entered as `data`.
+ */
+static int news_of(int set, void *data)
+{
+	struct pollfd p = {.fd = set, .events = POLLIN};
+	struct netd_event ev[4];
+	int n, bits = 0;
+
+	poll(&p, 1, 2000);
+	do {
+		n = netd_set_events(set, ev, 4);
+		cr_assert_geq(n, 0);
+		for (int i = 0; i < n; i++)
+			bits |= ev[i].data == data ? ev[i].events : 0;
+	} while (n == 4);
+	return bits;
+}
+
+Test(clientlib_wait, a_set_for_an_event_loop)
+{
+	enum { N = 100 };
+	static char tag[N];
+	int fd[N], set = netd_set_open();
+	struct pollfd p = {.fd = set, .events = POLLIN};
+	struct netd_event ev[N + 1];
+	char buf[8];
+
+	cr_assert_geq(set, 0);
+	for (int i = 0; i < N; i++) {
+		fd[i] = made(SOCK_STREAM);
+		cr_assert_eq(netd_set_add(set, fd[i], &tag[i]), 0);
+	}
+	cr_assert_eq(netd_set_add(set, fd[0], NULL), -1);
+	cr_assert_eq(errno, EEXIST);
+	/* Each was just added: all are told once, in parts if asked so. */
+	cr_assert_eq(netd_set_events(set, ev, 7), 7);
+	cr_assert_eq(netd_set_events(set, ev, N + 1), N - 7);
+	cr_assert(ev[0].events & POLLOUT);
+	cr_assert_eq(netd_set_events(set, ev, N + 1), 0);
+	cr_assert_eq(poll(&p, 1, 0), 0, "silent when there is no news");
+
+	cr_assert_eq(netd_send(fd[42], "hello", 5, 0), 5);
+	while (!(news_of(set, &tag[42]) & POLLIN))
+		;
+	cr_assert_eq(netd_recv(fd[42], buf, 8, 0), 5);
+
+	/* Out of the set: by hand, and by being closed. */
+	cr_assert_eq(netd_set_remove(set, fd[1]), 0);
+	cr_assert_eq(netd_set_remove(set, fd[1]), -1);
+	cr_assert_eq(errno, ENOENT);
+	netd_close(fd[2]);
+	cr_assert_eq(netd_send(fd[1], "hello", 5, 0), 5);
+	cr_assert_eq(netd_send(fd[3], "hello", 5, 0), 5);
+	for (int bits = 0; !(bits & POLLIN);) {
+		int n;
+
+		poll(&p, 1, 2000);
+		n = netd_set_events(set, ev, N);
+		for (int i = 0; i < n; i++) {
+			cr_assert_neq(ev[i].data, &tag[1]);
+			cr_assert_neq(ev[i].data, &tag[2]);
+			bits |= ev[i].data == &tag[3] ? ev[i].events : 0;
+		}
+	}
+	cr_assert_eq(netd_set_close(set), 0);
+	cr_assert_eq(netd_set_events(set, ev, N), -1);
+	cr_assert_eq(errno, EBADF);
+	for (int i = 0; i < N; i++)
+		netd_close(fd[i]);
+}
+
+Test(clientlib_wait, sets_have_an_end)
+{
+	int set[65], n = 0;
+	struct netd_event ev[1];
+
+	while (n < 65 && (set[n] = netd_set_open()) >= 0)
+		n++;
+	cr_assert_eq(n, 64);
+	cr_assert_eq(errno, EMFILE);
+	cr_assert_eq(netd_set_add(set[0], 0, NULL), -1);
+	cr_assert_eq(errno, ENOTSOCK);
+	cr_assert_eq(netd_set_events(set[0], ev, 0), -1);
+	cr_assert_eq(errno, EINVAL);
+	cr_assert_eq(netd_set_close(set[7]), 0);
+	cr_assert_geq(set[7] = netd_set_open(), 0, "a closed one makes room");
+	while (n)
+		cr_assert_eq(netd_set_close(set[--n]), 0);
+	cr_assert_eq(netd_set_close(set[0]), -1);
+	cr_assert_eq(errno, EBADF);
+}
+
 Test(clientlib_wait, numbers)
 {
 	int fd = made(SOCK_STREAM), second = netd_dup(fd);

@@ -89,11 +89,36 @@ bool netd_is_socket(int fd);
 int netd_poll(struct pollfd *fds, nfds_t n, int timeout_ms);
 
 /*
- * For event loops: a kernel descriptor that is readable (epoll, poll, select; level-triggered) when
- * there may be news on the socket. One per socket, owned by the library, valid until the last close
- * of `fd`. When it is readable: call netd_event_ack(), which silences it until there is further
- * news and returns what is true of the socket now, in the bits of poll(2); then use the socket
- * until EAGAIN, or acknowledge again. Call netd_event_ack() once at the beginning.
+ * For event loops: a set of any number of sockets and one kernel descriptor, which is readable
+ * (epoll, poll, select; level-triggered) when there is news on any of them. netd_set_open() returns
+ * that descriptor, which names the set in the other calls and belongs to the library. A process has
+ * up to 64 sets (EMFILE); they do not go along into a forked child.
+ *
+ * When it is readable: netd_set_events() silences it until there is further news, and says which
+ * sockets have news, with what is true of each now in the bits of poll(2). It never waits. If it
+ * returns `max` there may be more: call it again. News is told once, so use a socket until EAGAIN.
+ * Do so once after adding it: the descriptor tells of what comes from then on. A socket that is
+ * closed leaves its sets.
+ */
+struct netd_event {
+	void *data; /* as given to netd_set_add() */
+	int events; /* POLLIN | POLLOUT | ... */
+};
+int netd_set_open(void);
+int netd_set_close(int set);
+/* EEXIST if it is in there already. */
+int netd_set_add(int set, int fd, void *data);
+/* ENOENT if it is not. */
+int netd_set_remove(int set, int fd);
+/* Returns how many entries of `ev` were filled, 0 to max. */
+int netd_set_events(int set, struct netd_event *ev, int max);
+
+/*
+ * The same for one socket, where there are few: the kernel lets no epoll descriptor watch more than
+ * some 500 of these. One per socket, owned by the library, valid until the last close of `fd`. When
+ * it is readable: call netd_event_ack(), which silences it until there is further news and returns
+ * what is true of the socket now, in the bits of poll(2); then use the socket until EAGAIN, or
+ * acknowledge again. Call netd_event_ack() once at the beginning.
  */
 int netd_event_fd(int fd);
 /* Returns POLLIN | POLLOUT | ... >= 0, or -1 and errno. */
