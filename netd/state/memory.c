@@ -186,14 +186,34 @@ static bool page_taken(const struct memory *m, uint64_t off)
 	return p / 64 < m->taken_words && (m->taken[p / 64] >> (p % 64) & 1);
 }
 
+/* The bits of [*p, end) that lie in one word; *p moves on behind them. */
+static uint64_t next_mask(uint64_t *p, uint64_t end)
+{
+	uint64_t at = *p % 64, n = min_of(64 - at, end - *p);
+
+	*p += n;
+	return (n == 64 ? UINT64_MAX : (1ull << n) - 1) << at;
+}
+
 static void mark(struct memory *m, uint64_t off, uint64_t len, bool taken)
 {
-	for (uint64_t p = (off - m->heap_off) / PAGE, end = p + len / PAGE; p < end; p++) {
-		if (taken)
-			m->taken[p / 64] |= 1ull << (p % 64);
-		else
-			m->taken[p / 64] &= ~(1ull << (p % 64));
+	for (uint64_t p = (off - m->heap_off) / PAGE, end = p + len / PAGE; p < end;) {
+		uint64_t *word = &m->taken[p / 64], mask = next_mask(&p, end);
+
+		*word = taken ? *word | mask : *word & ~mask;
 	}
+}
+
+/* Is any page of it taken? */
+static bool any_taken(const struct memory *m, uint64_t off, uint64_t len)
+{
+	for (uint64_t p = (off - m->heap_off) / PAGE, end = p + len / PAGE; p < end && p / 64 < m->taken_words;) {
+		uint64_t word = m->taken[p / 64];
+
+		if (word & next_mask(&p, end))
+			return true;
+	}
+	return false;
 }
 
 /* Cuts [from, to) into aligned power-of-two pieces for the lists. */
@@ -216,6 +236,13 @@ static void list_gaps(struct memory *m)
 	uint64_t from = m->heap_off;
 
 	for (uint64_t off = m->heap_off; off < m->top; off += PAGE) {
+		uint64_t page = (off - m->heap_off) / PAGE;
+
+		if (from == off && !(page % 64) && page / 64 < m->taken_words && m->taken[page / 64] == UINT64_MAX) {
+			off += 63 * PAGE; /* full and no gap before it */
+			from = off + PAGE;
+			continue;
+		}
 		if (!page_taken(m, off))
 			continue;
 		list_gap(m, from, off);
@@ -298,9 +325,8 @@ int ring_claim(struct memories *ms, const struct ring_place *place)
 	if (!m || !is_pow2(place->cap) || place->cap < PAGE || place->off < m->heap_off ||
 	    place->off % PAGE || place->off > m->size || m->size - place->off < place->cap)
 		return -EINVAL;
-	for (uint64_t off = place->off; off < place->off + place->cap; off += PAGE)
-		if (page_taken(m, off))
-			return -EINVAL;
+	if (any_taken(m, place->off, place->cap))
+		return -EINVAL;
 	if (cover(m, place->off + place->cap) < 0)
 		return -ENOMEM;
 	mark(m, place->off, place->cap, true);

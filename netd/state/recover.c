@@ -2,10 +2,14 @@
  * Finding the truth after a death. For every record that was ever used: scrub images above
  * `committed` (torn work, which a later cycle's number would make true), then take the newest that is
  * left. All of it can be interrupted and done again: a scrub only voids what is void already.
+ *
+ * The pages are mapped before the walk, all at once: a fault for each would take longer than the work.
  */
 #include "state/image.h"
 #include "base/log.h"
+#include "base/util.h"
 #include <string.h>
+#include <sys/mman.h>
 
 static void scrub(struct image *im, uint64_t committed)
 {
@@ -40,6 +44,14 @@ static bool settle(struct state *st, enum record_kind kind, uint32_t index)
 	return true;
 }
 
+static void map_images(const struct state *st, const struct kind *k, uint32_t high)
+{
+	uint64_t from = k->off & ~4095ull, len = align_up(k->off + 2ull * high * k->stride, 4096) - from;
+
+	if (high)
+		madvise(st->mem + from, len, MADV_POPULATE_READ); /* a failure only makes it slower */
+}
+
 /* A record whose truth cannot be known: dead from this cycle's commit on, its index with a new generation. */
 static void give_up(struct state *st, enum record_kind kind, uint32_t index)
 {
@@ -60,9 +72,10 @@ int state_recover(struct state *st, void (*corrupt)(void *arg, enum record_kind 
 	st->cycle = st->h->committed + 1;
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		struct kind *k = &st->kind[kind];
-		uint32_t high = load_once(&st->h->table[kind].high);
+		uint32_t high = min_of(load_once(&st->h->table[kind].high), k->capacity);
 
-		for (uint32_t i = 0; i < high && i < k->capacity; i++) {
+		map_images(st, k, high);
+		for (uint32_t i = 0; i < high; i++) {
 			if (settle(st, (enum record_kind)kind, i))
 				continue;
 			log_error("arena: record %d/%u is corrupt and is given up", kind, i);

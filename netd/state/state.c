@@ -324,6 +324,15 @@ uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from
 	return NO_INDEX;
 }
 
+uint64_t state_written(const struct state *st, enum record_kind kind, uint32_t index)
+{
+	const struct kind *k = &st->kind[kind];
+
+	if (index >= k->capacity)
+		return 0;
+	return k->working[index] ? UINT64_MAX : image_at(st, k, index, k->newest[index])->cycle;
+}
+
 uint32_t state_count(const struct state *st, enum record_kind kind)
 {
 	return st->kind[kind].count;

@@ -103,6 +103,8 @@ bool state_live(const struct state *st, enum record_kind kind, uint32_t index);
 uint32_t state_generation(const struct state *st, enum record_kind kind, uint32_t index);
 /* The next live record at or after `from`; NO_INDEX after the last. for (i = state_next(st,k,0); i != NO_INDEX; i = state_next(st,k,i+1)) */
 uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from);
+/* The cycle that wrote the record's truth; UINT64_MAX if this cycle has it in work. */
+uint64_t state_written(const struct state *st, enum record_kind kind, uint32_t index);
 uint32_t state_count(const struct state *st, enum record_kind kind);
 uint32_t state_capacity(const struct state *st, enum record_kind kind);
 

@@ -9,6 +9,7 @@
 
 #define WAKE_BATCH 256
 #define WAKE_NS	   NSEC_PER_MSEC
+#define ACTIVE_NS  NSEC_PER_SEC
 
 /*
  * The control block of a socket was corrupt. The INET layer is not there yet: tcp_reindex() finds
@@ -64,6 +65,14 @@ static int revive_all(struct stack *s)
 	return 0;
 }
 
+/* Could it have stood in the list of those that want a look, or of those whose device was full? */
+static bool may_send(const struct tcp_rec *t)
+{
+	return !state_synchronized(t->state) || t->tx_tail > t->snd_una ||
+	       ((t->flags & TCB_FIN_WANTED) && !fin_acked(t)) ||
+	       (t->flags & (TCB_ACK_NOW | TCB_RTX_NOW | TCB_SYN_NOW | TCB_FORCE | TCB_PROGRESS));
+}
+
 static int index_one(struct stack *s, uint32_t sk)
 {
 	const struct tcp_rec *t = tcb_peek(s, sk);
@@ -81,7 +90,8 @@ static int index_one(struct stack *s, uint32_t sk)
 		return 0;
 	}
 	timer_arm(s, sk, t);
-	tcp_want_output(s, sk);
+	if (may_send(t))
+		tcp_want_output(s, sk);
 	return 0;
 }
 
@@ -105,15 +115,27 @@ static void shift(uint64_t *at, uint64_t by)
 		*at += by;
 }
 
+/*
+ * Had it anything under way? What an idle connection remembers (when it last sent, say) is not worth a new
+ * image of each: of many connections most are idle.
+ */
+static bool was_active(const struct stack *s, const struct tcp_rec *t, uint64_t pause_ns)
+{
+	return t->rtx_at || s->now - t->sent_at < pause_ns + ACTIVE_NS ||
+	       s->now - t->tune_at < pause_ns + ACTIVE_NS;
+}
+
 void tcp_resume(struct stack *s, uint64_t pause_ns)
 {
 	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX;
 	     sk = state_next(s->state, KIND_TCP, sk + 1)) {
-		struct tcp_rec *t = tcb_get(s, sk);
+		struct tcp_rec *t;
 
+		if (!was_active(s, tcb_peek(s, sk), pause_ns))
+			continue;
+		t = tcb_get(s, sk);
 		if (!t)
 			continue;
-		sock_changed(s, sk);
 		shift(&t->rtx_at, pause_ns);
 		shift(&t->sent_at, pause_ns);
 		shift(&t->epoch_at, pause_ns);
