@@ -181,7 +181,7 @@ struct cm_header {
 	uint64_t ev_prod;
 	uint32_t daemon_sleeps; /* "ring me" */
 	uint32_t cq_seq;        /* futex: grows with every batch of completions */
-	uint32_t incarnation;   /* of the daemon that last looked */
+	uint32_t incarnation;   /* of the daemon that told everything last; one that knows what was missed tells that only */
 	uint32_t ev_lost;       /* grows when an event found no room */
 	/* ---- client-written */
 	_Alignas(CACHELINE) uint64_t sq_prod;

@@ -7,9 +7,7 @@
  * derived; shift the timers by the pause; commit (a new incarnation); speak everything again.
  * A death at any of these points makes the next standby do the same.
  *
- * A cycle is spoken to its end before the next one commits. So clients may have missed only what the last
- * committed cycle wrote, or what a predecessor that died in its own takeover still had to say: world_rec.unspoken
- * keeps the oldest such cycle until all is said. If a record was found corrupt, everything is told to everybody.
+ * Told again is what clients can have missed (state_untold()). If a record was found corrupt, that is everything.
  */
 #include "daemon/daemon.h"
 #include "daemon/judge.h"
@@ -47,31 +45,19 @@ static void give_deposits(struct daemon *d)
 	}
 }
 
-/* What was written since then is spoken again. */
-static void note_unspoken(struct world_rec *w, uint64_t newest, bool corrupt)
-{
-	if (corrupt)
-		w->unspoken = 1;
-	else if (!w->unspoken)
-		w->unspoken = newest;
-}
-
 int takeover(struct daemon *d, bool predecessor_died)
 {
 	struct stack *s = &d->stack;
 	struct world_rec *w;
-	uint64_t newest;
-	bool fresh, corrupt;
+	bool fresh;
 	int ret = drain_predecessor(d);
 
 	if (ret < 0)
 		return ret;
 	KILLPOINT("takeover.granted");
 	s->now = clock_now();
-	newest = state_header(s->state)->committed;
 	if ((ret = world_recover(s)) < 0)
 		return ret;
-	corrupt = ret > 0;
 	if ((ret = socket_layer_init(s, &d->env)) < 0)
 		return ret;
 	fresh = !world_peek(s) || !world_peek(s)->started_ns;
@@ -87,7 +73,6 @@ int takeover(struct daemon *d, bool predecessor_died)
 	if (!w)
 		return -ENOMEM;
 	w->incarnation++;
-	note_unspoken(w, newest, corrupt);
 	if (fresh) {
 		w->started_ns = s->now;
 		configure_addresses(d);
@@ -101,6 +86,6 @@ int takeover(struct daemon *d, bool predecessor_died)
 	world_speak(s, true);
 	KILLPOINT("takeover.devices_spoken");
 	socket_speak(s, true);
-	world_get(s)->unspoken = 0; /* true with the next cycle's commit */
+	state_all_told(s->state);
 	return 0;
 }

@@ -88,6 +88,7 @@ struct sock_note { /* who pays for a socket, whose memory it lies in */
 	uint32_t uid;
 	uint32_t session;
 	bool counted;
+	bool listens; /* as it was at the reindex */
 	uint32_t holders; /* first holder's index + 1 */
 	uint32_t tokens;
 };

@@ -346,33 +346,31 @@ static void put_lost(struct stack *s, struct session *ss, uint32_t slot)
  * May its client not have heard of the socket's newest state? A listener's news stands in its children's records, a
  * share's in its holders': those are always told.
  */
-static bool unheard(const struct stack *s, const struct session *ss, const struct sock_rec *k, uint32_t sk, uint64_t since)
+static bool unheard(const struct stack *s, const struct session *ss, uint32_t sk)
 {
-	return state_written(s->state, KIND_SOCK, sk) >= since || state_written(s->state, KIND_TCP, sk) >= since ||
-	       (k->flags & SOCK_F_LISTEN) || session_peek(s, ss)->state == SESSION_SHARE;
+	const struct sock_note *n = &s->socket->sock[sk];
+
+	return state_untold(s->state, KIND_SOCK, sk) || state_untold(s->state, KIND_TCP, sk) || n->listens || n->holders ||
+	       session_peek(s, ss)->state == SESSION_SHARE;
 }
 
 static void publish_session(struct stack *s, struct session *ss, uint32_t slots)
 {
 	struct cm_header *h = session_header(ss);
-	uint64_t since = world_peek(s) ? world_peek(s)->unspoken : 0;
 
-	if (since <= 1)
+	if (state_header(s->state)->untold <= 1) /* it shall look at everything */
 		store_once(&h->incarnation, world_peek(s) ? world_peek(s)->incarnation : 0);
 	ss->ev_prod = load_once(&h->ev_prod);
 	for (uint32_t slot = 0; slot < slots; slot++) {
 		uint32_t sk = session_sock(ss, slot);
-		const struct sock_rec *k = sk == NO_INDEX ? NULL : sock_peek(s, sk);
 
-		if (k && session_holder(ss, slot) != NO_INDEX)
+		if (sk != NO_INDEX && !unheard(s, ss, sk))
+			continue;
+		if (sk != NO_INDEX && sock_peek(s, sk) && session_holder(ss, slot) != NO_INDEX)
 			put_holders(s, sk); /* its words and news come with the share's */
-		else if (k && unheard(s, ss, k, sk, since))
-			put_slot(s, k, tell_slot(s, ss, slot, sk, true));
-		else if (k)
-			continue;
-		else if (session_peek(s, ss)->state == SESSION_SHARE)
-			continue;
-		else
+		else if (sk != NO_INDEX && sock_peek(s, sk))
+			put_slot(s, sock_peek(s, sk), tell_slot(s, ss, slot, sk, true));
+		else if (session_peek(s, ss)->state != SESSION_SHARE)
 			put_lost(s, ss, slot);
 	}
 	LIST_PUT(s->socket, ss, done);

@@ -252,6 +252,7 @@ static int reindex_sock(struct stack *s, uint32_t sk)
 		return 0;
 	}
 	ss = holder(s, k);
+	s->socket->sock[sk].listens = !!(k->flags & SOCK_F_LISTEN);
 	if (ss) {
 		int ret = session_set_sock(ss, k->slot, sk);
 
@@ -263,6 +264,22 @@ static int reindex_sock(struct stack *s, uint32_t sk)
 	death_orphan(s, sk, lost);
 	KILLPOINT("socket.reindex.lost");
 	return 0;
+}
+
+/* Sockets in shares of which nobody was found to hold them. */
+static void end_unheld(struct stack *s)
+{
+	for (uint32_t i = state_next(s->state, KIND_SESSION, 0); i != NO_INDEX;
+	     i = state_next(s->state, KIND_SESSION, i + 1)) {
+		struct session *ss = session_at(s, i);
+
+		if (!ss || state_peek(s->state, KIND_SESSION, i) == NULL ||
+		    session_peek(s, ss)->state != SESSION_SHARE)
+			continue;
+		for (uint32_t slot = 0; slot < ss->notes; slot++)
+			if (session_sock(ss, slot) != NO_INDEX)
+				share_unheld(s, session_sock(ss, slot), true);
+	}
 }
 
 /* A share whose last socket went together with the daemon. */
@@ -294,11 +311,10 @@ int socket_reindex(struct stack *s)
 		ret = holders_reindex(s);
 	if (!ret)
 		ret = tokens_reindex(s);
-	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX && !ret;
-	     sk = state_next(s->state, KIND_SOCK, sk + 1))
-		share_unheld(s, sk, true);
-	if (!ret)
+	if (!ret) {
+		end_unheld(s);
 		end_empty_shares(s);
+	}
 	KILLPOINT("socket.reindex.end");
 	return ret;
 }

@@ -75,6 +75,8 @@ void state_commit(struct state *st, uint64_t now)
 			continue;
 		k->newest[w->index] ^= 1;
 		k->working[w->index] = 0;
+		if (st->h->untold)
+			bit_put(k->untold, w->index, true);
 		if (!w->live) {
 			bit_put(k->used, w->index, false);
 			if (w->index / 64 < k->low)

@@ -36,6 +36,8 @@ static bool settle(struct state *st, enum record_kind kind, uint32_t index)
 	}
 	if (image_crc(truth, kind, index, k->size) != truth->crc)
 		return false;
+	if (truth->cycle >= st->h->untold)
+		bit_put(k->untold, index, true);
 	if (truth->gen_live & 1) {
 		bit_put(k->live, index, true);
 		bit_put(k->used, index, true);
@@ -50,6 +52,15 @@ static void map_images(const struct state *st, const struct kind *k, uint32_t hi
 
 	if (high)
 		madvise(st->mem + from, len, MADV_POPULATE_READ); /* a failure only makes it slower */
+}
+
+/* Both headers, and the content of one: the newer one cannot be known before. */
+static void prefetch_images(const struct state *st, const struct kind *k, uint32_t index)
+{
+	const char *im = (const char *)image_at(st, k, index, 0);
+
+	for (uint32_t at = 0; at < 2 * k->stride; at += 64)
+		__builtin_prefetch(im + at);
 }
 
 /* A record whose truth cannot be known: dead from this cycle's commit on, its index with a new generation. */
@@ -70,12 +81,16 @@ int state_recover(struct state *st, void (*corrupt)(void *arg, enum record_kind 
 
 	KILLPOINT("recover.begin");
 	st->cycle = st->h->committed + 1;
+	if (!st->h->untold)
+		store_release(&st->h->untold, st->h->committed);
+	KILLPOINT("recover.untold");
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
 		struct kind *k = &st->kind[kind];
 		uint32_t high = min_of(load_once(&st->h->table[kind].high), k->capacity);
 
 		map_images(st, k, high);
 		for (uint32_t i = 0; i < high; i++) {
+			prefetch_images(st, k, i + PREFETCH_AHEAD);
 			if (settle(st, (enum record_kind)kind, i))
 				continue;
 			log_error("arena: record %d/%u is corrupt and is given up", kind, i);
@@ -85,6 +100,11 @@ int state_recover(struct state *st, void (*corrupt)(void *arg, enum record_kind 
 			bad++;
 		}
 	}
+	/* What hangs on a corrupt record may be told anything: all of them are. */
+	if (bad)
+		store_release(&st->h->untold, 1);
+	for (int kind = 0; bad && kind < KIND_COUNT; kind++)
+		memcpy(st->kind[kind].untold, st->kind[kind].used, (st->kind[kind].capacity / 64 + 1) * 8ul);
 	KILLPOINT("recover.settled");
 	return bad;
 }

@@ -56,7 +56,8 @@ static int kind_open(struct kind *k, const struct state_table *t)
 	k->used = sparse_array(map_words(k->capacity), 8);
 	k->newest = sparse_array(k->capacity, 1);
 	k->working = sparse_array(k->capacity, 4);
-	return k->live && k->used && k->newest && k->working ? 0 : -ENOMEM;
+	k->untold = sparse_array(map_words(k->capacity), 8);
+	return k->live && k->used && k->newest && k->working && k->untold ? 0 : -ENOMEM;
 }
 
 static void kind_close(struct kind *k)
@@ -69,6 +70,8 @@ static void kind_close(struct kind *k)
 		munmap(k->newest, k->capacity);
 	if (k->working)
 		munmap(k->working, k->capacity * 4ul);
+	if (k->untold)
+		munmap(k->untold, map_words(k->capacity) * 8);
 }
 
 /* The format is written once, by the first daemon; `inited` last, so that a death in between starts over. */
@@ -317,6 +320,7 @@ uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from
 
 		if (word) {
 			from += (uint32_t)__builtin_ctzll(word);
+			prefetch_record(st, k, from + PREFETCH_AHEAD);
 			return from < high ? from : NO_INDEX;
 		}
 		from = (from / 64 + 1) * 64;
@@ -324,13 +328,21 @@ uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from
 	return NO_INDEX;
 }
 
-uint64_t state_written(const struct state *st, enum record_kind kind, uint32_t index)
+bool state_untold(const struct state *st, enum record_kind kind, uint32_t index)
 {
 	const struct kind *k = &st->kind[kind];
 
-	if (index >= k->capacity)
-		return 0;
-	return k->working[index] ? UINT64_MAX : image_at(st, k, index, k->newest[index])->cycle;
+	return index < k->capacity && (bit_get(k->untold, index) || k->working[index]);
+}
+
+void state_all_told(struct state *st)
+{
+	store_release(&st->h->untold, 0);
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		struct kind *k = &st->kind[kind];
+
+		memset(k->untold, 0, map_words(min_of(st->h->table[kind].high, k->capacity)) * 8);
+	}
 }
 
 uint32_t state_count(const struct state *st, enum record_kind kind)

@@ -60,6 +60,7 @@ struct state_header {
 	uint32_t inited;
 	uint64_t committed;
 	uint64_t commit_ns; /* CLOCK_MONOTONIC of the last commit, for the length of a pause */
+	uint64_t untold; /* while a recovery is not told to its end: the oldest cycle that may not have been; else 0 */
 	pthread_mutex_t active; /* robust: held by the active netd-inet */
 	struct killpoint_arm killpoint;
 	struct blackbox box;
@@ -103,8 +104,13 @@ bool state_live(const struct state *st, enum record_kind kind, uint32_t index);
 uint32_t state_generation(const struct state *st, enum record_kind kind, uint32_t index);
 /* The next live record at or after `from`; NO_INDEX after the last. for (i = state_next(st,k,0); i != NO_INDEX; i = state_next(st,k,i+1)) */
 uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from);
-/* The cycle that wrote the record's truth; UINT64_MAX if this cycle has it in work. */
-uint64_t state_written(const struct state *st, enum record_kind kind, uint32_t index);
+/*
+ * May the others not have been told of the record's truth? A cycle is told to its end before the next one commits, so
+ * after a recovery this is what the last committed cycle wrote, or what a predecessor that died in its own recovery
+ * still had to tell, and what was written since. state_all_told() ends it.
+ */
+bool state_untold(const struct state *st, enum record_kind kind, uint32_t index);
+void state_all_told(struct state *st);
 uint32_t state_count(const struct state *st, enum record_kind kind);
 uint32_t state_capacity(const struct state *st, enum record_kind kind);
 

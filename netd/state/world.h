@@ -12,7 +12,6 @@ struct world_rec {
 	uint32_t ip_id;               /* IPv4 identification, reserved in strides */
 	uint64_t arrival;             /* next arrival number of accept queues */
 	uint64_t started_ns;          /* of the first netd-inet on this arena */
-	uint64_t unspoken;            /* what was written in this cycle or later may not have been told; 0: all but the newest has */
 	uint32_t inited;
 	uint32_t pad;
 };

@@ -49,18 +49,18 @@ static int revive_all(struct stack *s)
 	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
 		int ret = 0;
 
-		if (sock_peek(s, sk)->protocol == IPPROTO_TCP && !tcb_peek(s, sk))
+		if (!state_live(s->state, KIND_TCP, sk) && sock_peek(s, sk)->protocol == IPPROTO_TCP)
 			ret = revive(s, sk);
 		if (ret)
 			return ret;
 	}
 	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX;
 	     sk = state_next(s->state, KIND_TCP, sk + 1))
-		if (!sock_peek(s, sk))
+		if (!state_live(s->state, KIND_SOCK, sk))
 			state_free(s->state, KIND_TCP, sk);
 	for (uint32_t sk = state_next(s->state, KIND_TCPX, 0); sk != NO_INDEX;
 	     sk = state_next(s->state, KIND_TCPX, sk + 1))
-		if (!tcb_peek(s, sk))
+		if (!state_live(s->state, KIND_TCP, sk))
 			state_free(s->state, KIND_TCPX, sk);
 	return 0;
 }
