@@ -1,140 +1,201 @@
 /*
- * Control messages of datagrams: where one came to, its TTL and TOS; and the wished source of one
- * sent.
+ * Control messages that come along with what is received, and the options that choose them.
  *
- * Which of them recvmsg() gives is a matter between the application and this library alone: the
- * header of every datagram has the facts.
+ * Which of them recvmsg() gives is a matter between the application and this library alone: the header of every datagram
+ * has the facts. (A few options the daemon has to know of as well.) Times are taken by the daemon on the machine's
+ * monotonic clock and turned into the wall clock's here.
  */
-#include "clientlib/session.h"
+#include "clientlib/cmsg.h"
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
+#include <sys/time.h>
+
+#define STAMPING_KNOWN (SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG)
+#define IPV6_ORIGDSTADDR_ 74
 
 static const struct {
 	int level, name;
+	uint16_t family, type; /* 0: all */
 	uint32_t bit;
+	bool tell; /* the daemon too */
 } options[] = {
-    {IPPROTO_IP, IP_PKTINFO, WANT_PKTINFO},
-    {IPPROTO_IP, IP_RECVTTL, WANT_TTL},
-    {IPPROTO_IP, IP_RECVTOS, WANT_TOS},
-    {IPPROTO_IPV6, IPV6_RECVPKTINFO, WANT_PKTINFO6},
-    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, WANT_HOPLIMIT},
-    {IPPROTO_IPV6, IPV6_RECVTCLASS, WANT_TCLASS},
+    {IPPROTO_IP, IP_PKTINFO, 0, 0, WANT_PKTINFO, false},
+    {IPPROTO_IP, IP_RECVTTL, 0, 0, WANT_TTL, false},
+    {IPPROTO_IP, IP_RECVTOS, 0, 0, WANT_TOS, false},
+    {IPPROTO_IP, IP_RECVORIGDSTADDR, 0, 0, WANT_ORIGDST, false},
+    {IPPROTO_IPV6, IPV6_RECVPKTINFO, AF_INET6, 0, WANT_PKTINFO6, false},
+    {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, AF_INET6, 0, WANT_HOPLIMIT, false},
+    {IPPROTO_IPV6, IPV6_RECVTCLASS, AF_INET6, 0, WANT_TCLASS, false},
+    {IPPROTO_IPV6, IPV6_ORIGDSTADDR_, AF_INET6, 0, WANT_ORIGDST6, false},
+    {SOL_SOCKET, SO_TIMESTAMP, 0, 0, WANT_TIME, true},
+    {SOL_SOCKET, SO_TIMESTAMPNS, 0, 0, WANT_TIME_NS, true},
+    {SOL_SOCKET, SO_TIMESTAMP_NEW, 0, 0, WANT_TIME_NEW, true},
+    {SOL_SOCKET, SO_TIMESTAMPNS_NEW, 0, 0, WANT_TIME_NS_NEW, true},
+    {SOL_SOCKET, SO_SELECT_ERR_QUEUE, 0, 0, WANT_ERRPRI, false},
+    {SOL_UDP, UDP_GRO, 0, SOCK_DGRAM, WANT_GRO, true},
+    {SOL_TCP, TCP_INQ, 0, SOCK_STREAM, WANT_INQ, false},
 };
+
+static void want(struct nsock *s, uint32_t bit, bool on)
+{
+	if (on)
+		__atomic_fetch_or(&s->d->want_cmsg, bit, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&s->d->want_cmsg, ~bit, __ATOMIC_RELAXED);
+}
 
 int cmsg_option(struct nsock *s, int level, int name, bool set, int *val)
 {
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		if (options[i].level != level || options[i].name != name)
+		if (options[i].level != level || options[i].name != name ||
+		    (options[i].family && options[i].family != s->family) ||
+		    (options[i].type && options[i].type != s->type))
 			continue;
-		if (!set)
+		if (!set) {
 			*val = !!(s->d->want_cmsg & options[i].bit);
-		else if (*val)
-			__atomic_fetch_or(&s->d->want_cmsg, options[i].bit, __ATOMIC_RELAXED);
-		else
-			__atomic_fetch_and(&s->d->want_cmsg, ~options[i].bit, __ATOMIC_RELAXED);
-		return 0;
+			return 0;
+		}
+		if (options[i].bit & WANT_ANY_TIME) /* one or the other */
+			want(s, WANT_ANY_TIME, false);
+		want(s, options[i].bit, *val);
+		return options[i].tell;
 	}
 	return -ENOPROTOOPT;
 }
 
-/* Appends one; MSG_CTRUNC if it finds no room. `used` is what the ones before it took. */
-static void put_one(
-    struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
+int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t len)
+{
+	int v = 0;
+
+	if (cmsg_option(s, level, name, false, &v) < 0)
+		return 1;
+	if (len < (level == IPPROTO_IP ? 1 : sizeof(v)))
+		return -EINVAL;
+	if (len >= sizeof(v))
+		memcpy(&v, val, sizeof(v));
+	else
+		v = *(const uint8_t *)val;
+	if (level == SOL_TCP && (v < 0 || v > 1)) /* TCP_INQ */
+		return -EINVAL;
+	return cmsg_option(s, level, name, true, &v);
+}
+
+int cmsg_stamping(struct nsock *s, const void *val, socklen_t len)
+{
+	uint32_t flags;
+
+	if (len < sizeof(flags))
+		return -EINVAL;
+	memcpy(&flags, val, sizeof(flags));
+	if (flags & ~(uint32_t)STAMPING_KNOWN)
+		return -EINVAL;
+	store_once(&s->d->stamping, flags);
+	return 0;
+}
+
+/* ---- putting them */
+
+/* Appends one; MSG_CTRUNC if it finds no room, or not all of it. `used` is what the ones before it took. */
+void cmsg_append(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
 {
 	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
-	char *at;
+	size_t room = m->msg_control && *used <= m->msg_controllen ? m->msg_controllen - *used : 0;
+	char *at = (char *)m->msg_control + *used;
 
-	if (!m->msg_control || *used > m->msg_controllen ||
-	    m->msg_controllen - *used < CMSG_LEN(len)) {
+	if (room < sizeof(h)) {
 		m->msg_flags |= MSG_CTRUNC;
 		return;
 	}
-	at = (char *)m->msg_control + *used;
+	if (room < CMSG_LEN(len)) {
+		m->msg_flags |= MSG_CTRUNC;
+		h.cmsg_len = room;
+		len = room - CMSG_LEN(0);
+	}
 	memcpy(at, &h, sizeof(h));
 	memcpy(at + CMSG_LEN(0), data, len);
-	*used += m->msg_controllen - *used < CMSG_SPACE(len) ? CMSG_LEN(len) : CMSG_SPACE(len);
+	*used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
+}
+
+static uint64_t wall_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono)
+{
+	uint32_t flags = load_once(&s->d->want_cmsg), stamping = load_once(&s->d->stamping);
+	uint64_t at = mono + (wall_ns(CLOCK_REALTIME) - wall_ns(CLOCK_MONOTONIC));
+	struct timespec ts[3] = {{.tv_sec = (time_t)(at / 1000000000ull), .tv_nsec = (long)(at % 1000000000ull)}};
+	struct timeval tv = {.tv_sec = ts[0].tv_sec, .tv_usec = ts[0].tv_nsec / 1000};
+
+	if (flags & (WANT_TIME_NS | WANT_TIME_NS_NEW))
+		cmsg_append(m, used, SOL_SOCKET, flags & WANT_TIME_NS ? SO_TIMESTAMPNS : SO_TIMESTAMPNS_NEW, &ts[0],
+		    sizeof(ts[0]));
+	else if (flags & (WANT_TIME | WANT_TIME_NEW))
+		cmsg_append(m, used, SOL_SOCKET, flags & WANT_TIME ? SO_TIMESTAMP : SO_TIMESTAMP_NEW, &tv, sizeof(tv));
+	if ((stamping & SOF_TIMESTAMPING_SOFTWARE) && (stamping & SOF_TIMESTAMPING_RX_SOFTWARE))
+		cmsg_append(m, used, SOL_SOCKET, SO_TIMESTAMPING, ts, sizeof(ts));
+}
+
+bool cmsg_wants_time(const struct nsock *s)
+{
+	return (load_once(&s->d->want_cmsg) & WANT_ANY_TIME) || load_once(&s->d->stamping);
+}
+
+static void put_info(struct msghdr *m, size_t *used, uint32_t flags, const struct cm_dgram *d, bool v4)
+{
+	if (flags & WANT_PKTINFO && v4) {
+		struct in_pktinfo info = {.ipi_ifindex = d->ifindex};
+
+		info.ipi_addr.s_addr = htonl(ipaddr_to_v4(&d->local.addr));
+		info.ipi_spec_dst.s_addr = htonl(d->spec_dst);
+		cmsg_append(m, used, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
+	}
+	if (flags & WANT_PKTINFO6) {
+		struct in6_pktinfo info = {.ipi6_ifindex = d->ifindex};
+
+		memcpy(&info.ipi6_addr, d->local.addr.b, 16);
+		cmsg_append(m, used, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
+	}
+}
+
+/* What the IP header said. */
+void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d)
+{
+	uint32_t flags = load_once(&s->d->want_cmsg);
+	bool v4 = ipaddr_is_v4(&d->local.addr);
+	struct sockaddr_storage to;
+
+	put_info(m, used, flags, d, v4);
+	if (flags & (v4 ? WANT_TTL : WANT_HOPLIMIT))
+		cmsg_append(m, used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_HOPLIMIT,
+		    &(int){d->ttl}, sizeof(int));
+	if (v4 && (flags & WANT_TOS))
+		cmsg_append(m, used, IPPROTO_IP, IP_TOS, &d->tos, 1);
+	else if (!v4 && (flags & WANT_TCLASS))
+		cmsg_append(m, used, IPPROTO_IPV6, IPV6_TCLASS, &(int){d->tos}, sizeof(int));
+	if (v4 && (flags & WANT_ORIGDST))
+		cmsg_append(m, used, IPPROTO_IP, IP_ORIGDSTADDR, &to,
+		    ns_to_sockaddr(AF_INET, &d->local, (struct sockaddr *)&to));
+	else if (!v4 && (flags & WANT_ORIGDST6))
+		cmsg_append(m, used, IPPROTO_IPV6, IPV6_ORIGDSTADDR_, &to,
+		    ns_to_sockaddr(AF_INET6, &d->local, (struct sockaddr *)&to));
 }
 
 void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 {
-	uint32_t want = load_once(&s->d->want_cmsg);
-	bool v4 = ipaddr_is_v4(&d->local.addr);
 	size_t used = 0;
 
-	if (want & WANT_PKTINFO && v4) {
-		struct in_pktinfo info = {.ipi_ifindex = (int)d->ifindex};
-
-		info.ipi_addr.s_addr = info.ipi_spec_dst.s_addr =
-		    htonl(ipaddr_to_v4(&d->local.addr));
-		put_one(m, &used, IPPROTO_IP, IP_PKTINFO, &info, sizeof(info));
-	}
-	if (want & WANT_PKTINFO6) {
-		struct in6_pktinfo info = {.ipi6_ifindex = d->ifindex};
-
-		memcpy(&info.ipi6_addr, d->local.addr.b, 16);
-		put_one(m, &used, IPPROTO_IPV6, IPV6_PKTINFO, &info, sizeof(info));
-	}
-	if (want & (v4 ? WANT_TTL : WANT_HOPLIMIT))
-		put_one(m, &used, v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_TTL : IPV6_HOPLIMIT,
-		    &(int){d->ttl}, sizeof(int));
-	if (v4 && (want & WANT_TOS))
-		put_one(m, &used, IPPROTO_IP, IP_TOS, &d->tos, 1);
-	else if (!v4 && (want & WANT_TCLASS))
-		put_one(m, &used, IPPROTO_IPV6, IPV6_TCLASS, &(int){d->tos}, sizeof(int));
+	if (cmsg_wants_time(s))
+		cmsg_time(s, m, &used, d->time_ns);
+	if (d->gso && (load_once(&s->d->want_cmsg) & WANT_GRO))
+		cmsg_append(m, &used, SOL_UDP, UDP_GRO, &(int){d->gso}, sizeof(int));
+	cmsg_ip(s, m, &used, d);
 	m->msg_controllen = used;
-}
-
-static int get_one(const struct cmsghdr *c, struct cm_dgram *d)
-{
-	size_t len = c->cmsg_len - CMSG_LEN(0);
-	int val = 0;
-
-	if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-		struct in_pktinfo info;
-
-		if (len < sizeof(info))
-			return -EINVAL;
-		memcpy(&info, CMSG_DATA(c), sizeof(info));
-		d->local.addr = ipaddr_v4(ntohl(info.ipi_spec_dst.s_addr));
-		d->ifindex = (uint32_t)info.ipi_ifindex;
-		return 0;
-	}
-	if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-		struct in6_pktinfo info;
-
-		if (len < sizeof(info))
-			return -EINVAL;
-		memcpy(&info, CMSG_DATA(c), sizeof(info));
-		memcpy(d->local.addr.b, &info.ipi6_addr, 16);
-		d->ifindex = info.ipi6_ifindex;
-		return 0;
-	}
-	memcpy(&val, CMSG_DATA(c), len < sizeof(val) ? len : sizeof(val));
-	if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
-	    (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT))
-		d->ttl = (uint8_t)val;
-	else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) ||
-		 (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS))
-		d->tos = (uint8_t)val;
-	else
-		return -EINVAL;
-	return 0;
-}
-
-int cmsg_get(const struct msghdr *m, struct cm_dgram *d)
-{
-	struct msghdr copy = *m;
-	int ret = 0;
-
-	if (!m->msg_control || m->msg_controllen < sizeof(struct cmsghdr))
-		return 0;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c && ret == 0; c = CMSG_NXTHDR(&copy, c)) {
-		if (c->cmsg_len < sizeof(*c) ||
-		    c->cmsg_len >
-			copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
-			return -EINVAL;
-		if (c->cmsg_level == IPPROTO_IP || c->cmsg_level == IPPROTO_IPV6)
-			ret = get_one(c, d);
-	}
-	return ret;
 }

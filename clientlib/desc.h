@@ -20,6 +20,12 @@ struct desc {
 	uint32_t tx_max;	     /* how far the transmit ring may grow */
 	uint32_t rcvlowat;
 	uint32_t want_cmsg; /* enum want_cmsg */
+	int64_t linger;	    /* SO_LINGER's seconds + 1, 0: off */
+	uint32_t stamping;  /* SO_TIMESTAMPING */
+	uint32_t segment;   /* UDP_SEGMENT */
+	uint32_t cork_len;  /* bytes written of a datagram that is not whole yet; tx_lock */
+	bool cork, corked;  /* UDP_CORK; there is such a datagram */
+	bool no_fragments;  /* IP_MTU_DISCOVER says that a datagram may be too long */
 	uint32_t err_taken; /* so_error_seq of the last error handed out */
 	bool nonblock;
 	bool shut_rd, shut_wr, connected, connecting; /* known here before the slot says so */

@@ -6,7 +6,7 @@
  * datagram always fit into an empty ring. What the daemon wrote into headers is copied first, then
  * checked.
  */
-#include "clientlib/session.h"
+#include "clientlib/cmsg.h"
 #include <netinet/in.h>
 #include <string.h>
 
@@ -97,6 +97,7 @@ static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 		ret = -EAGAIN;
 	if (take > 0) {
 		ret = deliver(s, m, flags, &d, data);
+		known_peer(s, &d.peer);
 		if (!(flags & MSG_PEEK))
 			rx_consume(s, (uint64_t)take, (uint64_t)take);
 	}
@@ -111,7 +112,7 @@ ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
 	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
+		return errqueue_recv(s, m);
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
 		ssize_t ret = sock_check(s);
@@ -180,9 +181,11 @@ int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
 	}
 }
 
-/* The datagram whose header is `d` and whose payload lies behind `at` goes out. tx_lock held. */
+/* The datagram whose header is `d` and whose payload lies behind `at` goes out; by a poke unless it is asked about. tx_lock held. */
 void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dgram *d)
 {
+	uint64_t n = skip + cm_dgram_room(d->len);
+
 	if (skip) {
 		uint64_t pos = (s->tx.pos - s->tx.place.base) & (s->tx.place.cap - 1);
 		struct cm_dgram filler = {
@@ -193,17 +196,40 @@ void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dg
 	memcpy(at, d, sizeof(*d));
 	if (load_once(&s->ev->tx_want))
 		store_once(&s->ev->tx_want, 0);
-	tx_publish(s, skip + cm_dgram_room(d->len));
+	if (!(d->flags & CM_DGRAM_ASK)) {
+		tx_publish(s, n);
+		return;
+	}
+	s->tx.pos += n;
+	store_release(&s->sl->tx_tail, s->tx.pos);
+}
+
+/* Waits for what becomes of the datagram just written, unless it is like one that went well. tx_lock held. */
+static int ask(struct nsock *s, const struct cm_dgram *d)
+{
+	struct cm_sqe e = {.op = CM_SENT, .slot = s->slot};
+	int ret = request_wait(s->ss, &e, NULL);
+
+	if (ret == 0)
+		known_add(s, d);
+	return ret;
 }
 
 static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgram *d)
 {
+	struct cm_dgram mine = *d;
 	uint64_t skip = 0;
 	uint8_t *at;
 	int ret;
 
 	side_lock(s, false);
-	ret = s->tx.lent ? -EBUSY : dgram_reserve(s, d->len, &at, &skip);
+	mine.len += s->d->cork_len;
+	if (!(d->flags & CM_DGRAM_MORE) && !known_has(s, &mine))
+		mine.flags |= CM_DGRAM_ASK;
+	mine.len = d->len;
+	ret = s->tx.lent ? -EBUSY : s->d->cork_len + d->len > CM_DGRAM_MAX ? -EMSGSIZE : 0;
+	if (ret == 0)
+		ret = dgram_reserve(s, d->len, &at, &skip);
 	if (ret == 0) {
 		uint8_t *p = at + sizeof(*d);
 
@@ -212,14 +238,18 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 				memcpy(p, m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
 			p += m->msg_iov[i].iov_len;
 		}
-		dgram_write(s, at, skip, d);
+		dgram_write(s, at, skip, &mine);
+		s->d->cork_len = d->flags & CM_DGRAM_MORE ? s->d->cork_len + d->len : 0;
+		s->d->corked = d->flags & CM_DGRAM_MORE;
+		if (mine.flags & CM_DGRAM_ASK)
+			ret = ask(s, &mine);
 	}
 	side_unlock(s, false);
 	return ret;
 }
 
 /* The header of an outgoing datagram, from the message; checks what can be checked here. */
-static int dgram_address(struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+static int dgram_address(struct nsock *s, const struct msghdr *m, int flags, struct cm_dgram *d)
 {
 	size_t len = 0;
 	int ret;
@@ -231,6 +261,14 @@ static int dgram_address(struct nsock *s, const struct msghdr *m, struct cm_dgra
 			return -EMSGSIZE;
 	}
 	d->len = (uint32_t)len;
+	if (flags & MSG_MORE || load_once(&s->d->cork))
+		d->flags |= CM_DGRAM_MORE;
+	if (load_once(&s->d->corked)) /* goes on with the one before: that one has all the rest */
+		return 0;
+	if (flags & MSG_DONTROUTE)
+		d->flags |= CM_DGRAM_LINK;
+	if (flags & MSG_CONFIRM)
+		d->flags |= CM_DGRAM_CONFIRM;
 	if (m->msg_name && m->msg_namelen) {
 		ret = ns_from_sockaddr(s->family, m->msg_name, m->msg_namelen, &d->peer);
 		if (ret < 0)
@@ -244,7 +282,15 @@ static int dgram_address(struct nsock *s, const struct msghdr *m, struct cm_dgra
 	}
 	if (len > V4_PAYLOAD_MAX && ipaddr_is_v4(&d->peer.addr))
 		return -EMSGSIZE;
-	return cmsg_get(m, d);
+	return cmsg_get(s, m, d);
+}
+
+/* UDP_CORK was taken away: what was written goes out. */
+int dgram_uncork(struct nsock *s)
+{
+	struct msghdr nothing = {.msg_iovlen = 0};
+
+	return load_once(&s->d->corked) ? (int)dgram_send(s, &nothing, 0, false) : 0;
 }
 
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
@@ -257,7 +303,7 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		return -EOPNOTSUPP;
 	ret = sock_settle(s);
 	if (ret == 0)
-		ret = dgram_address(s, m, &d);
+		ret = dgram_address(s, m, flags, &d);
 	if (ret < 0)
 		return ret;
 	for (;;) {

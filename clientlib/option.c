@@ -5,10 +5,12 @@
  * the slot tells (type, error, TCP_INFO) is read there; the rest is asked. Options that cannot fail
  * are set without waiting for the answer: the ring keeps their order.
  */
-#include "clientlib/session.h"
+#include "clientlib/cmsg.h"
+#include <linux/in6.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
@@ -27,28 +29,14 @@ static int copy_out(void *val, socklen_t *len, const void *from, size_t n)
 	return 0;
 }
 
-static void fill_tcp_info(struct nsock *s, struct tcp_info *t)
+/* A number of IPPROTO_IP may be asked for in a single byte. */
+static int copy_out_small(int level, void *val, socklen_t *len, int v)
 {
-	const struct cm_slot *sl = s->sl;
-	uint32_t mss = load_once(&sl->mss);
+	uint8_t byte = (uint8_t)v;
 
-	memset(t, 0, sizeof(*t));
-	t->tcpi_state = load_once(&sl->tcp_state);
-	t->tcpi_rtt = load_once(&sl->rtt_us);
-	t->tcpi_rttvar = load_once(&sl->rttvar_us);
-	t->tcpi_rto =
-	    t->tcpi_rtt + 4 * t->tcpi_rttvar < 200000 ? 200000 : t->tcpi_rtt + 4 * t->tcpi_rttvar;
-	t->tcpi_snd_mss = t->tcpi_rcv_mss = t->tcpi_advmss = mss;
-	t->tcpi_pmtu = mss ? mss + 40 : 0;
-	t->tcpi_snd_cwnd = mss ? load_once(&sl->cwnd) / mss : load_once(&sl->cwnd);
-	t->tcpi_snd_ssthresh = load_once(&sl->ssthresh);
-	if (mss && t->tcpi_snd_ssthresh < 0x7fffffff)
-		t->tcpi_snd_ssthresh /= mss;
-	t->tcpi_total_retrans = load_once(&sl->retransmits);
-	t->tcpi_unacked =
-	    mss ? (uint32_t)((load_once(&sl->tx_tail) - load_once(&sl->tx_head)) / mss) : 0;
-	t->tcpi_bytes_acked = load_once(&sl->tx_head);
-	t->tcpi_bytes_received = load_once(&sl->rx_tail);
+	if (level == IPPROTO_IP && *len && *len < sizeof(v))
+		return copy_out(val, len, &byte, 1);
+	return copy_out(val, len, &v, sizeof(v));
 }
 
 static int get_time(void *val, socklen_t *len, uint64_t ns)
@@ -57,6 +45,18 @@ static int get_time(void *val, socklen_t *len, uint64_t ns)
 	    .tv_sec = (time_t)(ns / 1000000000), .tv_usec = (suseconds_t)(ns % 1000000000 / 1000)};
 
 	return copy_out(val, len, &tv, sizeof(tv));
+}
+
+/* getpeername() under another name; it wants the room to be exact. */
+static int get_peername(struct nsock *s, void *val, socklen_t *len)
+{
+	struct sockaddr_storage name;
+	socklen_t room = sizeof(name);
+	int ret = ns_getname(s, true, (struct sockaddr *)&name, &room);
+
+	if (ret < 0)
+		return ret;
+	return (int)*len < 0 || room < *len ? -EINVAL : copy_out(val, len, &name, *len);
 }
 
 static int get_local(struct nsock *s, int name, void *val, socklen_t *len)
@@ -79,26 +79,50 @@ static int get_local(struct nsock *s, int name, void *val, socklen_t *len)
 	case SO_ACCEPTCONN:
 		v = ns_listening(s);
 		break;
-	case SO_RCVLOWAT:
-		v = (int)s->d->rcvlowat;
-		break;
 	case SO_SNDLOWAT:
 		v = 1;
 		break;
-	case SO_RCVTIMEO:
+	case SO_RCVTIMEO_OLD:
+	case SO_RCVTIMEO_NEW:
 		return get_time(val, len, s->d->rcvtimeo);
-	case SO_SNDTIMEO:
+	case SO_SNDTIMEO_OLD:
+	case SO_SNDTIMEO_NEW:
 		return get_time(val, len, s->d->sndtimeo);
+	case SO_TIMESTAMPING:
+		return copy_out(val, len, (uint32_t[2]){s->d->stamping, 0}, 2 * sizeof(uint32_t));
+	case SO_PEERNAME:
+		return get_peername(s, val, len);
 	default:
 		return -ENOPROTOOPT;
 	}
 	return copy_out(val, len, &v, sizeof(v));
 }
 
+/* The daemon's answer, in as many parts as it takes. */
+static int get_asked(struct nsock *s, int level, int name, void *val, socklen_t *len)
+{
+	struct cm_sqe e = {.op = CM_GETSOCKOPT, .slot = s->slot, .arg = {level, name, (int32_t)*len}};
+	socklen_t done = 0, n;
+	struct cm_cqe c;
+
+	do {
+		int ret;
+
+		e.part = done;
+		ret = request_wait(s->ss, &e, &c);
+		if (ret < 0)
+			return ret;
+		n = c.arg < sizeof(c.data) ? c.arg : sizeof(c.data);
+		n = n < *len - done ? n : *len - done;
+		memcpy((char *)val + done, c.data, n);
+		done += n;
+	} while (n && c.arg > sizeof(c.data) && done < *len);
+	*len = done;
+	return 0;
+}
+
 int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *len)
 {
-	struct cm_sqe e = {.op = CM_GETSOCKOPT, .slot = s->slot, .arg = {level, name, 0}};
-	struct cm_cqe c;
 	int v, ret = sock_settle(s);
 
 	if (ret < 0)
@@ -108,21 +132,15 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 		if (ret != -ENOPROTOOPT)
 			return ret;
 	}
-	if (level == IPPROTO_TCP && name == TCP_INFO && s->type == SOCK_STREAM) {
-		struct tcp_info t;
-
-		fill_tcp_info(s, &t);
-		return copy_out(val, len, &t, sizeof(t));
-	}
-	if (cmsg_option(s, level, name, false, &v) == 0)
+	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM) {
+		v = load_once(&s->d->cork);
 		return copy_out(val, len, &v, sizeof(v));
+	}
+	if (cmsg_option(s, level, name, false, &v) >= 0)
+		return copy_out_small(level, val, len, v);
 	if ((int)*len < 0)
 		return -EINVAL;
-	e.arg[2] = (int32_t)(*len < sizeof(c.data) ? *len : sizeof(c.data));
-	ret = request_wait(s->ss, &e, &c);
-	if (ret < 0)
-		return ret;
-	return copy_out(val, len, c.data, c.arg < sizeof(c.data) ? c.arg : sizeof(c.data));
+	return get_asked(s, level, name, val, len);
 }
 
 static int set_time(uint64_t *to, const void *val, socklen_t len)
@@ -167,6 +185,61 @@ static bool cannot_fail(const struct nsock *s, int level, int name, socklen_t le
 	       (name == TCP_NODELAY || name == TCP_CORK || name == TCP_QUICKACK);
 }
 
+/* What stays here altogether, or cannot be set: 1 if it is the daemon's. */
+static int set_local(struct nsock *s, int name, const void *val, socklen_t len)
+{
+	switch (name) {
+	case SO_RCVTIMEO_OLD:
+	case SO_RCVTIMEO_NEW:
+		return set_time(&s->d->rcvtimeo, val, len);
+	case SO_SNDTIMEO_OLD:
+	case SO_SNDTIMEO_NEW:
+		return set_time(&s->d->sndtimeo, val, len);
+	case SO_TYPE:
+	case SO_DOMAIN:
+	case SO_PROTOCOL:
+	case SO_ERROR:
+	case SO_ACCEPTCONN:
+	case SO_SNDLOWAT:
+		return len < sizeof(int) ? -EINVAL : -ENOPROTOOPT;
+	default:
+		return 1;
+	}
+}
+
+/* The daemon has accepted it: what of it matters here, too? */
+static void note_option(struct nsock *s, int level, int name, const void *val, socklen_t len)
+{
+	struct linger l = {.l_onoff = 0};
+	int v = 0;
+
+	memcpy(&v, val, len < sizeof(v) ? len : sizeof(v));
+	if (level == SOL_SOCKET && name == SO_SNDBUF) {
+		limit_tx(s, v);
+	} else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+		s->d->rcvlowat = v < 0 ? INT32_MAX : v ? (uint32_t)v : 1;
+	} else if (level == SOL_SOCKET && name == SO_LINGER) {
+		memcpy(&l, val, sizeof(l) < len ? sizeof(l) : len);
+		store_once(&s->d->linger, l.l_onoff ? (l.l_linger < 0 ? INT32_MAX : l.l_linger) + 1ll : 0);
+	} else if (level == SOL_UDP && name == UDP_SEGMENT) {
+		store_once(&s->d->segment, (uint32_t)v);
+	} else if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||
+		   (level == IPPROTO_IPV6 && name == IPV6_MTU_DISCOVER)) {
+		store_once(&s->d->no_fragments, v >= IP_PMTUDISC_DO && v != IP_PMTUDISC_OMIT);
+	}
+}
+
+static int set_cork(struct nsock *s, const void *val, socklen_t len)
+{
+	int v;
+
+	if (len < sizeof(v))
+		return -EINVAL;
+	memcpy(&v, val, sizeof(v));
+	store_once(&s->d->cork, v != 0);
+	return v ? 0 : dgram_uncork(s);
+}
+
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len)
 {
 	struct cm_sqe e = {
@@ -176,39 +249,26 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 	if (ret < 0)
 		return ret;
 	if ((int)len < 0 || len > sizeof(e.data) || (len && !val))
-		return -EINVAL;
+		return (int)len >= 0 && len && !val ? -EFAULT : -EINVAL;
 	if (len)
 		memcpy(e.data, val, len);
 	memcpy(&v, e.data, sizeof(v));
-	if (level == SOL_SOCKET) {
-		switch (name) {
-		case SO_RCVTIMEO:
-			return set_time(&s->d->rcvtimeo, val, len);
-		case SO_SNDTIMEO:
-			return set_time(&s->d->sndtimeo, val, len);
-		case SO_TYPE:
-		case SO_DOMAIN:
-		case SO_PROTOCOL:
-		case SO_ERROR:
-		case SO_ACCEPTCONN:
-		case SO_SNDLOWAT:
-			return -ENOPROTOOPT;
-		case SO_RCVLOWAT:
-			if (len < sizeof(v))
-				return -EINVAL;
-			s->d->rcvlowat = v < 0 ? INT32_MAX : v ? (uint32_t)v : 1;
-			return 0;
-		case SO_SNDBUF:
-			if (len >= sizeof(v))
-				limit_tx(s, v);
-			break;
-		}
-	}
-	if (cmsg_option(s, level, name, true, &v) == 0)
-		return len ? 0 : -EINVAL;
+	if (level == SOL_SOCKET && (ret = set_local(s, name, val, len)) <= 0)
+		return ret;
+	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM)
+		return set_cork(s, val, len);
+	if (level == SOL_SOCKET && name == SO_TIMESTAMPING && (ret = cmsg_stamping(s, val, len)) < 0)
+		return ret;
+	known_forget(s);
+	ret = cmsg_check(s, level, name, val, len);
+	if (ret <= 0)
+		return ret;
 	if (cannot_fail(s, level, name, len))
 		return request_async(s->ss, &e, REQ_IGNORED, NULL);
-	return request_wait(s->ss, &e, NULL);
+	ret = request_wait(s->ss, &e, NULL);
+	if (ret == 0)
+		note_option(s, level, name, val, len);
+	return ret;
 }
 
 /* ---- ioctl */

@@ -5,7 +5,7 @@
  * A stream is writable when a third of its ring is free, or when the ring may still grow. If it is
  * not, the daemon is told that room will be news, and the ring is looked at once more.
  */
-#include "clientlib/session.h"
+#include "clientlib/cmsg.h"
 
 #define IN_BITS	 (POLLIN | POLLRDNORM)
 #define OUT_BITS (POLLOUT | POLLWRNORM)
@@ -107,6 +107,8 @@ unsigned ns_poll(struct nsock *s)
 		return POLLERR | POLLHUP | POLLRDHUP | IN_BITS | OUT_BITS;
 	st = sock_state(s);
 	ev = s->type == SOCK_STREAM ? poll_stream(s, st) : poll_dgram(s, st);
+	if (load_acquire(&s->ready) && load_acquire(&s->sl->errors))
+		ev |= POLLERR | (load_once(&s->d->want_cmsg) & WANT_ERRPRI ? POLLPRI : 0);
 	if (sock_has_error(s))
 		ev |=
 		    POLLERR | (s->type == SOCK_STREAM && !(st & (CM_ST_CONNECTED | CM_ST_LISTENING))

@@ -144,6 +144,7 @@ struct nsock {
 	uint64_t token_key;		      /* of the token at its numbers, 0 for none; atomic */
 	int create_err;			      /* what CM_SOCKET answered */
 	unsigned user;
+	uint32_t known;	    /* names this socket as it is set up now, see known.c; atomic */
 	uint64_t poke_next; /* place in the ring after the last poke, atomic */
 	uint32_t kick;	    /* futex: wakes this process's sleepers */
 	struct small_lock wait_lock, rx_lock, tx_lock; /* the latter two while it is ours alone */
@@ -235,7 +236,7 @@ void pool_fork_done(bool child);
 extern struct pool member_pool;
 void set_forget(struct nsock *s);
 
-/* stream.c, dgram.c, cmsg.c */
+/* stream.c, dgram.c (control messages: cmsg.h) */
 ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
 ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
@@ -244,16 +245,5 @@ int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data);
 int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip);
 void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dgram *d);
 bool dgram_connected(struct nsock *s);
+int dgram_uncork(struct nsock *s);
 int stream_writable(struct nsock *s);
-enum want_cmsg {
-	WANT_PKTINFO = 1,
-	WANT_TTL = 2,
-	WANT_TOS = 4,
-	WANT_PKTINFO6 = 8,
-	WANT_HOPLIMIT = 16,
-	WANT_TCLASS = 32
-};
-void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d);
-int cmsg_get(const struct msghdr *m, struct cm_dgram *d);
-/* -ENOPROTOOPT if the option is not one that only says which control messages come along. */
-int cmsg_option(struct nsock *s, int level, int name, bool set, int *val);

@@ -6,6 +6,7 @@
  * errno. Until its answer was seen the slot tells nothing about the new socket (`ready`). CM_CLOSE
  * is never waited for; the slot is free when its answer came.
  */
+#include "clientlib/cmsg.h"
 #include "clientlib/share.h"
 #include <netinet/in.h>
 #include <string.h>
@@ -32,6 +33,7 @@ int sock_new(struct session *ss, struct nsock **out)
 	s->home = &ss->home;
 	s->d->tx_max = TX_MAX_DEFAULT;
 	s->d->rcvlowat = 1;
+	known_forget(s);
 	store_once(&s->sl->rx_head, 0);
 	store_once(&s->sl->tx_tail, 0);
 	store_once(&s->ev->want, 0);
@@ -356,6 +358,7 @@ static int dissolve(struct nsock *s)
 	struct cm_sqe e = {.op = CM_CONNECT, .slot = s->slot, .arg = {AF_UNSPEC}};
 	int ret = request_wait(s->ss, &e, NULL);
 
+	known_forget(s);
 	if (ret == 0)
 		s->d->connecting = s->d->connected = s->d->shut_rd = s->d->shut_wr = false;
 	return ret;
@@ -412,6 +415,7 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 		if ((st & (CM_ST_CONNECTED | CM_ST_LISTENING)) && !(st & CM_ST_DEAD))
 			return -EISCONN;
 	}
+	known_forget(s);
 	ret = request_wait(s->ss, &e, NULL);
 	if (ret == 0)
 		s->d->connected = true;
@@ -442,6 +446,8 @@ static int accept_one(struct nsock *l, struct nsock **child, struct endpoint *pe
 	s->d->rcvlowat = l->d->rcvlowat;
 	s->d->rcvtimeo = l->d->rcvtimeo;
 	s->d->sndtimeo = l->d->sndtimeo;
+	s->d->want_cmsg = l->d->want_cmsg;
+	s->d->stamping = l->d->stamping;
 	e.arg[0] = (int32_t)s->slot;
 	ret = request_wait(l->ss, &e, &c);
 	if (ret < 0) {

@@ -5,7 +5,7 @@
  * of the stream. What a writer finds: a pending error, EPIPE, room. The slot's state is read before
  * the position, for the daemon says "end of file" after it has published the last byte.
  */
-#include "clientlib/session.h"
+#include "clientlib/cmsg.h"
 #include <limits.h>
 #include <string.h>
 
@@ -148,20 +148,23 @@ ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
 	struct cursor c = {.iov = m->msg_iov, .left = m->msg_iovlen};
 	ssize_t want = total_of(m), ret;
+	size_t used = 0;
 
 	if (want < 0)
 		return want;
 	if (flags & MSG_OOB)
 		return -EINVAL;
+	if (flags & MSG_ERRQUEUE)
+		return errqueue_recv(s, m);
 	if (!want)
 		return sock_check(s);
-	if (flags & MSG_ERRQUEUE)
-		return -EAGAIN;
 	ret = recv_loop(s, &c, (size_t)want, flags, nonblock);
 	if (ret >= 0) {
 		m->msg_namelen = 0;
-		m->msg_controllen = 0;
 		m->msg_flags = 0;
+		if (ret > 0 && cmsg_wants_time(s) && load_once(&s->sl->rx_time))
+			cmsg_time(s, m, &used, load_once(&s->sl->rx_time));
+		m->msg_controllen = used;
 	}
 	return ret;
 }

@@ -347,7 +347,8 @@ int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote)
 bool sock_has_error(struct nsock *s)
 {
 	return load_acquire(&s->ready) &&
-	       load_acquire(&s->sl->so_error_seq) != load_once(&s->d->err_taken);
+	       load_acquire(&s->sl->so_error_seq) != load_once(&s->d->err_taken) &&
+	       load_once(&s->sl->so_error) > 0; /* an error queue that was read leaves none */
 }
 
 /*

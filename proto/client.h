@@ -36,7 +36,7 @@
 #include "proto/ring.h"
 
 #define CM_MAGIC   0x4e44434du /* "NDCM" */
-#define CM_VERSION 2
+#define CM_VERSION 3
 
 #define CM_SQ_ENTRIES 1024u
 #define CM_CQ_ENTRIES 1024u
@@ -54,9 +54,11 @@ enum cm_op {
 	CM_SHUTDOWN,   /* arg0 SHUT_RD, SHUT_WR, SHUT_RDWR */
 	CM_CLOSE,      /* */
 	CM_SETSOCKOPT, /* arg0 level, arg1 name, arg2 length; data */
-	CM_GETSOCKOPT, /* arg0 level, arg1 name, arg2 room; completion arg = length, data */
+	CM_GETSOCKOPT, /* arg0 level, arg1 name, arg2 room, part: offset; completion arg = length from there, data: what it holds of that */
 	CM_GROW,       /* arg0 wanted capacity of the transmit ring, bytes: the client has parked as its producer until the completion; 0 or -ENOMEM */
 	CM_POKE,       /* look at this slot's positions; no completion */
+	CM_SENT,       /* what became of the newest datagram with CM_DGRAM_ASK: 0 or a negative errno, told once */
+	CM_ERROR,      /* the oldest entry of the error queue: arg0 = enum cm_error_part, or the offset of a piece of its payload; -EAGAIN */
 	CM_OPS
 };
 
@@ -65,7 +67,7 @@ struct cm_sqe {
 	uint32_t op;
 	uint32_t slot;
 	int32_t arg[3];
-	uint32_t pad;
+	uint32_t part;
 	struct endpoint ep;
 	uint8_t data[64];
 	uint8_t pad2[12];
@@ -92,6 +94,7 @@ enum cm_state {
 	CM_ST_TX_SHUT = 1 << 5, /* no more writing: EPIPE */
 	CM_ST_DEAD = 1 << 6,    /* the connection is gone (reset, timed out, closed): so_error says why */
 	CM_ST_HUP = 1 << 7,     /* both directions are closed */
+	CM_ST_OOBINLINE = 1 << 9, /* SO_OOBINLINE: urgent bytes are read like all others */
 	CM_ST_SHARED = 1 << 8,  /* a holder's slot: everything else about the socket stands in its share */
 };
 
@@ -110,17 +113,19 @@ struct cm_slot {
 	int32_t so_error;                    /* pending error, positive errno ... */
 	uint32_t so_error_seq;               /* ... new whenever this differs from what the client took */
 	uint32_t layout_seq;
-	uint32_t rtt_us, cwnd; /* TCP_INFO's most wanted */
-	uint64_t pad0;
+	uint64_t tx_sent; /* streams: sent up to here, acknowledged or not */
+	uint64_t urgent;  /* streams: place of the newest urgent byte that was announced, plus one; 0: none yet */
+	uint64_t rx_time; /* streams with SO_TIMESTAMP: when the newest byte came, CLOCK_MONOTONIC ns */
 	/* ---- line 1, daemon: places */
 	_Alignas(CACHELINE) struct ring_place rx;
 	struct ring_place tx;
-	/* ---- line 2, daemon: names and the rest of TCP_INFO */
+	/* ---- line 2, daemon: names and what changes rarely */
 	_Alignas(CACHELINE) struct endpoint local;
 	struct endpoint remote;
-	uint32_t rttvar_us, ssthresh, mss, retransmits;
-	uint8_t tcp_state; /* TCP_ESTABLISHED ... as in <netinet/tcp.h> */
-	uint8_t pad1[7];
+	uint32_t errors;        /* entries in the error queue */
+	uint32_t notsent_lowat; /* TCP_NOTSENT_LOWAT, 0: none */
+	uint8_t tcp_state;      /* TCP_ESTABLISHED ... as in <netinet/tcp.h> */
+	uint8_t pad1[15];
 	/* ---- line 3, client */
 	_Alignas(CACHELINE) uint64_t rx_head; /* consumed up to here */
 	uint64_t tx_tail;                     /* written up to here */
@@ -149,18 +154,48 @@ static_assert(sizeof(struct cm_set) == CACHELINE, "one line");
 struct cm_dgram {
 	uint32_t len;   /* payload bytes, at most 65535 */
 	uint16_t flags; /* enum cm_dgram_flags */
-	uint8_t ttl, tos;
+	uint8_t ttl, tos; /* send: only with CM_DGRAM_TTL, CM_DGRAM_TOS */
 	struct endpoint peer;  /* receive: from; send: to (port 0 and wildcard: the connected peer) */
 	struct endpoint local; /* receive: destination it came to; send: source wanted, or wildcard */
-	uint32_t ifindex;
-	uint32_t pad[3];
+	uint16_t ifindex;      /* receive: device it came from; send: device wanted, 0: any */
+	uint16_t gso;          /* the payload is datagrams of this size, the last one may be shorter (UDP_SEGMENT, UDP_GRO); 0: it is one */
+	uint32_t spec_dst;     /* receive: own IPv4 address for an answer, host order */
+	uint64_t time_ns;      /* receive: when, CLOCK_MONOTONIC */
 };
 static_assert(sizeof(struct cm_dgram) == 64, "one line");
 #define CM_DGRAM_ALIGN 64u
 #define CM_DGRAM_MAX   65535u
 
 enum cm_dgram_flags {
-	CM_DGRAM_SKIP = 1 << 0, /* filler up to the ring's end: no datagram; `len` bytes follow */
+	CM_DGRAM_SKIP = 1 << 0,  /* filler up to the ring's end: no datagram; `len` bytes follow */
+	CM_DGRAM_TTL = 1 << 1,   /* send: `ttl` is wanted */
+	CM_DGRAM_TOS = 1 << 2,   /* send: `tos` is wanted */
+	CM_DGRAM_MORE = 1 << 3,  /* send: the next entry goes on with the same datagram (MSG_MORE, UDP_CORK) */
+	CM_DGRAM_ASK = 1 << 4,   /* send: its error is for CM_SENT, not for SO_ERROR */
+	CM_DGRAM_LINK = 1 << 5,  /* send: only to a neighbour (MSG_DONTROUTE) */
+	CM_DGRAM_CONFIRM = 1 << 6, /* send: the neighbour is known to be alive (MSG_CONFIRM) */
+};
+
+/*
+ * An entry of the error queue (IP_RECVERR), as CM_ERROR answers it: the completion's ep is the destination of the packet
+ * that the error is about, data is this. The payload, `len` bytes of that packet behind its transport header, comes in
+ * pieces. The entry stays until CM_ERROR_TAKE names its number.
+ */
+struct cm_error {
+	uint32_t number;
+	uint32_t err; /* positive errno */
+	uint8_t origin, type, code, ttl; /* SO_EE_ORIGIN_...; ttl and tos of the ICMP packet */
+	uint32_t info; /* MTU, or the parameter problem's pointer */
+	struct endpoint offender; /* who says so; wildcard: we ourselves */
+	struct endpoint local;    /* our address, to which the ICMP packet came */
+	uint16_t len, ifindex;
+	uint8_t tos, pad[7];
+	uint64_t time_ns;
+};
+static_assert(sizeof(struct cm_error) == 80, "fits a completion");
+enum cm_error_part {
+	CM_ERROR_HEAD = -1,
+	CM_ERROR_TAKE = -2, /* arg1 = number: it is done with; -EAGAIN if it is gone already */
 };
 /* Bytes that a datagram of `len` takes in its ring. A datagram lies contiguous: where it would cross the ring's end a CM_DGRAM_SKIP fills the rest. */
 static inline uint64_t cm_dgram_room(uint32_t len)

@@ -88,6 +88,16 @@ static void add_route(struct daemon *d, const Netd__Component__RouteConfig *c)
 		log_warn("route %s: %s", c->destination, strerror(-ret));
 }
 
+void configure_limits(struct daemon *d)
+{
+	const Netd__Component__Config *c = d->hand.config;
+
+	if (!c || !c->limits)
+		return;
+	d->stack.rcvbuf_max = c->limits->rcvbuf_max;
+	d->stack.sndbuf_max = c->limits->sndbuf_max;
+}
+
 void configure_addresses(struct daemon *d)
 {
 	const Netd__Component__Config *c = d->hand.config;

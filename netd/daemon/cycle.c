@@ -174,6 +174,7 @@ static void follow_supervisor(struct daemon *d)
 {
 	if (d->hand.config_new) {
 		d->hand.config_new = false;
+		configure_limits(d);
 		configure_devices(d);
 		watch_bells(d);
 		configure_addresses(d);

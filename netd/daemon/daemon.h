@@ -29,6 +29,8 @@ void link_set_aside(struct daemon *d, const char *text, const uint8_t *frame, si
 
 /* daemon/configure.c: attaches every device handed over; 0 or a negative errno. */
 int configure_devices(struct daemon *d);
+/* How large buffers may become. */
+void configure_limits(struct daemon *d);
 /* Enters addresses and routes of the configuration; what is there already stays. */
 void configure_addresses(struct daemon *d);
 

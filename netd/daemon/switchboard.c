@@ -6,7 +6,9 @@
 #include "base/util.h"
 #include "device/device.h"
 #include "device/neigh.h"
+#include "inet/errq.h"
 #include "inet/sock.h"
+#include "inet/sockx.h"
 #include "inet/udp.h"
 #include "ip/addr.h"
 #include "ip/arp.h"
@@ -26,6 +28,7 @@
 #define SESSIONS 8192u
 #define HOLDERS  (256u * 1024)
 #define TOKENS   16384u
+#define ERRORS   4096u
 
 static const struct record_type records[KIND_COUNT] = {
 	[KIND_WORLD] = {.name = "world", .size = sizeof(struct world_rec), .capacity = 1},
@@ -42,6 +45,8 @@ static const struct record_type records[KIND_COUNT] = {
 	[KIND_TOKEN] = {.name = "token", .size = sizeof(struct token_rec), .capacity = TOKENS},
 	[KIND_SOCK] = {.name = "sock", .size = sizeof(struct sock_rec), .capacity = SOCKETS,
 	    .expired = sock_expired},
+	[KIND_SOCKX] = {.name = "sockx", .size = sizeof(struct sockx_rec), .capacity = SOCKETS},
+	[KIND_ERRQ] = {.name = "errq", .size = sizeof(struct errq_rec), .capacity = ERRORS},
 	[KIND_TCP] = {.name = "tcp", .size = sizeof(struct tcp_rec), .capacity = SOCKETS,
 	    .expired = tcp_expired, .lost = tcp_lost},
 	[KIND_TCPX] = {.name = "tcpx", .size = sizeof(struct tcpx_rec), .capacity = SOCKETS},

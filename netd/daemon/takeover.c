@@ -60,6 +60,7 @@ int takeover(struct daemon *d, bool predecessor_died)
 		return ret;
 	if ((ret = socket_layer_init(s, &d->env)) < 0)
 		return ret;
+	configure_limits(d);
 	fresh = !world_peek(s) || !world_peek(s)->started_ns;
 	if ((ret = configure_devices(d)) < 0)
 		return ret;

@@ -59,6 +59,7 @@ struct port_table {
 struct sock_node {
 	uint32_t bucket;     /* 0: owns no port */
 	uint32_t prev, next; /* in the bucket's list, index + 1 */
+	uint32_t err_first, err_last, errors; /* error queue: records, index + 1 */
 	bool busy;	     /* which list */
 	bool changed;	     /* stands in inet_layer.changed */
 	bool stalled;	     /* stands in inet_layer.stalled */
@@ -76,6 +77,7 @@ struct inet_layer {
 	uint32_t nodes;
 	struct index_list changed;
 	struct index_list stalled;    /* datagram sockets whose device was full */
+	uint32_t *err_next;	      /* by KIND_ERRQ, index + 1 of the same socket's next; made at first use */
 	uint32_t port_next, port_end; /* reserved part of world_rec.port_cursor */
 };
 
@@ -127,14 +129,39 @@ unsigned sock_score(const struct sock_rec *k, const struct endpoint *local,
 struct ip_meta;
 struct packet;
 
+/* udp_output.c */
+#define UDP_FULL   1 /* the device has no room now */
+#define UDP_PIECES 256u
+
+struct udp_piece { /* of a datagram's payload, in the transmit ring */
+	uint64_t pos;
+	uint32_t len;
+};
+
+/* A datagram to be sent: private copies of what its entries say. */
+struct udp_job {
+	struct cm_dgram h; /* of the first entry */
+	uint32_t n, len;
+	uint64_t next; /* the ring's position behind it */
+	struct udp_piece piece[UDP_PIECES];
+};
+/* 0, UDP_FULL, or the error that its sender gets. */
+int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j);
+
 /* udp_send.c */
-/* Sends what lies between k->tx_head and k->tx_tail. 0, or -EPROTO if the ring's content is a lie.
+/*
+ * Sends what lies between k->tx_head and k->tx_tail. 0; UDP_FULL: the rest goes later; -EPROTO if
+ * the ring's content is a lie.
  */
 int udp_transmit(struct stack *s, uint32_t sk);
 /* The same at a timer or a completion: there is no request to answer. */
 void udp_transmit_stalled(struct stack *s, uint32_t sk);
 /* Looks at the socket's transmit ring soon. */
 void udp_stall(struct stack *s, uint32_t sk);
+
+/* udp_option.c */
+int udp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
+int udp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len);
 
 /* udp_receive.c */
 void udp_input(struct stack *s, struct packet *p, const struct ip_meta *m);

@@ -11,7 +11,9 @@
  * Nothing here becomes visible before the commit: the new place holds copies, the old one is not
  * touched, and ring_free() waits for the commit.
  */
+#include "inet/errq.h"
 #include "inet/layer.h"
+#include "inet/sockx.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "state/switchboard.h"
@@ -112,6 +114,8 @@ void sock_free(struct stack *s, uint32_t sk)
 	ring_free(s->mem, &k->tx);
 	sock_forget_old_ring(s, k);
 	timer_cancel(s->timers, KIND_SOCK, sk);
+	errq_drop(s, sk);
+	state_free(s->state, KIND_SOCKX, sk);
 	sock_changed(s, sk);
 	state_free(s->state, KIND_SOCK, sk);
 }
@@ -298,6 +302,7 @@ static void empty(struct inet_layer *in)
 	conn_exit(&in->conn);
 	bucket_exit(&in->port);
 	free(in->node);
+	free(in->err_next);
 	free(in->changed.v);
 	free(in->stalled.v);
 }
@@ -381,5 +386,9 @@ int inet_reindex(struct stack *s)
 		if (sock_peek(s, sk)->protocol == IPPROTO_UDP)
 			udp_reindex(s, sk);
 	}
-	return 0;
+	for (uint32_t i = state_next(s->state, KIND_SOCKX, 0); i != NO_INDEX;
+	     i = state_next(s->state, KIND_SOCKX, i + 1))
+		if (!sock_peek(s, i))
+			state_free(s->state, KIND_SOCKX, i);
+	return errq_reindex(s);
 }

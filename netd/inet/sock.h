@@ -84,7 +84,8 @@ struct sock_rec {
 	uint32_t linger_s;
 	uint32_t rcvlowat;
 	uint32_t priority, mark;
-	uint32_t pad;
+	int16_t sent_err; /* datagrams: of the newest one whose sender waits to hear, positive errno */
+	uint16_t pad;
 };
 _Static_assert(sizeof(struct sock_rec) <= 240, "compact: two images of each lie in the arena");
 
@@ -127,7 +128,9 @@ struct sock_view {
 	uint32_t state; /* enum cm_state */
 	uint64_t rx_tail, tx_head;
 	uint32_t accept_ready;
-	uint32_t rtt_us, rttvar_us, cwnd, ssthresh, mss, retransmits;
+	uint64_t tx_sent, urgent, rx_time;
+	uint32_t notsent_lowat;
+	uint32_t errors; /* of the error queue: filled by the socket layer */
 	uint8_t tcp_state;
 };
 

@@ -12,11 +12,12 @@
  * its points (inet/lookup.c).
  */
 #include "inet/udp.h"
+#include "inet/errq.h"
 #include "inet/layer.h"
 #include "base/util.h"
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/udp.h>
+#include "wire/udp.h"
 #include <sys/socket.h>
 
 /* So that the largest datagram fits wherever the ring's end lies: filler and datagram are 64 KiB
@@ -149,13 +150,8 @@ static void udp_close(struct stack *s, uint32_t sk, bool killed)
 	const struct sock_rec *k = sock_peek(s, sk);
 
 	(void)killed;
-	if (k->tx_head == k->tx_tail || udp_transmit(s, sk)) {
-		sock_free(s, sk);
-		return;
-	}
-	k = sock_peek(s, sk);
-	if (k->tx_head == k->tx_tail)
-		sock_free(s, sk);
+	if (k->tx_head == k->tx_tail || udp_transmit(s, sk) != UDP_FULL)
+		sock_free(s, sk); /* a datagram without an end is never sent */
 }
 
 static int udp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
@@ -173,36 +169,7 @@ static int udp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_
 	w = sock_get(s, sk);
 	w->rx_head = rx_head;
 	w->tx_tail = tx_tail;
-	return w->tx_head == tx_tail ? 0 : udp_transmit(s, sk);
-}
-
-static int udp_setsockopt(
-    struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
-{
-	int ret;
-
-	if (level == IPPROTO_UDP)
-		return -ENOPROTOOPT;
-	ret = sock_setsockopt(s, sk, level, name, val, len);
-	if (!ret && level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE) &&
-	    sock_peek(s, sk)->rx.cap)
-		(void)udp_receive_ring(
-		    s, sk); /* the smaller ring goes on serving if there is no memory */
-	return ret;
-}
-
-static int udp_getsockopt(
-    struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len)
-{
-	int v = 0;
-
-	if (level != IPPROTO_UDP)
-		return sock_getsockopt(s, sk, level, name, val, len);
-	if (name != UDP_CORK && name != UDP_SEGMENT && name != UDP_GRO)
-		return -ENOPROTOOPT;
-	*len = min_of(*len, (uint32_t)sizeof(v)); /* they cannot be switched on */
-	memcpy(val, &v, *len);
-	return 0;
+	return w->tx_head == tx_tail || udp_transmit(s, sk) >= 0 ? 0 : -EPROTO;
 }
 
 static void udp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
@@ -244,30 +211,32 @@ void udp_reindex(struct stack *s, uint32_t sk)
 
 /* ---- errors */
 
-static bool error_counts(const struct sock_rec *k, int err, bool hard)
+/* Does the socket hear of it? A "too big" counts for those that wanted to know. */
+static bool error_counts(const struct sock_rec *k, const struct ip_error *e)
 {
-	if (k->flags & SOCK_F_RECVERR)
-		return true;
-	if (!sock_connected(k))
+	if (e->mtu && k->mtu_discover == IP_PMTUDISC_DONT)
 		return false;
-	return err == EMSGSIZE ? k->mtu_discover != IP_PMTUDISC_DONT : hard;
+	return (k->flags & SOCK_F_RECVERR) || (sock_connected(k) && (e->hard || e->mtu));
 }
 
-static void udp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err,
-    bool hard, uint32_t mtu)
+static void udp_error(struct stack *s, const struct ip_error *e)
 {
-	struct endpoint local = {.addr = m->src, .port = (uint16_t)(head[0] << 8 | head[1])};
-	struct endpoint remote = {.addr = m->dst, .port = (uint16_t)(head[2] << 8 | head[3])};
+	const uint8_t *head = e->quote;
+	struct endpoint local = {.addr = e->about.src, .port = (uint16_t)(head[0] << 8 | head[1])};
+	struct endpoint remote = {.addr = e->about.dst, .port = (uint16_t)(head[2] << 8 | head[3])};
 	uint32_t sk = sock_lookup_connected(s, IPPROTO_UDP, &local, &remote);
 
 	if (sk == NO_INDEX)
 		sk = sock_lookup_bound(s, IPPROTO_UDP, &local, &remote, NO_INDEX);
 	if (sk == NO_INDEX)
 		return;
-	if (mtu)
-		ip_pmtu_update(s, &m->dst, mtu);
-	if (error_counts(sock_peek(s, sk), err, hard))
-		sock_set_error(s, sk, err);
+	if (e->mtu)
+		ip_pmtu_update(s, &e->about.dst, e->mtu);
+	if (!error_counts(sock_peek(s, sk), e))
+		return;
+	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
+		errq_icmp(s, sk, e, &remote, UDP_LEN);
+	sock_set_error(s, sk, e->err);
 }
 
 const struct sock_ops udp_ops = {

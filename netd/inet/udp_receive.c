@@ -9,19 +9,22 @@
  */
 #include "inet/udp.h"
 #include "inet/layer.h"
+#include "inet/sockx.h"
 #include "base/util.h"
+#include "ip/addr.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
 #include "wire/udp.h"
 #include <netinet/in.h>
 
-#define IFINDEX(dev) ((dev) + 1) /* as the kernel counts: lo is 1 */
+#define IFINDEX(dev) ((uint16_t)((dev) + 1)) /* as the kernel counts: lo is 1 */
 
 struct arrival {
 	const struct packet *p;
 	const struct ip_meta *m;
 	struct endpoint from, to;
 	uint32_t off, len; /* payload, behind the front */
+	uint16_t gso;	   /* it is datagrams of this size */
 	bool verify;	   /* the checksum covers UDP_LEN + len bytes of `head` and payload */
 	uint32_t seed;	   /* pseudo header and UDP header */
 };
@@ -50,6 +53,24 @@ static void drop(struct stack *s, uint32_t sk)
 	s->count.udp_full++;
 }
 
+/* The address of ours that an answer should come from: the kernel's specific destination. */
+static uint32_t specific(const struct stack *s, const struct arrival *a)
+{
+	struct ipaddr own;
+
+	if (!a->m->to_broadcast && !a->m->to_multicast)
+		return ipaddr_to_v4(&a->to.addr);
+	return addr_select(s, a->m->dev, &a->m->src, &own) ? ipaddr_to_v4(&own) : 0;
+}
+
+/* As much as the socket's user wanted to have waiting, in the kernel's doubled measure. */
+static bool buffer_full(const struct sock_rec *k)
+{
+	uint64_t most = k->flags & SOCK_F_RCVBUF_SET ? 2ull * k->rcvbuf : k->rcvbuf;
+
+	return k->rx_tail - k->rx_head > most;
+}
+
 static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
@@ -59,14 +80,17 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 	    .tos = a->m->tos,
 	    .peer = a->from,
 	    .local = a->to,
-	    .ifindex = IFINDEX(a->m->dev)};
+	    .ifindex = IFINDEX(a->m->dev),
+	    .gso = a->gso,
+	    .spec_dst = specific(s, a),
+	    .time_ns = s->now};
 	struct sock_rec *w;
 	uint32_t run = 0;
 	uint8_t *dst;
 
 	if (k->flags & (SOCK_F_ORPHAN | SOCK_F_SHUT_RD))
 		return;
-	if (!k->rx.cap && udp_receive_ring(s, sk)) {
+	if (buffer_full(k) || (!k->rx.cap && udp_receive_ring(s, sk))) {
 		drop(s, sk);
 		return;
 	}
@@ -160,12 +184,25 @@ static void deliver(struct stack *s, struct packet *p, const struct arrival *a)
 
 /* ---- input */
 
+/* Does one socket get them all, and would it take them in one piece (UDP_GRO)? */
+static bool takes_whole(const struct stack *s, const struct arrival *a)
+{
+	uint32_t sk = a->m->to_broadcast || a->m->to_multicast ? NO_INDEX : owner(s, a);
+
+	return sk != NO_INDEX && (sockx_peek(s, sk)->flags & SOCKX_GRO);
+}
+
 /* A super-frame (USO) is as many datagrams, each with gso_size bytes of payload but the last. */
 static void deliver_segments(struct stack *s, struct packet *p, struct arrival *a)
 {
 	uint32_t end = a->off + a->len;
 
 	a->verify = false; /* the device has checked each of them */
+	if (a->len > p->gso_size && takes_whole(s, a)) {
+		a->gso = p->gso_size;
+		deliver(s, p, a);
+		return;
+	}
 	for (; a->off < end; a->off += a->len) {
 		a->len = min_of((uint32_t)p->gso_size, end - a->off);
 		deliver(s, p, a);

@@ -271,33 +271,46 @@ static uint32_t plateau(uint32_t len)
 	return table[ARRAY_SIZE(table) - 1];
 }
 
+/* What the error is about, from the header that it quotes. False if that is none of ours. */
+static bool read_quote(struct stack *s, const uint8_t *quote, uint32_t n, struct ipv4_header *q, struct ip_error *e)
+{
+	if (ipv4_parse(q, quote, n) || (uint32_t)q->hdr_len + QUOTE_MIN > n || q->frag_off)
+		return false;
+	e->about.dev = e->by.dev;
+	e->about.src = ipaddr_v4(q->src);
+	e->about.dst = ipaddr_v4(q->dst);
+	e->about.proto = q->proto;
+	e->about.ttl = q->ttl;
+	e->about.tos = q->tos;
+	e->quote = quote + q->hdr_len;
+	e->quote_len = n - q->hdr_len;
+	if (q->total_len > q->hdr_len) /* what a router padded is not the packet's */
+		e->quote_len = min_of(e->quote_len, max_of((uint32_t)q->total_len - q->hdr_len, (uint32_t)QUOTE_MIN));
+	return ip_is_local(s, &e->about.src) && !ip_is_broadcast(s, &e->about.dst) &&
+	       !ip_is_multicast(&e->about.dst);
+}
+
 static void error_in(
     struct stack *s, const struct packet *p, const struct ip_meta *m, const struct icmp_header *h)
 {
-	uint8_t quote[IPV4_LEN_MAX + QUOTE_MIN], head[QUOTE_MIN];
-	uint32_t n = min_of((uint32_t)sizeof(quote), p->len - ICMP_LEN), mtu = 0;
-	struct ip_meta about = {.dev = m->dev};
+	uint8_t quote[ICMP_QUOTE_MAX];
+	uint32_t n = min_of((uint32_t)sizeof(quote), p->len - ICMP_LEN);
+	struct ip_error e = {.by = *m, .type = h->type, .code = h->code};
 	struct meaning what;
 	struct ipv4_header q;
 
 	if (!meaning_of(h, &what) || m->to_broadcast || m->to_multicast ||
-	    !packet_read(p, ICMP_LEN, quote, n) || ipv4_parse(&q, quote, n) ||
-	    (uint32_t)q.hdr_len + QUOTE_MIN > n || q.frag_off)
+	    !packet_read(p, ICMP_LEN, quote, n) || !read_quote(s, quote, n, &q, &e))
 		return;
-	about.src = ipaddr_v4(q.src);
-	about.dst = ipaddr_v4(q.dst);
-	about.proto = q.proto;
-	about.ttl = q.ttl;
-	about.tos = q.tos;
-	if (!ip_is_local(s, &about.src) || ip_is_broadcast(s, &about.dst) ||
-	    ip_is_multicast(&about.dst))
-		return;
+	e.err = what.err;
+	e.hard = what.hard;
 	if (h->type == ICMP_T_UNREACHABLE && h->code == ICMP_C_FRAG_NEEDED)
-		mtu = h->seq ? h->seq : plateau(q.total_len);
-	memcpy(head, quote + q.hdr_len, QUOTE_MIN);
+		e.info = e.mtu = h->seq ? h->seq : plateau(q.total_len);
+	else if (h->type == ICMP_T_PARAMETER)
+		e.info = h->id >> 8;
 	for (unsigned i = 0; i < s->board->n_protos; i++)
 		if (s->board->protos[i]->number == q.proto && s->board->protos[i]->error)
-			s->board->protos[i]->error(s, &about, head, what.err, what.hard, mtu);
+			s->board->protos[i]->error(s, &e);
 }
 
 /* ---- input */

@@ -58,6 +58,7 @@ struct ip_send { /* what an outgoing packet asks for */
 	struct ipaddr src, dst;
 	uint8_t proto, ttl, tos;
 	bool dont_fragment;
+	bool zero_ttl; /* a ttl of 0 is meant: the packet stays on this host */
 };
 
 /*
@@ -70,16 +71,26 @@ int ip_output(struct stack *s, struct packet *p, const struct route *r, const st
 /* Sum of the pseudo header (not complemented), to seed a transport checksum. */
 uint32_t ip_pseudo_sum(const struct ipaddr *src, const struct ipaddr *dst, uint8_t proto, uint32_t len);
 
+/* An ICMP error about a packet that we sent. */
+struct ip_error {
+	struct ip_meta about; /* that packet: src is ours */
+	struct ip_meta by;    /* the ICMP packet: src says so */
+	uint8_t type, code;
+	bool hard;
+	int err;       /* positive errno */
+	uint32_t mtu;  /* non-zero for "fragmentation needed" */
+	uint32_t info; /* the same, or where the parameter problem is */
+	const uint8_t *quote; /* the packet's transport bytes, as far as they are quoted: at least 8 */
+	uint32_t quote_len;
+};
+
 /* Handlers that transports register in the switchboard's inet_protos table. */
 struct inet_proto {
 	uint8_t number;
 	/* The front is at the transport header; p->len is the transport's length (padding already cut). */
 	void (*input)(struct stack *s, struct packet *p, const struct ip_meta *m);
-	/*
-	 * An ICMP error came for a packet that we sent: `m` has the addresses of that packet (src ours),
-	 * `head` its first 8 transport bytes; err is a positive errno, mtu is non-zero for "fragmentation needed".
-	 */
-	void (*error)(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err, bool hard, uint32_t mtu);
+	/* An ICMP error came for a packet of this protocol that we sent. */
+	void (*error)(struct stack *s, const struct ip_error *e);
 };
 
 /* Answers a packet that cannot be delivered. `p` as the input handler got it. RFC 1122, 3.2.2. */

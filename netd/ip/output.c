@@ -62,7 +62,7 @@ static int push_header(
 {
 	struct ipv4_header h = {
 	    .tos = how->tos,
-	    .ttl = how->ttl ? how->ttl : TTL_DEFAULT,
+	    .ttl = how->ttl || how->zero_ttl ? how->ttl : TTL_DEFAULT,
 	    .proto = how->proto,
 	    .total_len = (uint16_t)(p->len + IPV4_LEN),
 	    .id = id,
@@ -104,6 +104,10 @@ static int transmit(
 	s->count.ip_out++;
 	if (p->dev == DEVICE_LO)
 		return device_output(s, p);
+	if (how->zero_ttl && !how->ttl) { /* RFC 1112, 6.1 */
+		packet_free(s, p);
+		return 0;
+	}
 	if (r->broadcast || ip_is_multicast(&how->dst)) {
 		group_mac(&how->dst, r->broadcast, mac);
 		return ether_output(s, p, mac, ETHERTYPE_IPV4);

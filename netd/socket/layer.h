@@ -197,7 +197,6 @@ int policy_socket(const struct stack *s, const struct user *u);
 int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes);
 uint32_t limit_slots(const struct stack *s);
 uint64_t limit_memory(const struct stack *s);
-uint32_t limit_sndbuf(const struct stack *s);
 /* Notes who pays for a socket; and no more. */
 void socket_charge(struct stack *s, uint32_t sk, const struct session *ss, uint32_t uid);
 void socket_discharge(struct stack *s, uint32_t sk);

@@ -15,7 +15,6 @@
 #define DEFAULT_MEMORY	    (4096ull << 20)
 #define DEFAULT_USER_SOCKS  65536u
 #define DEFAULT_USER_MEMORY (8192ull << 20)
-#define DEFAULT_SNDBUF	    (4096u << 10)
 #define FIRST_FREE_PORT	    1024
 #define OVERFLOW_UID	    65534u
 #define SPARE_SESSIONS	    16 /* kept for administrators */
@@ -46,13 +45,6 @@ uint64_t limit_memory(const struct stack *s)
 	uint64_t v = CONFIG_LIMIT(s, session_memory);
 
 	return v ? align_up(v, 4096) : DEFAULT_MEMORY;
-}
-
-uint32_t limit_sndbuf(const struct stack *s)
-{
-	uint32_t v = CONFIG_LIMIT(s, sndbuf_max);
-
-	return v ? v : DEFAULT_SNDBUF;
 }
 
 bool policy_admin(const struct stack *s, uint32_t uid)

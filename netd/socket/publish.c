@@ -16,6 +16,7 @@
  * of a private copy; a client that overwrites them is told anew.
  */
 #include "socket/layer.h"
+#include "inet/errq.h"
 #include "base/util.h"
 #include "proto/channel.h"
 #include <errno.h>
@@ -37,15 +38,13 @@ static struct ring_place place_of(const struct session *ss, const struct ring_pl
 	return p->cap && p->mem == ss->index + 1 ? *p : (struct ring_place){.epoch = p->epoch};
 }
 
-static void put_layout(struct cm_slot *m, const struct session *ss, const struct sock_rec *k,
-    const struct sock_view *v)
+static void put_layout(struct cm_slot *m, const struct session *ss, const struct sock_rec *k)
 {
 	struct ring_place rx = place_of(ss, &k->rx), tx = place_of(ss, &k->tx);
 	uint32_t seq = load_once(&m->layout_seq);
 
 	if (!(seq & 1) && !memcmp(&m->rx, &rx, sizeof(rx)) && !memcmp(&m->tx, &tx, sizeof(tx)) &&
-	    endpoint_eq(&m->local, &k->local) && endpoint_eq(&m->remote, &k->remote) &&
-	    m->mss == v->mss)
+	    endpoint_eq(&m->local, &k->local) && endpoint_eq(&m->remote, &k->remote))
 		return;
 	store_once(&m->layout_seq, seq | 1);
 	fence_full();
@@ -54,21 +53,26 @@ static void put_layout(struct cm_slot *m, const struct session *ss, const struct
 	m->tx = tx;
 	m->local = k->local;
 	m->remote = k->remote;
-	m->mss = v->mss;
 	store_release(&m->layout_seq, (seq | 1) + 1);
 }
 
-static void put_facts(struct cm_slot *m, const struct sock_view *v)
+/* Returns true if that is news. */
+static bool put_facts(struct cm_slot *m, const struct sock_view *v)
 {
-	store_once(&m->rtt_us, v->rtt_us);
-	store_once(&m->cwnd, v->cwnd);
-	if (m->rttvar_us != v->rttvar_us || m->ssthresh != v->ssthresh ||
-	    m->retransmits != v->retransmits || m->tcp_state != v->tcp_state) {
-		store_once(&m->rttvar_us, v->rttvar_us);
-		store_once(&m->ssthresh, v->ssthresh);
-		store_once(&m->retransmits, v->retransmits);
+	bool news = load_once(&m->urgent) != v->urgent || load_once(&m->errors) < v->errors;
+
+	if (load_once(&m->tx_sent) != v->tx_sent)
+		store_release(&m->tx_sent, v->tx_sent);
+	if (load_once(&m->rx_time) != v->rx_time)
+		store_once(&m->rx_time, v->rx_time);
+	if (m->urgent != v->urgent)
+		store_release(&m->urgent, v->urgent);
+	if (m->errors != v->errors || m->notsent_lowat != v->notsent_lowat || m->tcp_state != v->tcp_state) {
+		store_once(&m->notsent_lowat, v->notsent_lowat);
 		store_once(&m->tcp_state, v->tcp_state);
+		store_release(&m->errors, v->errors);
 	}
+	return news;
 }
 
 /* Stores a socket's words; what kind of news that is goes into `t`. */
@@ -79,8 +83,11 @@ static void put_slot(struct stack *s, const struct sock_rec *k, struct told *t)
 
 	sock_ops_of(s, k)->publish(s, t->sk, &v);
 	v.state |= CM_ST_OPEN;
-	put_layout(m, t->ss, k, &v);
-	put_facts(m, &v);
+	put_layout(m, t->ss, k);
+	v.errors = errq_count(s, t->sk);
+	if (v.notsent_lowat && load_once(&m->tx_sent) != v.tx_sent)
+		t->room = true;
+	t->news |= put_facts(m, &v);
 	if (load_once(&m->rx_tail) != v.rx_tail) {
 		store_release(&m->rx_tail, v.rx_tail);
 		t->news = true;
@@ -146,11 +153,17 @@ static void put_event(struct stack *s, struct session *ss, uint32_t slot)
 	store_release(&h->ev_prod, ss->ev_prod);
 }
 
-/* The client asked for room: is there so much that a wake is worth it? A third, as in the kernel. */
+/*
+ * The client asked for room: is there so much that a wake is worth it? A third, as in the kernel; and little enough
+ * that was not sent yet, if it said how much that is.
+ */
 static bool room_enough(const struct cm_slot *m)
 {
-	uint64_t cap = m->tx.cap, used = load_once(&m->tx_tail) - load_once(&m->tx_head);
+	uint64_t cap = m->tx.cap, tail = load_once(&m->tx_tail), used = tail - load_once(&m->tx_head);
+	uint32_t lowat = load_once(&m->notsent_lowat);
 
+	if (lowat && tail - load_once(&m->tx_sent) >= lowat)
+		return false;
 	return used > cap || cap - used >= cap / 3;
 }
 

@@ -13,12 +13,15 @@
  * or slot numbers that cannot be, unknown requests) costs the session: ss->lie.
  */
 #include "socket/layer.h"
+#include "inet/errq.h"
 #include "base/util.h"
 #include "state/switchboard.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define OPTION_MAX 512 /* bytes of an option's value */
 
 /* Returns what the completion says. `sk` is the slot's socket where the table asks for one. */
 typedef int (*request_fn)(
@@ -302,26 +305,30 @@ static int req_setsockopt(
 	    ->setsockopt(s, sk, e->arg[0], e->arg[1], e->data, len);
 }
 
+/* A value longer than a completion is asked for in parts. */
 static int req_getsockopt(
     struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
 {
-	uint32_t len = min_of((uint32_t)e->arg[2], (uint32_t)sizeof(c->data));
+	uint8_t value[OPTION_MAX] = {0};
+	uint32_t len = min_of((uint32_t)e->arg[2], (uint32_t)sizeof(value)), part = e->part;
 	int ret;
 
 	(void)ss;
 	if (e->arg[2] < 0)
 		return -EINVAL;
-	ret = sock_ops_of(s, sock_peek(s, sk))
-		  ->getsockopt(s, sk, e->arg[0], e->arg[1], c->data, &len);
-	c->arg = ret ? 0 : len;
-	return ret;
+	ret = sock_ops_of(s, sock_peek(s, sk))->getsockopt(s, sk, e->arg[0], e->arg[1], value, &len);
+	if (ret)
+		return ret;
+	c->arg = part < len ? len - part : 0;
+	memcpy(c->data, value + min_of(part, len), min_of(c->arg, (uint32_t)sizeof(c->data)));
+	return 0;
 }
 
 static int req_grow(
     struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint32_t most = max_of(round_up_pow2(limit_sndbuf(s)), 4096u);
+	uint32_t wish = max_of(stack_sndbuf_max(s), k->sndbuf), most = max_of(round_up_pow2(wish), 4096u);
 	uint32_t cap = e->arg[0] > 4096 ? round_up_pow2((uint32_t)e->arg[0]) : 4096u;
 	struct sock_view v = {0};
 	int ret;
@@ -342,6 +349,44 @@ static int req_grow(
 	if (!ret)
 		sock_changed(s, sk);
 	return ret;
+}
+
+/* What became of the datagram whose sender waits. */
+static int req_sent(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	int err = sock_peek(s, sk)->sent_err;
+
+	(void)ss;
+	(void)e;
+	(void)c;
+	if (err)
+		sock_get(s, sk)->sent_err = 0;
+	return -err;
+}
+
+static int req_error(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct errq_rec *r = errq_first(s, sk);
+	int32_t part = e->arg[0];
+
+	(void)ss;
+	if (part == CM_ERROR_TAKE)
+		return errq_take(s, sk, (uint32_t)e->arg[1]);
+	if (!r)
+		return -EAGAIN;
+	c->ep = r->name;
+	if (part == CM_ERROR_HEAD) {
+		c->arg = sizeof(r->e);
+		memcpy(c->data, &r->e, sizeof(r->e));
+		return 0;
+	}
+	if (part < 0 || part > r->e.len)
+		return -EINVAL;
+	c->arg = min_of((uint32_t)(r->e.len - part), (uint32_t)sizeof(c->data));
+	memcpy(c->data, r->data + part, c->arg);
+	return 0;
 }
 
 /* ---- the table */
@@ -367,6 +412,8 @@ static const struct request_row {
     [CM_GETSOCKOPT] = {req_getsockopt, NEEDS_SOCKET},
     [CM_GROW] = {req_grow, NEEDS_SOCKET},
     [CM_POKE] = {NULL, NEEDS_SOCKET},
+    [CM_SENT] = {req_sent, NEEDS_SOCKET},
+    [CM_ERROR] = {req_error, NEEDS_SOCKET},
 };
 
 static int no_socket(struct stack *s, struct session *ss, const struct cm_sqe *e)

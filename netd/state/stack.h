@@ -28,6 +28,7 @@ struct stack {
 	struct blackbox *box; /* in the arena; NULL where there is none (unit tests) */
 	uint64_t now;    /* CLOCK_MONOTONIC ns, once per cycle; or the simulation's clock */
 	uint64_t resumed_ns; /* no RTT sample from a segment sent before this: the end of the last pause */
+	uint32_t rcvbuf_max, sndbuf_max; /* configured; 0: not yet, the defaults hold */
 	struct counters count;
 	/* Random bytes: getrandom(), or the simulation's seed. */
 	void (*random)(void *arg, void *buf, size_t len);
@@ -39,6 +40,17 @@ struct stack {
 	struct tcp_layer *tcp;
 	struct socket_layer *socket;
 };
+
+/* How large a socket's buffers may become, in bytes. */
+static inline uint32_t stack_rcvbuf_max(const struct stack *s)
+{
+	return s->rcvbuf_max ? s->rcvbuf_max : 6144u << 10;
+}
+
+static inline uint32_t stack_sndbuf_max(const struct stack *s)
+{
+	return s->sndbuf_max ? s->sndbuf_max : 4096u << 10;
+}
 
 static inline struct world_rec *world_get(struct stack *s)
 {

@@ -4,10 +4,25 @@
  * 1122, 4.2.3.9): in an open connection they are only remembered for the case that it times out.
  */
 #include "tcp/layer.h"
+#include "inet/errq.h"
 #include <netinet/in.h>
 
-static void for_connection(
-    struct stack *s, uint32_t sk, uint32_t seq, const struct ip_meta *m, int err, uint32_t mtu)
+/* Soft errors do not end a SYN either: RFC 1122, 4.2.3.9. */
+static void for_opening(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ip_error *e)
+{
+	if (e->mtu) {
+		ip_pmtu_update(s, &e->about.dst, e->mtu);
+		return;
+	}
+	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
+		errq_icmp(s, sk, e, &sock_peek(s, sk)->remote, 0);
+	if (t->state == TCPS_SYN_SENT && !e->hard && !(sock_peek(s, sk)->flags & SOCK_F_RECVERR))
+		t->soft_err = (int16_t)e->err;
+	else
+		(void)tcp_done(s, sk, t, e->err);
+}
+
+static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const struct ip_error *e)
 {
 	struct tcp_rec *t = tcb_get(s, sk);
 	int64_t off;
@@ -16,62 +31,50 @@ static void for_connection(
 		return;
 	off = snd_off(t, seq);
 	if (t->state == TCPS_SYN_SENT || t->state == TCPS_SYN_RECV) {
-		if (off != (int64_t)t->snd_una - 1)
-			return;
-		if (mtu)
-			ip_pmtu_update(s, &m->dst, mtu);
-		else
-			(void)tcp_done(s, sk, t, err);
+		if (off == (int64_t)t->snd_una - 1)
+			for_opening(s, sk, t, e);
 		return;
 	}
 	if (off < (int64_t)t->snd_una || off >= (int64_t)t->snd_nxt)
 		return;
-	if (!mtu) {
-		t->soft_err = (int16_t)err;
+	if (!e->mtu) {
+		t->soft_err = (int16_t)e->err;
+		if (sock_peek(s, sk)->flags & SOCK_F_RECVERR) /* the program wants to know, and the connection goes on */
+			sock_set_error(s, sk, e->err);
 		return;
 	}
-	if (mtu >= t->mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0))
+	if (e->mtu >= t->mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0))
 		return;
-	ip_pmtu_update(s, &m->dst, mtu);
+	ip_pmtu_update(s, &e->about.dst, e->mtu);
 	recovery_resend_all(s, sk, t);
 	tcp_want_output(s, sk);
 }
 
-static void for_half_open(
-    struct stack *s, uint32_t index, uint32_t seq, const struct ip_meta *m, bool hard, uint32_t mtu)
+static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const struct ip_error *e)
 {
 	const struct synrcv_rec *r = state_peek(s->state, KIND_SYNRCV, index);
 
 	if (!r || seq != r->iss)
 		return;
-	if (mtu)
-		ip_pmtu_update(s, &m->dst, mtu);
-	else if (hard)
+	if (e->mtu)
+		ip_pmtu_update(s, &e->about.dst, e->mtu);
+	else if (e->hard)
 		tcp_synrcv_drop(s, index);
 }
 
-void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err,
-    bool hard, uint32_t mtu)
+void tcp_icmp_error(struct stack *s, const struct ip_error *e)
 {
-	struct endpoint local = {.addr = m->src, .port = (uint16_t)(head[0] << 8 | head[1])};
-	struct endpoint remote = {.addr = m->dst, .port = (uint16_t)(head[2] << 8 | head[3])};
+	const uint8_t *head = e->quote;
+	struct endpoint local = {.addr = e->about.src, .port = (uint16_t)(head[0] << 8 | head[1])};
+	struct endpoint remote = {.addr = e->about.dst, .port = (uint16_t)(head[2] << 8 | head[3])};
 	uint32_t seq =
 	    (uint32_t)head[4] << 24 | (uint32_t)head[5] << 16 | (uint32_t)head[6] << 8 | head[7];
 	struct conn_ref ref;
 
 	if (!conn_find(s, IPPROTO_TCP, &local, &remote, &ref))
 		return;
-	if (ref.kind == KIND_SOCK) {
-		const struct tcp_rec *t = tcb_peek(s, ref.index);
-
-		/* Soft errors do not end a SYN either: RFC 1122, 4.2.3.9. */
-		if (t && t->state == TCPS_SYN_SENT && !hard && !mtu) {
-			if (snd_off(t, seq) == (int64_t)t->snd_una - 1)
-				tcb_get(s, ref.index)->soft_err = (int16_t)err;
-			return;
-		}
-		for_connection(s, ref.index, seq, m, err, mtu);
-	} else if (ref.kind == KIND_SYNRCV) {
-		for_half_open(s, ref.index, seq, m, hard, mtu);
-	}
+	if (ref.kind == KIND_SOCK)
+		for_connection(s, ref.index, seq, e);
+	else if (ref.kind == KIND_SYNRCV)
+		for_half_open(s, ref.index, seq, e);
 }

@@ -22,8 +22,9 @@
 #define TCP_HEADERS	   40u /* IPv4 and TCP without options */
 #define TCP_TS_LEN	   12u
 #define TCP_RX_FIRST	   65536u
+#define TCP_RCVBUF	   131072u /* what getsockopt() tells before anything was received, as the kernel's tcp_rmem */
+#define TCP_SNDBUF	   16384u
 #define TCP_TX_FIRST	   65536u
-#define TCP_RX_MAX	   (6u << 20)
 #define TCP_BACKLOG_MAX	   4096u
 #define TCP_RTO_FIRST_US   1000000u
 #define TCP_RTO_MIN_US	   200000u
@@ -181,8 +182,8 @@ void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t);
 
 /* window.c */
 uint16_t tcp_window(struct stack *s, uint32_t sk, struct tcp_rec *t);
-uint32_t tcp_first_capacity(const struct sock_rec *k, uint32_t our_mss);
-uint8_t tcp_window_scale(const struct sock_rec *k);
+uint32_t tcp_first_capacity(const struct stack *s, const struct sock_rec *k, uint32_t our_mss);
+uint8_t tcp_window_scale(const struct stack *s, const struct sock_rec *k);
 
 /* segment.c: building segments */
 int tcp_path_to(
@@ -329,8 +330,7 @@ void timewait_drop(struct stack *s, uint32_t index);
 int timewait_reindex(struct stack *s);
 
 /* error.c */
-void tcp_icmp_error(struct stack *s, const struct ip_meta *m, const uint8_t head[8], int err,
-    bool hard, uint32_t mtu);
+void tcp_icmp_error(struct stack *s, const struct ip_error *e);
 
 /* tcp_sockopt.c */
 int tcp_setsockopt(

@@ -11,6 +11,7 @@
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
+#include "inet/sockx.h"
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -145,8 +146,8 @@ static void fill(struct stack *s, const struct sock_rec *l, struct synrcv_rec *r
 	r->our_mss = tcp_our_mss(l, mtu);
 	r->peer_wnd = g->h.window;
 	r->snd_wscale = r->flags & TCB_WS ? g->h.ws : 0;
-	r->rcv_wscale = r->flags & TCB_WS ? tcp_window_scale(l) : 0;
-	r->rx_cap = tcp_first_capacity(l, r->our_mss);
+	r->rcv_wscale = r->flags & TCB_WS ? tcp_window_scale(s, l) : 0;
+	r->rx_cap = tcp_first_capacity(s, l, r->our_mss);
 	r->rcv_wnd = min_of(65535u, r->rx_cap - (1u << r->rcv_wscale));
 	r->ts_recent = g->h.ts_val;
 	r->ts_off = tcp_ts_offset(s, &g->local, &g->remote);
@@ -295,6 +296,7 @@ static uint32_t make_child(struct stack *s, uint32_t index, const struct tcp_hea
 		return NO_INDEX;
 	}
 	inherit(k, sock_peek(s, r.listener));
+	sockx_inherit(s, sk, r.listener);
 	k->local = r.local;
 	k->remote = r.remote;
 	k->listener = r.listener;

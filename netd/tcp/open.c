@@ -108,9 +108,9 @@ static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *
 	t->ts_recent = 0;
 	t->snd_una = t->snd_nxt = t->snd_edge = t->snd_sml = t->tx_tail;
 	t->recover = t->snd_una;
-	t->rcv_wscale = tcp_window_scale(k);
+	t->rcv_wscale = tcp_window_scale(s, k);
 	t->snd_wscale = 0;
-	t->rx_cap = tcp_first_capacity(k, tcp_our_mss(k, mtu));
+	t->rx_cap = tcp_first_capacity(s, k, tcp_our_mss(k, mtu));
 	t->rcv_adv = t->rcv_nxt + min_of(65535u, t->rx_cap - (1u << t->rcv_wscale));
 	t->rcv_acked = t->rcv_nxt;
 	t->srtt = t->rttvar = t->rto = 0;
@@ -202,11 +202,11 @@ void tcp_syn_sent_segment(struct stack *s, uint32_t sk, struct tcp_rec *t, struc
 
 /* ---- both kinds of opens */
 
-static uint32_t first_tx_capacity(const struct sock_rec *k)
+static uint32_t first_tx_capacity(const struct stack *s, const struct sock_rec *k)
 {
 	if (k->flags & SOCK_F_SNDBUF_SET)
 		return min_of(max_of(round_up_pow2(k->sndbuf), 4096u), TCP_TX_FIRST);
-	return TCP_TX_FIRST;
+	return min_of(TCP_TX_FIRST, max_of(round_up_pow2(stack_sndbuf_max(s)), 4096u));
 }
 
 bool tcp_established(struct stack *s, uint32_t sk, struct tcp_rec *t)
@@ -224,7 +224,7 @@ bool tcp_established(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	t->rcv_at = s->now;
 	t->rcv_mss = min_of(TCP_MSS_DEFAULT, t->peer_mss);
 	t->quick = TCP_QUICK_ACKS;
-	if (sock_tx_ring(s, sk, first_tx_capacity(k), t->tx_tail) < 0) {
+	if (sock_tx_ring(s, sk, first_tx_capacity(s, k), t->tx_tail) < 0) {
 		tcp_abort(s, sk, t, ENOBUFS);
 		return false;
 	}

@@ -1,13 +1,17 @@
 /* The stream socket's operations, as the socket layer calls them. */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
+#include "inet/sockx.h"
 
 static int tcp_create(struct stack *s, uint32_t sk)
 {
 	struct tcp_rec *t = state_alloc_at(s->state, KIND_TCP, sk);
+	struct sock_rec *k = sock_get(s, sk);
 
-	if (!t)
+	if (!t || !k)
 		return -ENOMEM;
+	k->rcvbuf = min_of(TCP_RCVBUF, stack_rcvbuf_max(s));
+	k->sndbuf = min_of(TCP_SNDBUF, stack_sndbuf_max(s));
 	t->state = TCPS_CLOSE;
 	sock_get(s, sk)->listener = NO_INDEX;
 	return 0;
@@ -114,12 +118,12 @@ static void tcp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 	v->rx_tail = rx_tail_of(t);
 	v->tx_head = tx_head_of(t);
 	v->accept_ready = t->state == TCPS_LISTEN && q ? q->ready : 0;
-	v->rtt_us = t->srtt;
-	v->rttvar_us = t->rttvar;
-	v->cwnd = t->cwnd;
-	v->ssthresh = t->ssthresh;
-	v->mss = t->mss;
-	v->retransmits = t->total_retrans;
+	v->tx_sent = fin_sent(t) ? t->tx_tail : t->snd_nxt;
+	v->notsent_lowat = t->notsent_lowat;
+	if (k->flags & SOCK_F_TIMESTAMP)
+		v->rx_time = sockx_peek(s, sk)->rx_time;
+	if (k->flags & SOCK_F_OOBINLINE)
+		v->state |= CM_ST_OOBINLINE;
 	v->tcp_state = t->state;
 }
 

@@ -13,6 +13,7 @@
  * sock_rx_ring).
  */
 #include "tcp/layer.h"
+#include "inet/sockx.h"
 #include "wire/checksum.h"
 #include <sys/socket.h>
 
@@ -220,6 +221,12 @@ static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 {
 	uint32_t full = g->p->gso_size ? g->p->gso_size : g->len;
 
+	if (sock_peek(s, sk)->flags & SOCK_F_TIMESTAMP) {
+		struct sockx_rec *x = sockx_get(s, sk);
+
+		if (x)
+			x->rx_time = s->now;
+	}
 	t->rcv_nxt = g->to;
 	t->rcv_mss = max_of(t->rcv_mss, full);
 	if (join_intervals(s, sk, t) || t->quick || (sock_peek(s, sk)->flags & SOCK_F_QUICKACK))
@@ -318,7 +325,7 @@ static void tune(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (!t->tune_at || s->now - t->tune_at < rtt)
 		return;
 	if (s->now - t->tune_at < 4 * rtt && t->rx_head - t->tune_pos >= k->rx.cap / 2 &&
-	    k->rx.cap < TCP_RX_MAX && !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) &&
+	    2ull * k->rx.cap <= round_up_pow2(stack_rcvbuf_max(s)) && !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) &&
 	    k->session != NO_INDEX && state_receives(t->state))
 		(void)sock_rx_ring(s, sk, k->rx.cap * 2, t->rx_head);
 	t->tune_at = s->now;

@@ -14,7 +14,8 @@
 #define SYNCNT_MAX    127
 #define MAXSEG_MAX    32767
 #define LINGER2_MAX_S 120
-#define DEFER_MAX_S   255
+#define DEFER_MAX_S   255u
+#define DEFER_STEP_MAX_S 120u /* of the kernel's retransmission timer */
 
 static int set_flag(struct stack *s, uint32_t sk, uint32_t flag, bool on)
 {
@@ -81,6 +82,40 @@ static int set_keepidle(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return ret;
 }
 
+/* The kernel counts it in SYN-ACKs sent again, and tells the seconds that these take. */
+static uint8_t defer_seconds(int v)
+{
+	unsigned period = 1, timeout = 1;
+
+	if (v <= 0)
+		return 0;
+	while (period < (unsigned)v && period < DEFER_MAX_S) {
+		timeout = min_of(2 * timeout, DEFER_STEP_MAX_S);
+		period += timeout;
+	}
+	return (uint8_t)min_of(period, DEFER_MAX_S);
+}
+
+/* What netd does not do: to want it is refused, to want it off is fine. */
+static int refuse(int name, int v)
+{
+	switch (name) {
+	case TCP_FASTOPEN:
+	case TCP_FASTOPEN_CONNECT:
+	case TCP_FASTOPEN_NO_COOKIE:
+	case TCP_SAVE_SYN:
+	case TCP_THIN_LINEAR_TIMEOUTS:
+	case TCP_THIN_DUPACK:
+	case TCP_TX_DELAY:
+		return v < 0 ? -EINVAL : v ? -EOPNOTSUPP : 0;
+	case TCP_REPAIR:
+	case TCP_TIMESTAMP:
+		return -EPERM;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
 static int set_int(struct stack *s, uint32_t sk, int name, int v)
 {
 	struct sock_rec *k = sock_get(s, sk);
@@ -114,16 +149,17 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 		k->syncnt = (uint8_t)v;
 		return 0;
 	case TCP_DEFER_ACCEPT:
-		k->defer_accept_s = (uint8_t)(v < 0 ? 0 : min_of(v, DEFER_MAX_S));
+		k->defer_accept_s = defer_seconds(v);
 		return 0;
 	case TCP_LINGER2:
 		t->linger2_s = v < 0 ? -1 : (int16_t)min_of(v, LINGER2_MAX_S);
 		return 0;
 	case TCP_NOTSENT_LOWAT:
 		t->notsent_lowat = (uint32_t)v;
+		sock_changed(s, sk);
 		return 0;
 	default:
-		return -ENOPROTOOPT;
+		return refuse(name, v);
 	}
 }
 
@@ -166,7 +202,10 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 		*v = t->quick || (k->flags & SOCK_F_QUICKACK) || !state_synchronized(t->state);
 		return 0;
 	case TCP_MAXSEG:
-		*v = t->mss ? (int)t->mss : k->maxseg ? k->maxseg : (int)TCP_MSS_DEFAULT;
+		if (k->maxseg && (t->state == TCPS_CLOSE || t->state == TCPS_LISTEN))
+			*v = k->maxseg;
+		else
+			*v = t->mss ? (int)t->mss : (int)TCP_MSS_DEFAULT;
 		return 0;
 	case TCP_KEEPIDLE:
 		*v = k->keep_idle_s ? (int)k->keep_idle_s : 7200;
@@ -192,8 +231,12 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 	case TCP_NOTSENT_LOWAT:
 		*v = (int)t->notsent_lowat;
 		return 0;
+	case TCP_TIMESTAMP:
+		*v = (int)(tcp_clock(s) + t->ts_off);
+		return 0;
 	default:
-		return -ENOPROTOOPT;
+		*v = 0;
+		return refuse(name, 0) == -ENOPROTOOPT ? -ENOPROTOOPT : 0;
 	}
 }
 

@@ -7,19 +7,22 @@
  */
 #include "tcp/layer.h"
 
-uint32_t tcp_first_capacity(const struct sock_rec *k, uint32_t our_mss)
+/* Room for what SO_RCVLOWAT waits for, twice, or a reader would wait for what has no room. */
+uint32_t tcp_first_capacity(const struct stack *s, const struct sock_rec *k, uint32_t our_mss)
 {
-	uint32_t cap = TCP_RX_FIRST;
+	uint32_t cap = min_of(TCP_RX_FIRST, round_up_pow2(stack_rcvbuf_max(s)));
 
 	if (k->flags & SOCK_F_RCVBUF_SET)
-		return max_of(round_up_pow2(k->rcvbuf), 4096u);
-	return max_of(cap, round_up_pow2(4 * our_mss));
+		cap = max_of(round_up_pow2(k->rcvbuf), 4096u);
+	else
+		cap = max_of(cap, round_up_pow2(4 * our_mss));
+	return max_of(cap, round_up_pow2(2 * min_of(k->rcvlowat, stack_rcvbuf_max(s))));
 }
 
-uint8_t tcp_window_scale(const struct sock_rec *k)
+uint8_t tcp_window_scale(const struct stack *s, const struct sock_rec *k)
 {
-	uint32_t most = max_of(
-	    k->flags & SOCK_F_RCVBUF_SET ? round_up_pow2(k->rcvbuf) : TCP_RX_MAX, TCP_RX_MAX);
+	uint32_t wish = max_of(k->rcvbuf, 2 * min_of(k->rcvlowat, stack_rcvbuf_max(s)));
+	uint32_t most = round_up_pow2(max_of(stack_rcvbuf_max(s), wish));
 	uint8_t ws = 0;
 
 	while (ws < 14 && (65535u << ws) < most)

@@ -35,6 +35,8 @@ static void fill_records(void)
 	    [KIND_FRAG] = {"frag", sizeof(struct frag_rec), 16, frag_expired, NULL},
 	    [KIND_SESSION] = {"session", 64, 4, NULL, NULL},
 	    [KIND_SOCK] = {"sock", sizeof(struct sock_rec), 1024, sock_expired, NULL},
+	    [KIND_SOCKX] = {"sockx", sizeof(struct sockx_rec), 1024, NULL, NULL},
+	    [KIND_ERRQ] = {"errq", sizeof(struct errq_rec), 100, NULL, NULL},
 	    [KIND_TCP] = {"tcp", 64, 4, NULL, NULL},
 	    [KIND_TCPX] = {"tcpx", 64, 4, NULL, NULL},
 	    [KIND_SYNRCV] = {"synrcv", 64, 4, NULL, NULL},

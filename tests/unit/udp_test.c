@@ -446,7 +446,8 @@ Test(udp, lies_cost_the_session)
 	lie(UINT32_MAX - 63, 0, 128, -EPROTO);
 	lie(0x01000000, 0, 128, -EPROTO);
 	lie(0x7fffffff, CM_DGRAM_SKIP, 128, -EPROTO);
-	lie(64, 2, 128, -EPROTO); /* unknown flag */
+	lie(64, CM_DGRAM_CONFIRM << 1, 128, -EPROTO); /* unknown flag */
+	lie(64, CM_DGRAM_MORE, 128, 0); /* its end is still to come */
 	lie(262144, CM_DGRAM_SKIP, 262144, -EPROTO);
 	lie(262144 - 64, CM_DGRAM_SKIP, 262144, 0);
 	lie(0, 0, 63, -EPROTO);		   /* no multiple of the alignment */

@@ -1,0 +1,106 @@
+/* Control messages of datagrams to be sent: source and device, TTL, TOS, the size of segments. */
+#include "clientlib/cmsg.h"
+#include <netinet/in.h>
+#include <netinet/udp.h>
+#include <string.h>
+
+/* IPV6_PKTINFO, and IP_PKTINFO. */
+static int get_info(const struct cmsghdr *c, size_t len, struct cm_dgram *d)
+{
+	struct in6_pktinfo info6;
+	struct in_pktinfo info;
+
+	if (c->cmsg_level == IPPROTO_IP) {
+		if (len != sizeof(info))
+			return -EINVAL;
+		memcpy(&info, CMSG_DATA(c), sizeof(info));
+		d->local.addr = ipaddr_v4(ntohl(info.ipi_spec_dst.s_addr));
+		d->ifindex = (uint16_t)info.ipi_ifindex;
+		return info.ipi_ifindex < 0 || info.ipi_ifindex > UINT16_MAX ? -ENODEV : 0;
+	}
+	if (len < sizeof(info6))
+		return -EINVAL;
+	memcpy(&info6, CMSG_DATA(c), sizeof(info6));
+	memcpy(d->local.addr.b, &info6.ipi6_addr, 16);
+	d->ifindex = (uint16_t)info6.ipi6_ifindex;
+	return info6.ipi6_ifindex > UINT16_MAX ? -ENODEV : 0;
+}
+
+/* A number of one byte or an int, as IP_TOS may be both. -1 if it is neither. */
+static int number(const struct cmsghdr *c, size_t len, bool byte)
+{
+	int v;
+
+	if (byte && len == 1)
+		return *CMSG_DATA(c);
+	if (len != sizeof(v))
+		return -1;
+	memcpy(&v, CMSG_DATA(c), sizeof(v));
+	return v;
+}
+
+static int get_ttl(int v, bool v6, struct cm_dgram *d)
+{
+	if (v6 && v == -1)
+		return 0;
+	if (v < !v6 || v > 255)
+		return -EINVAL;
+	d->ttl = (uint8_t)v;
+	d->flags |= CM_DGRAM_TTL;
+	return 0;
+}
+
+static int get_tos(int v, bool v6, struct cm_dgram *d)
+{
+	if (v6 && v == -1)
+		return 0;
+	if (v < 0 || v > 255)
+		return -EINVAL;
+	d->tos = (uint8_t)v;
+	d->flags |= CM_DGRAM_TOS;
+	return 0;
+}
+
+static int get_one(const struct nsock *s, const struct cmsghdr *c, struct cm_dgram *d)
+{
+	size_t len = c->cmsg_len - CMSG_LEN(0);
+	bool v6 = c->cmsg_level == IPPROTO_IPV6;
+	uint16_t gso;
+
+	if (c->cmsg_level == SOL_UDP) {
+		if (s->protocol != IPPROTO_UDP)
+			return 0;
+		if (c->cmsg_type != UDP_SEGMENT || len != sizeof(gso))
+			return -EINVAL;
+		memcpy(&gso, CMSG_DATA(c), sizeof(gso));
+		d->gso = gso;
+		return 0;
+	}
+	if (c->cmsg_level == SOL_SOCKET)
+		return c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS ? 0 : -EINVAL;
+	if ((!v6 && c->cmsg_level != IPPROTO_IP) || (v6 && s->family != AF_INET6))
+		return 0; /* another protocol's: not ours to judge */
+	if (c->cmsg_type == (v6 ? IPV6_PKTINFO : IP_PKTINFO))
+		return get_info(c, len, d);
+	if (c->cmsg_type == (v6 ? IPV6_HOPLIMIT : IP_TTL))
+		return get_ttl(number(c, len, false), v6, d);
+	if (c->cmsg_type == (v6 ? IPV6_TCLASS : IP_TOS))
+		return get_tos(number(c, len, !v6), v6, d);
+	return -EINVAL;
+}
+
+int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+{
+	struct msghdr copy = *m;
+	int ret = 0;
+
+	if (!m->msg_control || m->msg_controllen < sizeof(struct cmsghdr))
+		return 0;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c && ret == 0; c = CMSG_NXTHDR(&copy, c)) {
+		if (c->cmsg_len < sizeof(*c) ||
+		    c->cmsg_len > copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
+			return -EINVAL;
+		ret = get_one(s, c, d);
+	}
+	return ret;
+}

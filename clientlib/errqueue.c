@@ -1,0 +1,113 @@
+/*
+ * recvmsg() with MSG_ERRQUEUE: the oldest entry of the socket's error queue.
+ *
+ * The queue is the daemon's (inet/errq.h); an entry comes in pieces over the request ring and is then taken by its number.
+ * The consumer's lock is held meanwhile, so of several readers each gets an entry of its own; a reader that dies in the
+ * middle has taken nothing.
+ */
+#include "clientlib/cmsg.h"
+#include <linux/errqueue.h>
+#include <netinet/in.h>
+#include <string.h>
+
+struct entry {
+	struct cm_error e;
+	struct endpoint name;
+	size_t len;
+	uint8_t data[1024];
+};
+
+static int ask(struct nsock *s, int32_t part, uint32_t number, struct cm_cqe *c)
+{
+	struct cm_sqe e = {.op = CM_ERROR, .slot = s->slot, .arg = {part, (int32_t)number}};
+
+	return request_wait(s->ss, &e, c);
+}
+
+/* rx_lock held. */
+static int fetch(struct nsock *s, struct entry *q)
+{
+	struct cm_cqe c;
+	int ret = ask(s, CM_ERROR_HEAD, 0, &c);
+
+	if (ret < 0)
+		return ret;
+	memcpy(&q->e, c.data, sizeof(q->e));
+	q->name = c.ep;
+	for (q->len = 0; q->len < q->e.len && q->len < sizeof(q->data); q->len += c.arg) {
+		ret = ask(s, (int32_t)q->len, 0, &c);
+		if (ret < 0)
+			return ret;
+		if (!c.arg || c.arg > sizeof(c.data) || c.arg > sizeof(q->data) - q->len)
+			return -EPROTO;
+		memcpy(q->data + q->len, c.data, c.arg);
+	}
+	return ask(s, CM_ERROR_TAKE, q->e.number, NULL);
+}
+
+static void put_error(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_error *e)
+{
+	struct {
+		struct sock_extended_err ee;
+		union {
+			struct sockaddr_in in;
+			struct sockaddr_in6 in6;
+		} offender;
+	} v = {.ee = {.ee_errno = e->err,
+		   .ee_origin = e->origin,
+		   .ee_type = e->type,
+		   .ee_code = e->code,
+		   .ee_info = e->info}};
+	size_t size = s->family == AF_INET6 ? sizeof(v.offender.in6) : sizeof(v.offender.in);
+
+	if (e->origin != SO_EE_ORIGIN_LOCAL)
+		(void)ns_to_sockaddr(s->family, &e->offender, (struct sockaddr *)&v.offender);
+	cmsg_append(m, used, s->family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
+	    s->family == AF_INET6 ? IPV6_RECVERR : IP_RECVERR, &v, sizeof(v.ee) + size);
+}
+
+static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry *q)
+{
+	struct cm_dgram d = {.ttl = q->e.ttl,
+	    .tos = q->e.tos,
+	    .local = q->e.local,
+	    .spec_dst = ipaddr_to_v4(&q->e.local.addr),
+	    .ifindex = q->e.ifindex};
+	struct sockaddr_storage name;
+	size_t done = 0, used = 0;
+	socklen_t need;
+
+	for (size_t i = 0; i < m->msg_iovlen && done < q->len; i++) {
+		size_t n = m->msg_iov[i].iov_len < q->len - done ? m->msg_iov[i].iov_len : q->len - done;
+
+		memcpy(m->msg_iov[i].iov_base, q->data + done, n);
+		done += n;
+	}
+	m->msg_flags = MSG_ERRQUEUE | (done < q->len ? MSG_TRUNC : 0);
+	need = ns_to_sockaddr(s->family, &q->name, (struct sockaddr *)&name);
+	if (m->msg_name)
+		memcpy(m->msg_name, &name, m->msg_namelen < need ? m->msg_namelen : need);
+	m->msg_namelen = m->msg_name ? need : 0;
+	if (cmsg_wants_time(s))
+		cmsg_time(s, m, &used, q->e.time_ns);
+	if (q->e.origin == SO_EE_ORIGIN_ICMP)
+		cmsg_ip(s, m, &used, &d);
+	put_error(s, m, &used, &q->e);
+	m->msg_controllen = used;
+	return (ssize_t)done;
+}
+
+ssize_t errqueue_recv(struct nsock *s, struct msghdr *m)
+{
+	struct entry q;
+	int ret = sock_settle(s);
+
+	if (ret < 0)
+		return ret;
+	if (!load_acquire(&s->sl->errors))
+		return -EAGAIN;
+	side_lock(s, true);
+	ret = fetch(s, &q);
+	side_unlock(s, true);
+	return ret < 0 ? ret : give(s, m, &q);
+}

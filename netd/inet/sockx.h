@@ -1,0 +1,42 @@
+/*
+ * What few sockets ever have: rare options and urgent data. A record of its own, with the socket's index, made when the
+ * first such thing is set; a socket without one has the defaults. If it is found corrupt, they are the defaults again.
+ */
+#pragma once
+#include "inet/sock.h"
+
+enum sockx_flags {
+	SOCKX_NO_PORT = 1 << 0,	  /* IP_BIND_ADDRESS_NO_PORT */
+	SOCKX_NO_LOOP = 1 << 1,	  /* IP_MULTICAST_LOOP off */
+	SOCKX_NO_ALL = 1 << 2,	  /* IP_MULTICAST_ALL off */
+	SOCKX_GRO = 1 << 3,	  /* UDP_GRO */
+	SOCKX_NO_CHECK = 1 << 4,  /* SO_NO_CHECK */
+	SOCKX_DONTROUTE = 1 << 5, /* SO_DONTROUTE */
+	SOCKX_DEBUG = 1 << 6,	  /* SO_DEBUG */
+	SOCKX_CPU = 1 << 7,	  /* SO_INCOMING_CPU was set */
+	SOCKX_NODEFRAG = 1 << 8,
+	SOCKX_URGENT_IN = 1 << 9,   /* rcv_up counts */
+	SOCKX_URGENT_OUT = 1 << 10, /* snd_up counts */
+};
+
+struct sockx_rec {
+	uint32_t flags; /* enum sockx_flags */
+	uint16_t gso_size; /* UDP_SEGMENT */
+	uint8_t min_ttl;
+	uint8_t pad;
+	struct ipaddr mcast_source; /* IP_MULTICAST_IF */
+	uint32_t mcast_dev;	    /* + 1; 0: by the route */
+	uint32_t busy_poll_us;
+	int32_t incoming_cpu;
+	uint32_t thin; /* TCP_THIN_LINEAR_TIMEOUTS: bit 0 */
+	/* Urgent data: stream offsets of the urgent byte */
+	uint64_t rcv_up, snd_up;
+	uint64_t rx_time; /* SO_TIMESTAMP of a stream: when its newest byte came */
+};
+
+/* The record, or one of defaults. Never NULL. */
+const struct sockx_rec *sockx_peek(const struct stack *s, uint32_t sk);
+/* Writable, made if there is none; NULL without room. */
+struct sockx_rec *sockx_get(struct stack *s, uint32_t sk);
+/* An accepted child has what its listener has. */
+void sockx_inherit(struct stack *s, uint32_t child, uint32_t listener);

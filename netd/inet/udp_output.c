@@ -1,0 +1,228 @@
+/*
+ * One datagram of a client, from the wish in its header to IP: where to, which way, how long it may be, how it is cut.
+ *
+ * What cannot be granted is the error of the call, or the socket's (udp_send.c); a "too long" is also an entry of the
+ * error queue where the socket has one. A datagram may have been written in several pieces (MSG_MORE), and may be many
+ * datagrams (UDP_SEGMENT): then it goes out as one super-frame, which the device or device/segment.c cuts.
+ */
+#include "inet/errq.h"
+#include "inet/layer.h"
+#include "inet/sockx.h"
+#include "inet/udp.h"
+#include "base/util.h"
+#include "device/device.h"
+#include "device/neigh.h"
+#include "wire/checksum.h"
+#include "wire/udp.h"
+#include <errno.h>
+#include <netinet/in.h>
+
+#define IP_LEN		20u
+#define CHUNKS_PER_ROOM 16 /* at least: device_room() counts frames of 64 KiB */
+#define SEGMENTS_MAX	128u
+
+struct sending {
+	struct endpoint to;
+	struct ip_send how;
+	struct route r;
+	uint32_t len;
+	uint32_t gso; /* 0: one datagram */
+};
+
+static int choose_destination(
+    const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
+{
+	bool given = h->peer.port || !ipaddr_is_any(&h->peer.addr);
+
+	if (!given && !sock_connected(k))
+		return -EDESTADDRREQ;
+	d->to = given ? h->peer : k->remote;
+	if (!d->to.port)
+		return -EINVAL;
+	return udp_may_send(s, k, &d->to.addr);
+}
+
+/* The source may be no address of ours (IP_FREEBIND): then the way is that of anybody. */
+static int find_way(struct stack *s, const struct sock_rec *k, const struct ipaddr *to, const struct ipaddr *src,
+    uint32_t oif, struct route *r)
+{
+	int ret = ip_route(s, to, src, oif, r);
+
+	if (ret != -EADDRNOTAVAIL || !(k->flags & SOCK_F_FREEBIND) || !ipaddr_eq(src, &k->local.addr))
+		return ret;
+	ret = ip_route(s, to, NULL, oif, r);
+	r->source = *src;
+	return ret;
+}
+
+/* Where from, and which way. */
+static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
+{
+	const struct sockx_rec *x = sockx_peek(s, sk);
+	bool group = ip_is_multicast(&d->to.addr), wish = !ipaddr_is_any(&h->local.addr);
+	uint32_t oif = h->ifindex ? h->ifindex - 1u : group && x->mcast_dev ? x->mcast_dev - 1 : NO_INDEX;
+	struct ipaddr src = wish ? h->local.addr : k->local.addr;
+	int ret;
+
+	if (k->bound_dev != NO_INDEX)
+		oif = k->bound_dev;
+	if (oif != NO_INDEX && !device_peek(s, oif))
+		return -ENODEV;
+	if (ip_is_multicast(&src) || ip_is_broadcast(s, &src))
+		src = ipaddr_v4(0);
+	if (group && ipaddr_is_any(&src))
+		src = x->mcast_source;
+	ret = find_way(s, k, &d->to.addr, &src, oif, &d->r);
+	if (ret)
+		return ret == -EADDRNOTAVAIL && wish ? -EINVAL : ret;
+	if (((h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE)) && !d->r.local && !group &&
+	    !ipaddr_eq(&d->r.next_hop, &d->to.addr))
+		return -ENETUNREACH;
+	if (ipaddr_is_any(&d->to.addr))
+		d->to.addr = d->r.next_hop;
+	d->how.src = d->r.source;
+	d->how.dst = d->to.addr;
+	d->how.proto = IPPROTO_UDP;
+	d->how.tos = h->flags & CM_DGRAM_TOS ? h->tos : k->tos;
+	d->how.ttl = h->flags & CM_DGRAM_TTL ? h->ttl : group ? k->mcast_ttl : k->ttl;
+	d->how.zero_ttl = group && !d->how.ttl;
+	return 0;
+}
+
+static int choose_fragmenting(struct stack *s, uint32_t sk, const struct sock_rec *k, struct sending *d)
+{
+	uint32_t total = d->len + UDP_LEN + IP_LEN;
+	bool strict = k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
+
+	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
+		d->r.mtu = ip_device_mtu(s, d->r.dev);
+	d->how.dont_fragment = k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
+			       (k->mtu_discover == IP_PMTUDISC_WANT && (total <= d->r.mtu || d->gso));
+	if (d->gso)
+		return d->gso + UDP_LEN + IP_LEN > d->r.mtu || d->len > d->gso * SEGMENTS_MAX ? -EINVAL : 0;
+	if (total <= d->r.mtu || !strict)
+		return 0;
+	if (k->flags & SOCK_F_RECVERR)
+		errq_local(s, sk, EMSGSIZE, d->r.mtu, &d->to);
+	return -EMSGSIZE;
+}
+
+static void choose_segments(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct sending *d)
+{
+	d->gso = h->gso ? h->gso : sockx_peek(s, sk)->gso_size;
+	if (d->gso >= d->len)
+		d->gso = 0;
+}
+
+/* A piece of payload goes from the ring into the packet, at `at` behind its front. */
+static bool fill(struct stack *s, const struct ring_place *ring, const struct udp_piece *from, struct packet *p, uint32_t at)
+{
+	uint64_t pos = from->pos;
+	uint32_t len = from->len;
+
+	for (uint16_t i = 0; i < p->segs && len; i++) {
+		uint32_t n, run = 0;
+		const uint8_t *src;
+
+		if (at >= p->seg[i].len) {
+			at -= p->seg[i].len;
+			continue;
+		}
+		n = min_of(p->seg[i].len - at, len);
+		src = ring_span(s->mem, ring, pos, n, &run);
+		if (!src || run < n)
+			return false;
+		memcpy(p->seg[i].data + at, src, n);
+		pos += n;
+		len -= n;
+		at = 0;
+	}
+	return !len;
+}
+
+static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k, const struct sending *d, struct packet *p)
+{
+	uint32_t pseudo = ip_pseudo_sum(&d->how.src, &d->how.dst, IPPROTO_UDP, p->len);
+	const struct device_rec *dev = device_peek(s, d->r.dev);
+	bool offload = d->gso || (dev && !dev->is_lo && (dev->features & REGION_F_CSUM) && p->len + IP_LEN <= d->r.mtu);
+	struct udp_header h = {.src = k->local.port, .dst = d->to.port, .len = (uint16_t)p->len};
+	uint8_t *at = p->seg[0].data;
+
+	if (sockx_peek(s, sk)->flags & SOCKX_NO_CHECK) {
+		udp_emit(&h, at, UDP_LEN);
+		return;
+	}
+	if (offload) {
+		h.checksum = (uint16_t)csum_fold(pseudo);
+		p->flags |= DESC_CSUM_NEEDED;
+		p->csum_at = at;
+		p->csum_offset = UDP_CSUM_OFFSET;
+	} else if (dev && dev->is_lo) {
+		p->flags |= DESC_CSUM_VALID; /* it never leaves this machine */
+	}
+	if (d->gso) {
+		p->gso_type = GSO_UDP;
+		p->gso_size = (uint16_t)d->gso;
+	}
+	udp_emit(&h, at, UDP_LEN);
+	if (offload || (p->flags & DESC_CSUM_VALID))
+		return;
+	h.checksum = csum_finish_udp(packet_sum(p, 0, p->len, pseudo));
+	udp_emit(&h, at, UDP_LEN);
+}
+
+/* Is there room for the datagram and, if it is long, its fragments? A small device is not waited
+ * for for ever. */
+static bool has_room(const struct stack *s, const struct sending *d)
+{
+	uint32_t size = d->gso ? d->gso : d->r.mtu;
+	uint32_t room = device_room(s, d->r.dev), frames = (d->len + UDP_LEN + IP_LEN) / size;
+	const struct device_rec *dev = device_peek(s, d->r.dev);
+
+	return room && dev && room * CHUNKS_PER_ROOM >= min_of(frames, dev->chunks / 8);
+}
+
+static int build(struct stack *s, uint32_t sk, const struct udp_job *j, struct sending *d, struct packet *p)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint32_t at = UDP_LEN;
+	int ret = packet_alloc(s, p, d->r.dev, UDP_LEN + d->len);
+
+	if (ret)
+		return ret == -ENOBUFS ? UDP_FULL : ret;
+	for (uint32_t i = 0; i < j->n; at += j->piece[i++].len) {
+		if (fill(s, &k->tx, &j->piece[i], p, at))
+			continue;
+		packet_free(s, p);
+		return -EFAULT;
+	}
+	put_header(s, sk, k, d, p);
+	return 0;
+}
+
+int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	struct sending d = {.len = j->len};
+	struct packet p;
+	int ret;
+
+	if (j->len > UDP_PAYLOAD_MAX)
+		return -EMSGSIZE;
+	choose_segments(s, sk, &j->h, &d);
+	if ((ret = choose_destination(s, k, &j->h, &d)) || (ret = choose_way(s, sk, k, &j->h, &d)) ||
+	    (ret = choose_fragmenting(s, sk, k, &d)))
+		return ret;
+	if (d.gso && (sockx_peek(s, sk)->flags & SOCKX_NO_CHECK))
+		return -EINVAL;
+	if (!has_room(s, &d))
+		return UDP_FULL;
+	ret = build(s, sk, j, &d, &p);
+	if (ret)
+		return ret;
+	s->count.udp_out++;
+	if ((j->h.flags & CM_DGRAM_CONFIRM) && d.r.dev != DEVICE_LO)
+		neigh_confirm(s, d.r.dev, &d.r.next_hop);
+	ret = ip_output(s, &p, &d.r, &d.how);
+	return ret == -ENOBUFS ? 0 : ret; /* dropped on the way, as by a queueing discipline */
+}
