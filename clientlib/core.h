@@ -80,12 +80,18 @@ void ns_put(struct nsock *s);
  * have to be put. Idempotent.
  */
 int ns_close(struct nsock *s);
+/* Before the last number is closed: sleeps as long as SO_LINGER says, or until a signal. */
+void ns_linger(struct nsock *s);
 /*
  * O_NONBLOCK of the open file description. Only a place to keep it: calls below take `nonblock` as
  * an argument.
  */
 bool ns_nonblock(const struct nsock *s);
 void ns_set_nonblock(struct nsock *s, bool on);
+/* What fcntl() keeps with an open file description beside O_NONBLOCK: F_SETFL's flags, F_SETOWN, F_SETSIG. */
+enum ns_kept { NS_KEPT_FLAGS, NS_KEPT_OWNER, NS_KEPT_SIG };
+int ns_kept(const struct nsock *s, enum ns_kept what);
+void ns_keep(struct nsock *s, enum ns_kept what, int v);
 /* A number of the caller's kept with the socket (fcntl F_SETOWN, O_ASYNC, whatever). Starts at 0.
  */
 unsigned ns_user(const struct nsock *s);

@@ -27,6 +27,11 @@ struct desc {
 	bool cork, corked;  /* UDP_CORK; there is such a datagram */
 	bool no_fragments;  /* IP_MTU_DISCOVER says that a datagram may be too long */
 	uint32_t err_taken; /* so_error_seq of the last error handed out */
+	uint64_t urgent_seen; /* the slot's `urgent` when it was last looked at; rx_lock */
+	uint32_t fl_flags;    /* F_SETFL's, but for O_NONBLOCK */
+	int32_t owner, sig;   /* F_SETOWN, F_SETSIG: kept, and no more */
+	bool urgent_read;     /* that byte was taken out of band */
+	bool more;	      /* the last write said that more comes at once; tx_lock */
 	bool nonblock;
 	bool shut_rd, shut_wr, connected, connecting; /* known here before the slot says so */
 };

@@ -109,8 +109,6 @@ ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->d->rcvtimeo);
 
-	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
 	if (flags & MSG_ERRQUEUE)
 		return errqueue_recv(s, m);
 	for (;;) {
@@ -126,10 +124,10 @@ ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 		ret = recv_one(s, m, flags);
 		if (ret != -EAGAIN)
 			return ret;
-		if (st & CM_ST_RX_EOF)
-			return 0;
 		if (nonblock || (flags & MSG_DONTWAIT))
 			return -EAGAIN;
+		if (st & CM_ST_RX_EOF)
+			return 0;
 		ret = sock_sleep(s, seen, deadline);
 		if (ret < 0)
 			return ret;
@@ -197,7 +195,7 @@ void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dg
 	if (load_once(&s->ev->tx_want))
 		store_once(&s->ev->tx_want, 0);
 	if (!(d->flags & CM_DGRAM_ASK)) {
-		tx_publish(s, n);
+		tx_publish(s, n, false);
 		return;
 	}
 	s->tx.pos += n;
@@ -299,11 +297,13 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 	struct cm_dgram d;
 	int ret;
 
-	if (flags & MSG_OOB)
+	if (flags & MSG_OOB && s->family == AF_INET)
 		return -EOPNOTSUPP;
 	ret = sock_settle(s);
 	if (ret == 0)
 		ret = dgram_address(s, m, flags, &d);
+	if (ret == 0 && flags & MSG_OOB)
+		ret = -EOPNOTSUPP;
 	if (ret < 0)
 		return ret;
 	for (;;) {

@@ -60,8 +60,10 @@ static void leave(struct nsock *s)
 	pthread_mutex_lock(&table_lock);
 	last = --s->fds == 0;
 	pthread_mutex_unlock(&table_lock);
-	if (last)
+	if (last) {
+		ns_linger(s);
 		ns_close(s);
+	}
 	ns_put(s);
 }
 

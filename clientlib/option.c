@@ -285,6 +285,8 @@ static int readable_bytes(struct nsock *s)
 	side_lock(s, true);
 	if (s->type == SOCK_STREAM) {
 		ret = rx_avail(s, &n);
+		if (ret == 0)
+			n = urgent_before(s, n);
 	} else {
 		ret = dgram_head(s, &d, &data);
 		n = ret > 0 ? d.len : 0;
@@ -321,8 +323,15 @@ int ns_ioctl(struct nsock *s, unsigned long req, void *arg)
 	case SIOCOUTQ:
 		v = unsent_bytes(s);
 		break;
+	case SIOCOUTQNSD:
+		if (s->type != SOCK_STREAM)
+			return -ENOTTY;
+		v = ns_listening(s) ? -EINVAL : (int)tx_unsent(s);
+		break;
 	case SIOCATMARK:
-		v = 0;
+		if (s->type != SOCK_STREAM)
+			return -ENOTTY;
+		v = urgent_at_mark(s);
 		break;
 	case FIONBIO:
 		memcpy(&v, arg, sizeof(v));

@@ -23,7 +23,7 @@ static int roomy(struct nsock *s)
 		ret = tx_room(s, &room);
 		if (ret < 0)
 			break;
-		ret = !s->tx.place.cap || room >= s->tx.place.cap / 3 || tx_may_grow(s);
+		ret = (!s->tx.place.cap || room >= s->tx.place.cap / 3 || tx_may_grow(s)) && tx_lowat_ok(s);
 		if (ret || look)
 			break;
 		store_once(&s->ev->tx_want, 1);
@@ -31,6 +31,14 @@ static int roomy(struct nsock *s)
 	}
 	side_unlock(s, false);
 	return ret;
+}
+
+/* The urgent byte before the reader does not count. rx_lock held. */
+static uint64_t at_urgent_byte(const struct nsock *s)
+{
+	uint64_t u = load_once(&s->sl->urgent);
+
+	return u && u - 1 == s->rx.pos && !(load_once(&s->sl->state) & CM_ST_OOBINLINE);
 }
 
 static int readable(struct nsock *s)
@@ -44,7 +52,7 @@ static int readable(struct nsock *s)
 	if (s->type == SOCK_STREAM) {
 		ret = rx_avail(s, &n);
 		if (ret == 0)
-			ret = n >= s->d->rcvlowat || (n && n == s->rx.place.cap);
+			ret = n >= s->d->rcvlowat + at_urgent_byte(s) || (n && n == s->rx.place.cap);
 	} else {
 		ret = dgram_head(s, &d, &data);
 	}
@@ -62,7 +70,9 @@ static unsigned poll_stream(struct nsock *s, uint32_t st)
 	if (st & CM_ST_DEAD)
 		return IN_BITS | OUT_BITS | POLLRDHUP | POLLHUP;
 	if (!(st & CM_ST_CONNECTED))
-		return st & CM_ST_CONNECTING || s->d->connecting ? 0 : OUT_BITS | POLLHUP;
+		return st & CM_ST_CONNECTING || s->d->connecting
+			   ? 0
+			   : OUT_BITS | POLLHUP | (st & CM_ST_RX_EOF ? IN_BITS | POLLRDHUP : 0);
 	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT) ||
 	    (st & CM_ST_HUP))
 		ev |= POLLHUP;
@@ -76,6 +86,8 @@ static unsigned poll_stream(struct nsock *s, uint32_t st)
 		return POLLERR | POLLHUP | IN_BITS | OUT_BITS;
 	if (in)
 		ev |= IN_BITS;
+	if (urgent_ready(s))
+		ev |= POLLPRI;
 	if (out || (st & CM_ST_TX_SHUT))
 		ev |= OUT_BITS;
 	return ev;
@@ -92,7 +104,7 @@ static unsigned poll_dgram(struct nsock *s, uint32_t st)
 		ev |= IN_BITS | POLLRDHUP;
 	if ((st & (CM_ST_RX_EOF | CM_ST_TX_SHUT)) == (CM_ST_RX_EOF | CM_ST_TX_SHUT))
 		ev |= POLLHUP;
-	return ev | (in ? IN_BITS : 0) | (out ? OUT_BITS : 0);
+	return ev | (in ? IN_BITS : 0) | (out ? OUT_BITS | POLLWRBAND : 0);
 }
 
 unsigned ns_poll(struct nsock *s)

@@ -299,8 +299,13 @@ void request_forget(struct nsock *s)
 /* Makes the daemon look at the socket's positions, which were published before. */
 void request_poke(struct nsock *s)
 {
+	request_poke_more(s, false);
+}
+
+void request_poke_more(struct nsock *s, bool more)
+{
 	struct session *ss = s->ss;
-	struct cm_sqe e = {.op = CM_POKE, .slot = s->slot};
+	struct cm_sqe e = {.op = CM_POKE, .slot = s->slot, .arg = {more}};
 
 	fence_full();
 	if (load_once(&ss->h->sq_taken) < load_once(&s->poke_next))

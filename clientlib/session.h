@@ -184,6 +184,8 @@ int request_wait(struct session *ss, const struct cm_sqe *e, struct cm_cqe *out)
 int request_async(
     struct session *ss, const struct cm_sqe *e, enum request_kind kind, struct nsock *s);
 void request_poke(struct nsock *s);
+/* The same; `more`: the rest of what is written comes at once. */
+void request_poke_more(struct nsock *s, bool more);
 void request_forget(struct nsock *s);
 void request_hold(struct nsock *s);
 void request_close(struct nsock *s);
@@ -200,12 +202,15 @@ int sock_check(const struct nsock *s);
 int side_follow(struct nsock *s, bool rx);
 int rx_avail(struct nsock *s, uint64_t *n);
 int tx_room(struct nsock *s, uint64_t *n);
+/* Bytes of a stream that were written and not sent yet, and whether TCP_NOTSENT_LOWAT allows more. */
+uint64_t tx_unsent(const struct nsock *s);
+bool tx_lowat_ok(const struct nsock *s);
 uint32_t sock_state(struct nsock *s);
 int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote);
 bool sock_has_error(struct nsock *s);
 int sock_take_error(struct nsock *s);
 void rx_consume(struct nsock *s, uint64_t n, uint64_t avail);
-void tx_publish(struct nsock *s, uint64_t n);
+void tx_publish(struct nsock *s, uint64_t n, bool more);
 int tx_grow(struct nsock *s, uint64_t need);
 bool tx_may_grow(const struct nsock *s);
 int sock_settle(struct nsock *s);
@@ -235,6 +240,14 @@ void pool_fork_done(bool child);
 /* set.c */
 extern struct pool member_pool;
 void set_forget(struct nsock *s);
+
+/* urgent.c */
+uint64_t urgent_limit(struct nsock *s, uint64_t at, uint64_t avail, bool started, bool *over, bool *stop);
+bool urgent_ready(struct nsock *s);
+bool urgent_at_mark(struct nsock *s);
+uint64_t urgent_before(struct nsock *s, uint64_t avail);
+ssize_t urgent_recv(struct nsock *s, struct msghdr *m, int flags);
+int urgent_announce(struct nsock *s, uint64_t end);
 
 /* stream.c, dgram.c (control messages: cmsg.h) */
 ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);

@@ -9,6 +9,7 @@
 #include "clientlib/cmsg.h"
 #include "clientlib/share.h"
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #define TX_MAX_DEFAULT (4u << 20)
@@ -69,11 +70,11 @@ static int check_kind(int family, int type, int protocol)
 		return -EAFNOSUPPORT;
 	if ((type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK | 0xf)) || base == 0 || base > SOCK_PACKET)
 		return -EINVAL;
-	if (protocol == PROTO_MPTCP)
-		return -EPROTONOSUPPORT;
-	if (protocol < 0 || protocol > 255)
+	if (protocol < 0 || protocol > PROTO_MPTCP)
 		return -EINVAL;
 	if (base == SOCK_STREAM && protocol && protocol != IPPROTO_TCP)
+		return -EPROTONOSUPPORT;
+	if (base == SOCK_DGRAM && protocol > 255)
 		return -EPROTONOSUPPORT;
 	return base == SOCK_PACKET || base == SOCK_RDM || base == SOCK_SEQPACKET ? -ESOCKTNOSUPPORT
 										 : 0;
@@ -180,6 +181,32 @@ int ns_close(struct nsock *s)
 	return 0;
 }
 
+/* Until what was written, and the end of it, has arrived there: SO_LINGER of a socket that nobody else holds. */
+void ns_linger(struct nsock *s)
+{
+	struct cm_sqe e = {.op = CM_SHUTDOWN, .slot = s->slot, .arg = {SHUT_WR, 1}};
+	int64_t seconds = load_once(&s->d->linger) - 1;
+	uint64_t deadline = now_ns() + (uint64_t)seconds * 1000000000ull, unread = 0;
+
+	if (seconds <= 0 || s->type != SOCK_STREAM || sock_settle(s) < 0 ||
+	    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)
+		return;
+	side_lock(s, true);
+	(void)rx_avail(s, &unread);
+	side_unlock(s, true);
+	if (unread || request_wait(s->ss, &e, NULL) < 0)
+		return;
+	for (;;) {
+		struct sleep_seen seen = sock_seen(s);
+		uint8_t state = load_acquire(&s->sl->tcp_state);
+
+		if (state != TCP_FIN_WAIT1 && state != TCP_CLOSING && state != TCP_LAST_ACK)
+			return;
+		if (sock_check(s) < 0 || sock_sleep(s, seen, deadline) < 0)
+			return;
+	}
+}
+
 bool ns_nonblock(const struct nsock *s)
 {
 	return load_once(&s->d->nonblock);
@@ -194,6 +221,27 @@ void ns_set_nonblock(struct nsock *s, bool on)
 		store_once(&d->nonblock, on);
 		fence_full();
 	} while (load_acquire(&s->d) != d);
+}
+
+int ns_kept(const struct nsock *s, enum ns_kept what)
+{
+	const struct desc *d = load_acquire(&s->d);
+
+	return what == NS_KEPT_FLAGS   ? (int)load_once(&d->fl_flags)
+	       : what == NS_KEPT_OWNER ? load_once(&d->owner)
+				       : load_once(&d->sig);
+}
+
+void ns_keep(struct nsock *s, enum ns_kept what, int v)
+{
+	struct desc *d = load_acquire(&s->d);
+
+	if (what == NS_KEPT_FLAGS)
+		store_once(&d->fl_flags, (uint32_t)v);
+	else if (what == NS_KEPT_OWNER)
+		store_once(&d->owner, v);
+	else
+		store_once(&d->sig, v);
 }
 
 unsigned ns_user(const struct nsock *s)
@@ -251,7 +299,7 @@ int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struc
 	sa_family_t fam;
 
 	*ep = (struct endpoint){.port = 0};
-	if (!sa || len < sizeof(fam))
+	if (!sa || len < sizeof(fam) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
 	memcpy(&fam, sa, sizeof(fam));
 	if (fam == AF_INET && len >= sizeof(struct sockaddr_in)) {
@@ -272,6 +320,8 @@ int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struc
 		ep->port = ntohs(in6.sin6_port);
 		return 0;
 	}
+	if (len < (family == AF_INET6 ? 24 : sizeof(struct sockaddr_in)))
+		return -EINVAL;
 	return fam == AF_INET || (fam == AF_INET6 && family == AF_INET6) ? -EINVAL : -EAFNOSUPPORT;
 }
 
@@ -313,7 +363,7 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 
 	if (ret < 0)
 		return ret;
-	if (!sa || len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)))
+	if (!sa || len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
 	e.arg[0] = sa->sa_family;
 	if (sa->sa_family == AF_UNSPEC &&
@@ -382,6 +432,7 @@ static int connect_wait(struct nsock *s, bool nonblock, int busy)
 			if (st & CM_ST_CONNECTED)
 				return 0;
 			ret = sock_take_error(s);
+			(void)dissolve(s); /* as new: it may be connected again */
 			return ret < 0 ? ret : -ECONNABORTED;
 		}
 		if (nonblock)
@@ -400,21 +451,25 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 
 	if (ret < 0)
 		return ret;
-	if (!sa || len < sizeof(sa->sa_family))
+	if (!sa || len < sizeof(sa->sa_family) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
 	if (sa->sa_family == AF_UNSPEC)
 		return dissolve(s);
-	ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
-	if (ret < 0)
-		return ret;
-	e.arg[0] = sa->sa_family;
 	if (s->type == SOCK_STREAM) {
 		if (s->d->connecting)
 			return connect_wait(s, nonblock, -EALREADY);
 		st = sock_state(s);
-		if ((st & (CM_ST_CONNECTED | CM_ST_LISTENING)) && !(st & CM_ST_DEAD))
+		if (st & (CM_ST_CONNECTED | CM_ST_LISTENING))
 			return -EISCONN;
+		if (s->family == AF_INET6 && sa->sa_family != AF_INET6)
+			return len < 24 ? -EINVAL : -EAFNOSUPPORT;
+	} else if (s->family == AF_INET6 && sa->sa_family != AF_INET6 && sa->sa_family != AF_INET) {
+		return len < 24 ? -EINVAL : -EAFNOSUPPORT;
 	}
+	ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
+	if (ret < 0)
+		return ret;
+	e.arg[0] = sa->sa_family;
 	known_forget(s);
 	ret = request_wait(s->ss, &e, NULL);
 	if (ret == 0)
@@ -502,7 +557,7 @@ int ns_shutdown(struct nsock *s, int how)
 		return -EINVAL;
 	/* On an established connection it cannot fail, and need not be waited for. */
 	simple = s->type == SOCK_STREAM &&
-		 (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) == CM_ST_CONNECTED;
+		 (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD | CM_ST_HUP)) == CM_ST_CONNECTED;
 	ret = simple ? request_async(s->ss, &e, REQ_IGNORED, NULL) : request_wait(s->ss, &e, NULL);
 	if (ret < 0 || (s->type == SOCK_STREAM && !simple))
 		return ret;

@@ -7,6 +7,7 @@
  */
 #include "clientlib/cmsg.h"
 #include <limits.h>
+#include <netinet/tcp.h>
 #include <string.h>
 
 #define JUMP_MAX (1u << 20) /* a ring grows at once to what a write needs, up to this */
@@ -72,11 +73,21 @@ static ssize_t total_of(const struct msghdr *m)
 
 /* ---- receive */
 
+/* A call to receive: where it is. */
+struct receiving {
+	struct cursor c;
+	size_t want, done;
+	uint64_t skip; /* peeking: bytes behind the ring's position that were seen */
+	int flags;
+	bool stop;	/* no further: an urgent byte is next */
+	bool something; /* there was something to read */
+};
+
 /* One look: bytes taken, or -errno. */
-static ssize_t recv_some(
-    struct nsock *s, struct cursor *c, uint64_t want, int flags, uint64_t *skip)
+static ssize_t recv_some(struct nsock *s, struct receiving *r)
 {
-	uint64_t avail, n;
+	uint64_t avail, n, left;
+	bool over;
 	int ret;
 
 	side_lock(s, true);
@@ -85,12 +96,21 @@ static ssize_t recv_some(
 		side_unlock(s, true);
 		return ret;
 	}
-	avail = avail > *skip ? avail - *skip : 0;
-	n = avail < want ? avail : want;
-	if (n && !(flags & MSG_TRUNC))
-		ring_copy(s, &s->rx, s->rx.pos + *skip, c, n, false);
-	if (flags & MSG_PEEK)
-		*skip += n;
+	left = avail > r->skip ? avail - r->skip : 0;
+	if (load_once(&s->sl->urgent)) {
+		n = urgent_limit(s, s->rx.pos + r->skip, left, r->done, &over, &r->stop);
+		if (over && (r->flags & MSG_PEEK))
+			r->skip++;
+		else if (over)
+			rx_consume(s, 1, avail--);
+		left = n;
+	}
+	r->something |= left > 0;
+	n = left < r->want - r->done ? left : r->want - r->done;
+	if (n && !(r->flags & MSG_TRUNC))
+		ring_copy(s, &s->rx, s->rx.pos + r->skip, &r->c, n, false);
+	if (r->flags & MSG_PEEK)
+		r->skip += n;
 	else if (n)
 		rx_consume(s, n, avail);
 	side_unlock(s, true);
@@ -112,11 +132,10 @@ static int recv_end(struct nsock *s, uint32_t st)
 	return st & (CM_ST_CONNECTED | CM_ST_CONNECTING) ? -EAGAIN : -ENOTCONN;
 }
 
-static ssize_t recv_loop(struct nsock *s, struct cursor *c, size_t want, int flags, bool nonblock)
+static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 {
-	uint64_t deadline = deadline_of(s->d->rcvtimeo), skip = 0;
-	size_t least = flags & MSG_WAITALL ? want : s->d->rcvlowat < want ? s->d->rcvlowat : want;
-	size_t done = 0;
+	uint64_t deadline = deadline_of(s->d->rcvtimeo);
+	size_t least = r->flags & MSG_WAITALL ? r->want : s->d->rcvlowat < r->want ? s->d->rcvlowat : r->want;
 
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
@@ -124,47 +143,68 @@ static ssize_t recv_loop(struct nsock *s, struct cursor *c, size_t want, int fla
 		uint32_t st;
 
 		if (ret < 0)
-			return done ? (ssize_t)done : ret;
+			return r->done ? (ssize_t)r->done : ret;
 		st = sock_state(s);
-		ret = recv_some(s, c, want - done, flags, &skip);
+		ret = recv_some(s, r);
 		if (ret > 0)
-			done += (size_t)ret;
-		if (done >= least && done)
-			return (ssize_t)done;
+			r->done += (size_t)ret;
+		if ((r->done >= least && r->done) || r->stop || (!r->want && r->something))
+			return (ssize_t)r->done;
 		if (ret > 0)
 			continue;
-		if (ret == 0 && !done)
+		if (ret == 0 && !r->done)
 			ret = recv_end(s, st);
 		else if (ret == 0)
 			ret = (st & (CM_ST_RX_EOF | CM_ST_DEAD)) || sock_has_error(s) ? 0 : -EAGAIN;
-		if (ret == -EAGAIN && !nonblock && !(flags & MSG_DONTWAIT))
+		if (ret == -EAGAIN && !nonblock && !(r->flags & MSG_DONTWAIT))
 			ret = sock_sleep(s, seen, deadline) ?: 1;
 		if (ret <= 0)
-			return done ? (ssize_t)done : ret;
+			return r->done ? (ssize_t)r->done : ret;
 	}
+}
+
+/* What waits now: TCP_INQ. */
+static int waiting(struct nsock *s)
+{
+	uint64_t n = 0;
+
+	side_lock(s, true);
+	(void)rx_avail(s, &n);
+	side_unlock(s, true);
+	return n > INT_MAX ? INT_MAX : (int)n;
+}
+
+static void stream_control(struct nsock *s, struct msghdr *m)
+{
+	size_t used = 0;
+
+	if (cmsg_wants_time(s) && load_once(&s->sl->rx_time))
+		cmsg_time(s, m, &used, load_once(&s->sl->rx_time));
+	if (load_once(&s->d->want_cmsg) & WANT_INQ)
+		cmsg_append(m, &used, SOL_TCP, TCP_CM_INQ, &(int){waiting(s)}, sizeof(int));
+	m->msg_controllen = used;
 }
 
 ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
-	struct cursor c = {.iov = m->msg_iov, .left = m->msg_iovlen};
+	struct receiving r = {.c = {.iov = m->msg_iov, .left = m->msg_iovlen}, .flags = flags};
 	ssize_t want = total_of(m), ret;
-	size_t used = 0;
 
 	if (want < 0)
 		return want;
-	if (flags & MSG_OOB)
-		return -EINVAL;
 	if (flags & MSG_ERRQUEUE)
 		return errqueue_recv(s, m);
-	if (!want)
-		return sock_check(s);
-	ret = recv_loop(s, &c, (size_t)want, flags, nonblock);
+	if (flags & MSG_OOB)
+		return urgent_recv(s, m, flags);
+	r.want = (size_t)want;
+	ret = recv_loop(s, &r, nonblock);
 	if (ret >= 0) {
 		m->msg_namelen = 0;
 		m->msg_flags = 0;
-		if (ret > 0 && cmsg_wants_time(s) && load_once(&s->sl->rx_time))
-			cmsg_time(s, m, &used, load_once(&s->sl->rx_time));
-		m->msg_controllen = used;
+		if (ret > 0)
+			stream_control(s, m);
+		else
+			m->msg_controllen = 0;
 	}
 	return ret;
 }
@@ -191,6 +231,8 @@ static int room_wanted(struct nsock *s, uint64_t *room)
 {
 	int ret = tx_room(s, room);
 
+	if (ret == 0 && *room && !tx_lowat_ok(s))
+		*room = 0;
 	if (ret < 0 || *room) {
 		if (load_once(&s->ev->tx_want))
 			store_once(&s->ev->tx_want, 0);
@@ -198,10 +240,13 @@ static int room_wanted(struct nsock *s, uint64_t *room)
 	}
 	store_once(&s->ev->tx_want, 1);
 	fence_full();
-	return tx_room(s, room);
+	ret = tx_room(s, room);
+	if (ret == 0 && !tx_lowat_ok(s))
+		*room = 0;
+	return ret;
 }
 
-static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want)
+static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want, int flags)
 {
 	uint64_t room, n = 0;
 	int ret;
@@ -220,7 +265,9 @@ static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want)
 	if (ret == 0 && room) {
 		n = room < want ? room : want;
 		ring_copy(s, &s->tx, s->tx.pos, c, n, true);
-		tx_publish(s, n);
+		if (flags & MSG_OOB)
+			ret = urgent_announce(s, s->tx.pos + n);
+		tx_publish(s, n, n == want && flags & MSG_MORE);
 	}
 	side_unlock(s, false);
 	return ret < 0 ? ret : (ssize_t)n;
@@ -234,8 +281,6 @@ ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool non
 
 	if (want < 0)
 		return want;
-	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
 		ssize_t ret = sock_check(s);
@@ -245,7 +290,7 @@ ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool non
 		if (ret == 0)
 			ret = stream_writable(s);
 		if (ret == 0 && done < want) {
-			ret = send_some(s, &c, (uint64_t)(want - done));
+			ret = send_some(s, &c, (uint64_t)(want - done), flags);
 			if (ret > 0)
 				done += ret;
 		}

@@ -283,11 +283,25 @@ void rx_consume(struct nsock *s, uint64_t n, uint64_t avail)
 }
 
 /* `n` more bytes have been written. tx_lock held. */
-void tx_publish(struct nsock *s, uint64_t n)
+void tx_publish(struct nsock *s, uint64_t n, bool more)
 {
 	s->tx.pos += n;
 	store_release(&s->sl->tx_tail, s->tx.pos);
-	request_poke(s);
+	request_poke_more(s, more);
+}
+
+uint64_t tx_unsent(const struct nsock *s)
+{
+	uint64_t tail = load_once(&s->sl->tx_tail), sent = load_acquire(&s->sl->tx_sent);
+
+	return tail > sent ? tail - sent : 0;
+}
+
+bool tx_lowat_ok(const struct nsock *s)
+{
+	uint32_t lowat = load_once(&s->sl->notsent_lowat);
+
+	return !lowat || tx_unsent(s) < lowat;
 }
 
 bool tx_may_grow(const struct nsock *s)

@@ -10,7 +10,8 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 {
 	const uint8_t *payload;
 	struct cm_dgram d;
-	uint64_t avail, at;
+	uint64_t avail, at, limit = 0;
+	bool over = false, stop;
 	int ret;
 
 	if (s->share)
@@ -29,6 +30,11 @@ static int borrow(struct nsock *s, const void **data, size_t *len, struct endpoi
 		return 0;
 	}
 	ret = rx_avail(s, &avail);
+	if (ret == 0)
+		limit = urgent_limit(s, s->rx.pos, avail, false, &over, &stop);
+	if (ret == 0 && over)
+		rx_consume(s, 1, avail);
+	avail = limit;
 	if (ret < 0 || !avail)
 		return ret < 0 ? ret : -EAGAIN;
 	at = (s->rx.pos - s->rx.place.base) & (s->rx.place.cap - 1);
@@ -156,7 +162,9 @@ int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
 
 		ret = sock_check(s);
 		if (ret == 0)
-			ret = s->type == SOCK_STREAM ? stream_writable(s) : sock_take_error(s);
+			ret = s->type == SOCK_STREAM		  ? stream_writable(s)
+			      : sock_state(s) & CM_ST_TX_SHUT ? -EPIPE
+							      : sock_take_error(s);
 		if (ret == 0) {
 			side_lock(s, false);
 			ret = reserve(s, want, data, len, to);
@@ -202,7 +210,7 @@ int ns_send_commit(struct nsock *s, ssize_t n)
 		if (s->type != SOCK_STREAM)
 			ret = commit_dgram(s, lent, n);
 		else if (n > 0)
-			tx_publish(s, (uint64_t)n);
+			tx_publish(s, (uint64_t)n, false);
 	}
 	side_unlock(s, false);
 	return ret;

@@ -51,14 +51,15 @@ enum cm_op {
 	CM_LISTEN,     /* arg0 backlog */
 	CM_CONNECT,    /* ep; 0 for datagrams, -EINPROGRESS for streams; port 0 and wildcard with arg0 = AF_UNSPEC dissolves */
 	CM_ACCEPT,     /* slot is the listener, arg0 the slot of the child; -EAGAIN if there is none; completion ep = peer */
-	CM_SHUTDOWN,   /* arg0 SHUT_RD, SHUT_WR, SHUT_RDWR */
+	CM_SHUTDOWN,   /* arg0 SHUT_RD, SHUT_WR, SHUT_RDWR; arg1: only if nobody else holds the socket (-EBUSY) */
 	CM_CLOSE,      /* */
 	CM_SETSOCKOPT, /* arg0 level, arg1 name, arg2 length; data */
 	CM_GETSOCKOPT, /* arg0 level, arg1 name, arg2 room, part: offset; completion arg = length from there, data: what it holds of that */
 	CM_GROW,       /* arg0 wanted capacity of the transmit ring, bytes: the client has parked as its producer until the completion; 0 or -ENOMEM */
-	CM_POKE,       /* look at this slot's positions; no completion */
+	CM_POKE,       /* look at this slot's positions; arg0: more is to be written at once (MSG_MORE); no completion */
 	CM_SENT,       /* what became of the newest datagram with CM_DGRAM_ASK: 0 or a negative errno, told once */
 	CM_ERROR,      /* the oldest entry of the error queue: arg0 = enum cm_error_part, or the offset of a piece of its payload; -EAGAIN */
+	CM_URGENT,     /* data: stream offset (64 bits) of the end of what will be written next; the byte before it is urgent */
 	CM_OPS
 };
 

@@ -6,15 +6,17 @@
  * FIONBIO must never reach it.
  */
 #include "clientlib/preload/epset.h"
+#include <linux/sockios.h>
 #include <stdarg.h>
 
 static int fcntl_netd(struct nsock *s, int fd, int cmd, long arg)
 {
 	switch (cmd) {
 	case F_GETFL:
-		return O_RDWR | (ns_nonblock(s) ? O_NONBLOCK : 0);
+		return O_RDWR | (ns_nonblock(s) ? O_NONBLOCK : 0) | ns_kept(s, NS_KEPT_FLAGS);
 	case F_SETFL:
 		ns_set_nonblock(s, arg & O_NONBLOCK);
+		ns_keep(s, NS_KEPT_FLAGS, (int)arg & (O_APPEND | O_ASYNC));
 		return 0;
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
@@ -22,15 +24,23 @@ static int fcntl_netd(struct nsock *s, int fd, int cmd, long arg)
 	case F_GETFD:
 	case F_SETFD:
 		return sys_fcntl(fd, cmd, arg);
+	/* Kept, but no signals come. */
 	case F_SETOWN:
-	case F_SETSIG:
-	case F_SETOWN_EX:
-		return 0; /* no signals come: O_ASYNC is not supported */
-	case F_GETOWN:
-	case F_GETSIG:
+		ns_keep(s, NS_KEPT_OWNER, (int)arg);
 		return 0;
-	default:
+	case F_GETOWN:
+		return ns_kept(s, NS_KEPT_OWNER);
+	case F_SETSIG:
+		if (arg < 0 || arg >= _NSIG)
+			return -EINVAL;
+		ns_keep(s, NS_KEPT_SIG, (int)arg);
+		return 0;
+	case F_GETSIG:
+		return ns_kept(s, NS_KEPT_SIG);
+	case F_SETOWN_EX:
 		return -EINVAL;
+	default: /* what a socket cannot do, the placeholder cannot either */
+		return sys_fcntl(fd, cmd, arg);
 	}
 }
 
@@ -85,6 +95,15 @@ static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 		ns_set_nonblock(s, *(const int *)arg != 0);
 		return 0;
 	case FIOASYNC:
+		ns_keep(s, NS_KEPT_FLAGS, (ns_kept(s, NS_KEPT_FLAGS) & ~O_ASYNC) | (*(const int *)arg ? O_ASYNC : 0));
+		return 0;
+	case FIOSETOWN:
+	case SIOCSPGRP:
+		ns_keep(s, NS_KEPT_OWNER, *(const int *)arg);
+		return 0;
+	case FIOGETOWN:
+	case SIOCGPGRP:
+		*(int *)arg = ns_kept(s, NS_KEPT_OWNER);
 		return 0;
 	default:
 		ret = ns_ioctl(s, req, arg);

@@ -260,6 +260,8 @@ static int set_mcast_if(struct stack *s, uint32_t sk, struct sock_rec *k, const 
 		return -EADDRNOTAVAIL;
 	if (m.imr_ifindex)
 		dev = (uint32_t)m.imr_ifindex - 1;
+	else if (ip_is_loopback(&addr))
+		dev = DEVICE_LO;
 	for (uint32_t i = 0; dev == NO_INDEX && !ipaddr_is_any(&addr) && (i = addr_next(s, i, &a)) != NO_INDEX; i++)
 		if (ipaddr_eq(&a->addr, &addr))
 			dev = a->dev;

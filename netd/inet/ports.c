@@ -161,9 +161,16 @@ static int address_ok(const struct stack *s, const struct sock_rec *k, const str
 		return -EINVAL;
 	if (ip_is_local(s, a) || (k->flags & SOCK_F_FREEBIND))
 		return 0;
-	if (k->type == SOCK_DGRAM && (ip_is_multicast(a) || ip_is_broadcast(s, a)))
+	if (ip_is_multicast(a) || ip_is_broadcast(s, a))
 		return 0;
 	return -EADDRNOTAVAIL;
+}
+
+int port_address(const struct stack *s, uint32_t sk, const struct ipaddr *a)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	return k ? address_ok(s, k, a) : -EINVAL;
 }
 
 int port_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
@@ -173,11 +180,13 @@ int port_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	struct owner me;
 	int ret;
 
-	if (!k || (k->flags & SOCK_F_BOUND))
+	if (!k)
 		return -EINVAL;
 	ret = address_ok(s, k, &ep->addr);
 	if (ret)
 		return ret;
+	if (k->flags & SOCK_F_BOUND)
+		return -EINVAL;
 	me = owner_of(k, &ep->addr);
 	if (!port)
 		port = free_port(s, sk, &me, k->protocol);

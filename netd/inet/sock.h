@@ -94,6 +94,7 @@ _Static_assert(sizeof(struct sock_rec) <= 240, "compact: two images of each lie 
  * unless said otherwise. Called by the socket layer only, in the work step.
  */
 struct sock_view;
+enum sock_hint { SOCK_MORE, SOCK_NO_MORE, SOCK_URGENT };
 struct sock_ops {
 	const char *name; /* "tcp" */
 	int (*create)(struct stack *s, uint32_t sk); /* fills its own record; family, type, protocol, uid are set */
@@ -114,6 +115,8 @@ struct sock_ops {
 	 * (backwards, beyond what exists): costs the session.
 	 */
 	int (*poke)(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail);
+	/* How the writer goes on; `pos` is for SOCK_URGENT: the byte before it will be urgent. Streams only, may be NULL. */
+	void (*hint)(struct stack *s, uint32_t sk, enum sock_hint hint, uint64_t pos);
 	/* -ENOPROTOOPT for what the level does not know. */
 	int (*setsockopt)(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
 	int (*getsockopt)(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len);
@@ -211,6 +214,8 @@ void sock_expired(struct stack *s, uint32_t sk);
  * Gives the socket its local endpoint by the kernel's rules for SO_REUSEADDR and SO_REUSEPORT; port 0
  * takes an ephemeral one (32768..60999). -EADDRINUSE, -EADDRNOTAVAIL, -EINVAL (bound already).
  */
+/* May the socket have this address? 0, -EADDRNOTAVAIL, -EAFNOSUPPORT, -EINVAL. */
+int port_address(const struct stack *s, uint32_t sk, const struct ipaddr *a);
 int port_bind(struct stack *s, uint32_t sk, const struct endpoint *ep);
 /* Picks a port for a connect to `remote` from `local` address such that the 4-tuple is free. -EADDRNOTAVAIL. */
 int port_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local, const struct endpoint *remote);

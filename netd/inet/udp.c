@@ -134,14 +134,12 @@ static int udp_shutdown(struct stack *s, uint32_t sk, int how)
 {
 	struct sock_rec *k = sock_get(s, sk);
 
-	if (!sock_connected(k))
-		return -ENOTCONN;
 	if (how == SHUT_RD || how == SHUT_RDWR)
 		k->flags |= SOCK_F_SHUT_RD;
 	if (how == SHUT_WR || how == SHUT_RDWR)
 		k->flags |= SOCK_F_SHUT_WR;
 	sock_changed(s, sk);
-	return 0;
+	return sock_connected(k) ? 0 : -ENOTCONN; /* and remembered all the same, as in the kernel */
 }
 
 /* What was written goes out as far as devices take it now; the rest waits in the ring, orphaned. */

@@ -88,7 +88,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 	uint32_t run = 0;
 	uint8_t *dst;
 
-	if (k->flags & (SOCK_F_ORPHAN | SOCK_F_SHUT_RD))
+	if (k->flags & SOCK_F_ORPHAN)
 		return;
 	if (buffer_full(k) || (!k->rx.cap && udp_receive_ring(s, sk))) {
 		drop(s, sk);

@@ -59,7 +59,8 @@ static void put_layout(struct cm_slot *m, const struct session *ss, const struct
 /* Returns true if that is news. */
 static bool put_facts(struct cm_slot *m, const struct sock_view *v)
 {
-	bool news = load_once(&m->urgent) != v->urgent || load_once(&m->errors) < v->errors;
+	bool news = load_once(&m->urgent) != v->urgent || load_once(&m->errors) < v->errors ||
+		    load_once(&m->tcp_state) != v->tcp_state;
 
 	if (load_once(&m->tx_sent) != v->tx_sent)
 		store_release(&m->tx_sent, v->tx_sent);

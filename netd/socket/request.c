@@ -268,10 +268,11 @@ static int req_nop(
 static int req_shutdown(
     struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
 {
-	(void)ss;
 	(void)c;
 	if (e->arg[0] != SHUT_RD && e->arg[0] != SHUT_WR && e->arg[0] != SHUT_RDWR)
 		return -EINVAL;
+	if (e->arg[1] && session_holder(ss, e->slot) != NO_INDEX && holder_next(s, holder_first(s, sk)))
+		return -EBUSY;
 	return sock_ops_of(s, sock_peek(s, sk))->shutdown(s, sk, e->arg[0]);
 }
 
@@ -351,6 +352,33 @@ static int req_grow(
 	return ret;
 }
 
+static int req_poke(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_ops *ops = sock_ops_of(s, sock_peek(s, sk));
+
+	(void)ss;
+	(void)c;
+	if (ops->hint)
+		ops->hint(s, sk, e->arg[0] ? SOCK_MORE : SOCK_NO_MORE, 0);
+	return 0;
+}
+
+static int req_urgent(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_ops *ops = sock_ops_of(s, sock_peek(s, sk));
+	uint64_t end;
+
+	(void)ss;
+	(void)c;
+	if (!ops->hint)
+		return -EOPNOTSUPP;
+	memcpy(&end, e->data, sizeof(end));
+	ops->hint(s, sk, SOCK_URGENT, end);
+	return 0;
+}
+
 /* What became of the datagram whose sender waits. */
 static int req_sent(
     struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
@@ -397,7 +425,7 @@ enum request_needs {
 };
 
 static const struct request_row {
-	request_fn fn; /* NULL: the look at the positions is all */
+	request_fn fn;
 	enum request_needs needs;
 } requests[CM_OPS] = {
     [CM_NOP] = {req_nop, NEEDS_NOTHING},
@@ -411,7 +439,8 @@ static const struct request_row {
     [CM_SETSOCKOPT] = {req_setsockopt, NEEDS_SOCKET},
     [CM_GETSOCKOPT] = {req_getsockopt, NEEDS_SOCKET},
     [CM_GROW] = {req_grow, NEEDS_SOCKET},
-    [CM_POKE] = {NULL, NEEDS_SOCKET},
+    [CM_POKE] = {req_poke, NEEDS_SOCKET},
+    [CM_URGENT] = {req_urgent, NEEDS_SOCKET},
     [CM_SENT] = {req_sent, NEEDS_SOCKET},
     [CM_ERROR] = {req_error, NEEDS_SOCKET},
 };
@@ -447,7 +476,7 @@ static int work(
 			return -EPROTO;
 		}
 	}
-	if (!row->fn || (drain && (e->op == CM_ACCEPT || e->op == CM_GROW)))
+	if (drain && (e->op == CM_ACCEPT || e->op == CM_GROW))
 		return 0;
 	return row->fn(s, ss, sk, e, c);
 }

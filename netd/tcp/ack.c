@@ -56,6 +56,8 @@ static void advance(
 	t->rtx_kind = RTX_NONE;
 	t->flags = (t->flags & ~(uint32_t)TCB_PROBED) | TCB_PROGRESS;
 	recovery_trim(s, sk, t);
+	if (t->flags & TCB_URGENT)
+		urgent_acked(s, sk, t);
 	sock_changed(s, sk);
 }
 

@@ -17,12 +17,13 @@
 bool tcp_done(struct stack *s, uint32_t sk, struct tcp_rec *t, int err)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
+	bool was_open = state_synchronized(t->state);
 
 	if (t->state == TCPS_LISTEN)
 		tcp_stop_listening(s, sk);
 	tcp_set_state(s, sk, t, tcp_next_state(t->state, TCP_EV_OVER));
-	t->flags |= err ? TCB_DEAD : TCB_WAS_OPEN;
-	t->flags &= ~(uint32_t)(TCB_ACK_NOW | TCB_RTX_NOW | TCB_SYN_NOW | TCB_TIMING);
+	t->flags |= (err ? TCB_DEAD : 0u) | (was_open || !err ? TCB_WAS_OPEN : 0u);
+	t->flags &= ~(uint32_t)(TCB_URGENT | TCB_MORE | TCB_ACK_NOW | TCB_RTX_NOW | TCB_SYN_NOW | TCB_TIMING);
 	t->ca_state = CA_OPEN;
 	t->rtx_kind = RTX_NONE;
 	t->rtx_at = t->ack_at = t->keep_at = 0;
@@ -65,13 +66,14 @@ int tcp_shutdown(struct stack *s, uint32_t sk, int how)
 	if (!t || !k)
 		return -ENOMEM;
 	switch (t->state) {
-	case TCPS_CLOSE:
+	case TCPS_CLOSE: /* refused, but remembered, as in the kernel */
+		k->flags |= (how != SHUT_WR ? SOCK_F_SHUT_RD : 0u) | (how != SHUT_RD ? SOCK_F_SHUT_WR : 0u);
+		sock_changed(s, sk);
 		return -ENOTCONN;
 	case TCPS_LISTEN:
 		if (how != SHUT_WR) {
 			tcp_stop_listening(s, sk);
 			tcp_set_state(s, sk, t, TCPS_CLOSE);
-			k->flags |= SOCK_F_SHUT_RD;
 		}
 		return 0;
 	case TCPS_SYN_SENT:
@@ -101,6 +103,7 @@ int tcp_disconnect(struct stack *s, uint32_t sk)
 		tcp_set_state(s, sk, t, TCPS_CLOSE);
 	} else if (t->state != TCPS_CLOSE) {
 		tcp_abort(s, sk, t, 0);
+		sock_set_error(s, sk, ECONNRESET); /* whoever still uses it hears of it */
 	}
 	t->flags &=
 	    ~(uint32_t)(TCB_WAS_OPEN | TCB_DEAD | TCB_FIN_WANTED | TCB_FIN_RCVD | TCB_FIN_SEEN);

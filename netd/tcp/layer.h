@@ -171,6 +171,16 @@ void tcp_challenge(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* Checks the checksum of a segment that goes into no ring. */
 bool segment_verify(struct tcp_seg *g);
 
+/* urgent.c */
+/* A segment with an urgent pointer, before its payload is taken. */
+void urgent_arrived(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g);
+/* The byte before stream offset `end` will be urgent. */
+void urgent_mark(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t end);
+/* Flag and pointer of a segment that starts at `off`, if it has to have them. */
+void urgent_fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t off, struct tcp_header *h);
+/* snd_una has moved, with TCB_URGENT. */
+void urgent_acked(struct stack *s, uint32_t sk, struct tcp_rec *t);
+
 /* receive.c */
 /* Copies the payload to its place in the receive ring, checking the checksum on the way. False if
  * it is wrong. */

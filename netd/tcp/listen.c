@@ -34,7 +34,7 @@ int tcp_listen(struct stack *s, uint32_t sk, uint32_t backlog)
 
 	if (!t || !k)
 		return -ENOMEM;
-	if (t->state != TCPS_CLOSE && t->state != TCPS_LISTEN)
+	if ((t->state != TCPS_CLOSE && t->state != TCPS_LISTEN) || (t->flags & TCB_WAS_OPEN))
 		return -EINVAL;
 	if (!(k->flags & SOCK_F_BOUND)) {
 		struct endpoint any = {.port = 0};

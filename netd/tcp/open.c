@@ -134,7 +134,7 @@ int tcp_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	if (t->flags & TCB_LOST)
 		return -ECONNRESET;
 	if (!ep->port)
-		return -EADDRNOTAVAIL;
+		return -ECONNREFUSED; /* nobody can listen there */
 	if ((ret = take_names(s, sk, ep, &mtu))) {
 		k->remote = (struct endpoint){.port = 0};
 		return ret;

@@ -20,9 +20,16 @@ static int tcp_create(struct stack *s, uint32_t sk)
 static int tcp_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 {
 	const struct tcp_rec *t = tcb_peek(s, sk);
+	const struct sock_rec *k = sock_peek(s, sk);
+	int ret;
 
-	if (!t || t->state != TCPS_CLOSE)
+	if (!t || !k)
 		return -EINVAL;
+	if (t->state != TCPS_CLOSE)
+		return (ret = port_address(s, sk, &ep->addr)) ? ret : -EINVAL;
+	/* What a connection that is over had chosen is free to be chosen anew. */
+	if ((k->flags & SOCK_F_BOUND) && !(k->flags & (SOCK_F_PORT_USER | SOCK_F_BOUND_ADDR)) && (t->flags & TCB_DEAD))
+		port_release(s, sk);
 	return port_bind(s, sk, ep);
 }
 
@@ -82,10 +89,29 @@ static int tcp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_
 	return 0;
 }
 
+static void tcp_hint(struct stack *s, uint32_t sk, enum sock_hint hint, uint64_t pos)
+{
+	const struct tcp_rec *p = tcb_peek(s, sk);
+	bool more = hint == SOCK_MORE;
+	struct tcp_rec *t;
+
+	if (!p || !state_synchronized(p->state) || (hint != SOCK_URGENT && more == !!(p->flags & TCB_MORE)))
+		return;
+	t = tcb_get(s, sk);
+	if (!t)
+		return;
+	if (hint == SOCK_URGENT) {
+		urgent_mark(s, sk, t, pos);
+		return;
+	}
+	t->flags = more ? t->flags | TCB_MORE : t->flags & ~(uint32_t)TCB_MORE;
+	tcp_want_output(s, sk);
+}
+
 static uint32_t client_state(const struct sock_rec *k, const struct tcp_rec *t)
 {
 	bool eof = (t->flags & TCB_FIN_RCVD) || (k->flags & SOCK_F_SHUT_RD);
-	bool shut = t->flags & TCB_FIN_WANTED;
+	bool shut = (t->flags & TCB_FIN_WANTED) || (k->flags & SOCK_F_SHUT_WR);
 	uint32_t st = (eof ? CM_ST_RX_EOF : 0u) | (shut ? CM_ST_TX_SHUT : 0u) |
 		      (eof && shut ? CM_ST_HUP : 0u);
 
@@ -97,7 +123,7 @@ static uint32_t client_state(const struct sock_rec *k, const struct tcp_rec *t)
 		return CM_ST_CONNECTING | st;
 	case TCPS_CLOSE:
 		if (t->flags & TCB_DEAD)
-			return CM_ST_DEAD | CM_ST_HUP | st;
+			return CM_ST_DEAD | CM_ST_HUP | st | (t->flags & TCB_WAS_OPEN ? CM_ST_CONNECTED : 0u);
 		if (t->flags & TCB_WAS_OPEN)
 			return CM_ST_CONNECTED | CM_ST_RX_EOF | CM_ST_TX_SHUT | CM_ST_HUP;
 		return st;
@@ -120,6 +146,8 @@ static void tcp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 	v->accept_ready = t->state == TCPS_LISTEN && q ? q->ready : 0;
 	v->tx_sent = fin_sent(t) ? t->tx_tail : t->snd_nxt;
 	v->notsent_lowat = t->notsent_lowat;
+	if (sockx_peek(s, sk)->flags & SOCKX_URGENT_IN)
+		v->urgent = sockx_peek(s, sk)->rcv_up + 1;
 	if (k->flags & SOCK_F_TIMESTAMP)
 		v->rx_time = sockx_peek(s, sk)->rx_time;
 	if (k->flags & SOCK_F_OOBINLINE)
@@ -153,6 +181,7 @@ const struct sock_ops tcp_ops = {
     .shutdown = tcp_shutdown,
     .close = tcp_close,
     .poke = tcp_poke,
+    .hint = tcp_hint,
     .setsockopt = tcp_setsockopt,
     .getsockopt = tcp_getsockopt,
     .publish = tcp_publish,

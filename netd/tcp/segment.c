@@ -142,6 +142,8 @@ int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 	int ret;
 
 	fill_header(s, sk, t, &h, flags | TCP_F_ACK, snd_seq(t, off));
+	if (t->flags & TCB_URGENT)
+		urgent_fill(s, sk, t, off, &h);
 	options_sack(s, sk, t, &h);
 	hdr_len = tcp_emit_len(&h);
 	ret = packet_alloc(s, &p, path->r.dev, hdr_len + len);

@@ -19,19 +19,24 @@ enum verdict {
 };
 
 /* Largest payload of one packet: whole segments, as long as IP and the device allow. */
-static uint32_t burst_max(const struct tcp_path *path, uint32_t full)
+static uint32_t burst_max(const struct tcp_rec *t, const struct tcp_path *path, uint32_t full)
 {
 	uint32_t most = 65535u - 20 - TCP_LEN_MAX;
 
-	return path->tso && most > full ? most - most % full : full;
+	return path->tso && most > full && !(t->flags & TCB_URGENT) ? most - most % full : full;
+}
+
+static bool is_corked(const struct sock_rec *k, const struct tcp_rec *t)
+{
+	return (k->flags & SOCK_F_CORK) || (t->flags & TCB_MORE);
 }
 
 /* May this many bytes, less than a full segment and all there are, go? */
 static bool small_may_go(const struct sock_rec *k, const struct tcp_rec *t)
 {
-	if (t->flags & (TCB_FIN_WANTED | TCB_FORCE))
+	if (t->flags & (TCB_FIN_WANTED | TCB_FORCE | TCB_URGENT))
 		return true;
-	if (k->flags & SOCK_F_CORK)
+	if (is_corked(k, t))
 		return false;
 	return (k->flags & SOCK_F_NODELAY) || t->snd_sml <= t->snd_una;
 }
@@ -52,7 +57,7 @@ static uint32_t how_much(const struct sock_rec *k, const struct tcp_rec *t,
 		*why = NOTHING;
 	}
 	if (n >= full) {
-		n = min_of(n, (uint64_t)burst_max(path, full));
+		n = min_of(n, (uint64_t)burst_max(t, path, full));
 		if (n == avail && n % full && !small_may_go(k, t))
 			n -= n % full;
 		return (uint32_t)(n == avail ? n : n - n % full);
@@ -234,7 +239,7 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		tcp_blocked(s, sk);
 	if (!opening)
 		timer_rtx(
-		    s, k, t, false, v == WINDOW || (v == NOTHING && (k->flags & SOCK_F_CORK)));
+		    s, k, t, false, v == WINDOW || (v == NOTHING && is_corked(k, t)));
 	timer_arm(s, sk, t);
 }
 

@@ -212,7 +212,11 @@ void tcp_segment(struct stack *s, uint32_t sk, struct tcp_seg *g)
 		return;
 	t->rcv_at = s->now;
 	t->keep_probes = 0;
-	if (!tcp_ack(s, sk, t, g) || !receive_data(s, sk, t, g))
+	if (!tcp_ack(s, sk, t, g))
+		return;
+	if (g->h.flags & TCP_F_URG)
+		urgent_arrived(s, sk, t, g);
+	if (!receive_data(s, sk, t, g))
 		return;
 	/* Only the peer's FIN is still to come, and nobody waits for it. */
 	if (t->state == TCPS_FIN_WAIT2 && (sock_peek(s, sk)->flags & SOCK_F_ORPHAN)) {

@@ -64,6 +64,8 @@ enum tcb_flags {
 	TCB_FORCE = 1 << 16,	/* a corked or silly segment goes out now */
 	TCB_LOST = 1 << 17, /* the record was found corrupt and made anew: positions are unknown */
 	TCB_ORPHAN = 1 << 18, /* counted among the orphans */
+	TCB_URGENT = 1 << 19, /* the peer is to be told of an urgent byte: sockx_rec.snd_up */
+	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 
 enum tcb_rtx { RTX_NONE, RTX_RTO, RTX_PROBE, RTX_PERSIST };

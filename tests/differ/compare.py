@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Runs the same program on the kernel and on netd, and compares what each call answered.
+
+usage: compare.py PROGRAM [SECTION...]      in the lab: $PEER runs on the kernel, `netctl run` on netd
+
+Differences that are allowed stand in `allowed`, each with its reason: a pattern of keys, a tab, the reason. An entry that
+fits no difference any more is an error, as is any difference without an entry.
+"""
+import fnmatch
+import os
+import re
+import subprocess
+import sys
+
+SECTIONS = ["creation", "options", "structs", "calls", "data", "ready"]
+here = os.path.dirname(os.path.abspath(__file__))
+
+
+def answers(command):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: {done.returncode}\n{done.stdout[-300:]}{done.stderr[-2000:]}")
+    rows = {}
+    for text in done.stdout.splitlines():
+        key, answer = text.split("\t", 1)
+        n = 2
+        while key in rows:
+            key = f"{key.split(' #')[0]} #{n}"
+            n += 1
+        rows[key] = answer
+    return rows
+
+
+def allowed():
+    entries = []
+    with open(os.path.join(here, "allowed")) as f:
+        for text in f:
+            text = text.rstrip("\n")
+            if text and not text.startswith("#"):
+                pattern, reason = re.split(r"\t+", text)
+                entries.append((pattern, re.compile(fnmatch.translate(pattern)), reason))
+    return entries
+
+
+def table(rows):
+    width = [min(max(len(r[i]) for r in rows), 90) for i in range(3)]
+    for r in rows:
+        print("  ".join(text[:90].ljust(w) for text, w in zip(r, width)).rstrip())
+
+
+def main():
+    program, sections = sys.argv[1], sys.argv[2:] or SECTIONS
+    entries = allowed()
+    used, wrong, expected, total = set(), [], 0, 0
+    for section in sections:
+        kernel = answers(os.environ["PEER"].split() + [program, section])
+        netd = answers(["netctl", "run", "--", program, section])
+        total += len(kernel)
+        for key in list(kernel) + [k for k in netd if k not in kernel]:
+            a, b = kernel.get(key, "(no line)"), netd.get(key, "(no line)")
+            if a == b:
+                continue
+            fits = [pattern for pattern, match, _ in entries if match.match(key)]
+            used.update(fits[:1])
+            expected += bool(fits)
+            if not fits:
+                wrong.append((key, a, b))
+    if wrong:
+        table([("call", "kernel", "netd")] + wrong)
+    stale = [] if sys.argv[2:] else [p for p, _, _ in entries if p not in used]
+    for pattern in stale:
+        print(f"allowed, but there is no such difference any more: {pattern}")
+    print(f"{total} answers compared: {len(wrong)} differ, {expected} differ as allowed")
+    sys.exit(bool(wrong or stale))
+
+
+main()

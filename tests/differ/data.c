@@ -1,0 +1,251 @@
+/* What the flags and control messages of sendmsg() and recvmsg() do. */
+#include "tests/differ/differ.h"
+#include <linux/errqueue.h>
+#include <linux/sockios.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/uio.h>
+
+/* A message as recvmsg() gives it, in words. */
+static const char *message(int fd, size_t room, size_t control, int flags)
+{
+	static char text[900];
+	char buf[300], ctl[400];
+	struct sockaddr_storage name;
+	struct iovec iov = {buf, room};
+	struct msghdr m = {.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl,
+	    .msg_controllen = control};
+	ssize_t ret = recvmsg(fd, &m, flags | MSG_DONTWAIT);
+	int n;
+
+	if (ret < 0)
+		return said(ret);
+	n = snprintf(text, sizeof(text), "%zd '%.*s' flags %#x name %u control %zu", ret, (int)((size_t)ret < room ? (size_t)ret : room),
+	    buf, (unsigned)m.msg_flags, m.msg_namelen, m.msg_controllen);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		bool varies = c->cmsg_level == SOL_SOCKET || (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR);
+
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " [%d %d %zu:", c->cmsg_level, c->cmsg_type, c->cmsg_len);
+		for (size_t i = 0; !varies && i < c->cmsg_len - CMSG_LEN(0) && i < 48; i++)
+			n += snprintf(text + n, sizeof(text) - (size_t)n, "%02x", CMSG_DATA(c)[i]);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "]");
+	}
+	return text;
+}
+
+static void on(int fd, int level, int name)
+{
+	int one = 1;
+
+	CALL(setsockopt(fd, level, name, &one, sizeof(one)), "data option %d/%d", level, name);
+}
+
+/* Sends "hello" with one control message. */
+static long send_with(int fd, int level, int type, const void *v, size_t len, const char *data)
+{
+	char ctl[200] = {0};
+	struct iovec iov = {(void *)(uintptr_t)data, strlen(data)};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = CMSG_SPACE(len)};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+
+	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
+	memcpy(CMSG_DATA(c), v, len);
+	return sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void dgram_flags(void)
+{
+	struct subject s = make(DGRAM_DATA);
+
+	line(message(s.fd, 3, 0, MSG_PEEK), "data dgram peek, cut short");
+	line(message(s.fd, 3, 0, MSG_PEEK | MSG_TRUNC), "data dgram peek for the length");
+	line(message(s.fd, 3, 0, MSG_OOB), "data dgram MSG_OOB");
+	unmake(&s);
+	s = make(DGRAM_DATA);
+	line(message(s.fd, 3, 0, 0), "data dgram cut short");
+	line(message(s.fd, 3, 0, 0), "data dgram: the rest is gone");
+	CALL(send(s.other, "abc", 3, MSG_MORE), "data dgram MSG_MORE");
+	line(message(s.fd, 9, 0, 0), "data dgram nothing yet");
+	CALL(send(s.other, "def", 3, 0), "data dgram the end");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 9, 0, 0), "data dgram in one");
+	on(s.other, IPPROTO_UDP, UDP_CORK);
+	CALL(send(s.other, "gh", 2, 0), "data dgram corked");
+	CALL(send(s.other, "ij", 2, 0), "data dgram corked");
+	line(message(s.fd, 9, 0, 0), "data dgram corked: nothing");
+	CALL(setsockopt(s.other, IPPROTO_UDP, UDP_CORK, &(int){0}, sizeof(int)), "data dgram uncork");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 9, 0, 0), "data dgram uncorked");
+	CALL(send(s.other, "", 0, 0), "data dgram empty");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 9, 0, 0), "data dgram empty, received");
+	CALL(send(s.other, (char[65508]){0}, 65508, 0), "data dgram too long");
+	CALL(send(s.other, (char[65507]){0}, 65507, 0), "data dgram the longest");
+	unmake(&s);
+}
+
+static void dgram_control(void)
+{
+	struct subject s = make(DGRAM_CONNECTED);
+	struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK)}, foreign = {.ipi_spec_dst.s_addr = htonl(0xc0000201)},
+			  nowhere = {.ipi_ifindex = 4711}, lo = {.ipi_ifindex = 1};
+	static const int wants[] = {IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR};
+
+	for (size_t i = 0; i < sizeof(wants) / sizeof(int); i++)
+		on(s.fd, IPPROTO_IP, wants[i]);
+	on(s.fd, SOL_SOCKET, SO_TIMESTAMPNS);
+#define WITH(level, type, v, len, data, what)                                                                                  \
+	do {                                                                                                                   \
+		long r_ = send_with(s.other, level, type, &(v), len, data);                                                    \
+		line(said(r_), "data dgram with %s", what);                                                                    \
+		if (r_ >= 0) {                                                                                                 \
+			await(s.fd, POLLIN);                                                                                   \
+			line(message(s.fd, 100, 400, 0), "data dgram with %s, received", what);                                \
+		}                                                                                                              \
+	} while (0)
+	WITH(IPPROTO_IP, IP_TTL, (int){7}, 4, "ttl", "IP_TTL 7");
+	WITH(IPPROTO_IP, IP_TTL, (int){0}, 4, "ttl", "IP_TTL 0");
+	WITH(IPPROTO_IP, IP_TTL, (int){256}, 4, "ttl", "IP_TTL 256");
+	WITH(IPPROTO_IP, IP_TTL, (int){7}, 1, "ttl", "IP_TTL of one byte");
+	WITH(IPPROTO_IP, IP_TOS, (int){8}, 4, "tos", "IP_TOS 8");
+	WITH(IPPROTO_IP, IP_TOS, (char){8}, 1, "tos", "IP_TOS of one byte");
+	WITH(IPPROTO_IP, IP_TOS, (int){0}, 4, "tos", "IP_TOS 0");
+	WITH(IPPROTO_IP, IP_TOS, (int){-1}, 4, "tos", "IP_TOS -1");
+	WITH(IPPROTO_IP, IP_PKTINFO, info, sizeof(info), "info", "IP_PKTINFO of its own");
+	WITH(IPPROTO_IP, IP_PKTINFO, foreign, sizeof(info), "info", "IP_PKTINFO of another");
+	WITH(IPPROTO_IP, IP_PKTINFO, nowhere, sizeof(info), "info", "IP_PKTINFO of device 4711");
+	WITH(IPPROTO_IP, IP_PKTINFO, lo, sizeof(info), "info", "IP_PKTINFO of lo");
+	WITH(IPPROTO_IP, IP_PKTINFO, info, 4, "info", "IP_PKTINFO too short");
+	WITH(IPPROTO_IP, 99, info, 4, "info", "IP/99");
+	WITH(99, 99, info, 4, "info", "99/99");
+	WITH(SOL_SOCKET, 99, info, 4, "info", "SOL_SOCKET/99");
+	WITH(IPPROTO_UDP, UDP_SEGMENT, (uint16_t){100}, 2, "one", "UDP_SEGMENT 100");
+	WITH(IPPROTO_UDP, UDP_SEGMENT, (int){100}, 4, "one", "UDP_SEGMENT as an int");
+	WITH(IPPROTO_UDP, UDP_SEGMENT, (uint16_t){4}, 2, "abcdefghij", "UDP_SEGMENT 4");
+	line(message(s.fd, 100, 400, 0), "data dgram segments, the second");
+	line(message(s.fd, 100, 400, 0), "data dgram segments, the third");
+	line(message(s.fd, 100, 400, 0), "data dgram segments, no more");
+	on(s.fd, IPPROTO_UDP, UDP_GRO);
+	WITH(IPPROTO_UDP, UDP_SEGMENT, (uint16_t){4}, 2, "abcdefghij", "UDP_SEGMENT 4 to UDP_GRO");
+	CALL(send(s.other, "x", 1, 0), "data dgram plain");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 100, 20, MSG_PEEK), "data dgram little room for control");
+	line(message(s.fd, 100, 0, MSG_PEEK), "data dgram no room for control");
+	unmake(&s);
+}
+
+static void errors(void)
+{
+	struct subject s = make(DGRAM_NEW);
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	int v, spare = socket(AF_INET, SOCK_DGRAM, 0);
+
+	a = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	CALL(bind(spare, (struct sockaddr *)&a, sizeof(a)), "data errqueue spare");
+	getsockname(spare, (struct sockaddr *)&a, &len);
+	close(spare);
+	on(s.fd, IPPROTO_IP, IP_RECVERR);
+	CALL(sendto(s.fd, "nobody home", 11, 0, (struct sockaddr *)&a, sizeof(a)), "data errqueue send");
+	await(s.fd, POLLERR);
+	line(message(s.fd, 300, 400, 0), "data errqueue a plain read gets the error");
+	line(message(s.fd, 300, 400, MSG_ERRQUEUE), "data errqueue the entry");
+	line(message(s.fd, 300, 400, MSG_ERRQUEUE), "data errqueue no more");
+	CALL(sendto(s.fd, "once more", 9, 0, (struct sockaddr *)&a, sizeof(a)), "data errqueue send again");
+	await(s.fd, POLLERR);
+	line(message(s.fd, 4, 20, MSG_ERRQUEUE), "data errqueue cut short");
+	len = sizeof(v);
+	v = -1;
+	getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &v, &len);
+	line(v ? strerrorname_np(v) : "none", "data errqueue SO_ERROR after the entry was taken");
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data errqueue poll after");
+	on(s.fd, IPPROTO_IP, IP_RECVERR);
+	v = IP_PMTUDISC_DO;
+	CALL(setsockopt(s.fd, IPPROTO_IP, IP_MTU_DISCOVER, &v, sizeof(v)), "data IP_PMTUDISC_DO");
+	CALL(sendto(s.fd, (char[65507]){0}, 65507, 0, (struct sockaddr *)&a, sizeof(a)), "data IP_PMTUDISC_DO on lo");
+	unmake(&s);
+}
+
+static long out_of_band(int fd, const char *what)
+{
+	return send(fd, what, strlen(what), MSG_OOB | MSG_NOSIGNAL);
+}
+
+static const char *mark(int fd)
+{
+	int v = -1;
+
+	return ioctl(fd, SIOCATMARK, &v) < 0 ? said(-1) : v ? "at the mark" : "not at the mark";
+}
+
+static void urgent(bool inlined)
+{
+	const char *n = inlined ? "inline" : "apart";
+	struct subject s = make(STREAM_CONNECTED);
+	int left = -1;
+
+	if (inlined)
+		on(s.fd, SOL_SOCKET, SO_OOBINLINE);
+	line(message(s.fd, 9, 0, MSG_OOB), "data urgent %s: none yet", n);
+	CALL(send(s.other, "abc", 3, 0), "data urgent %s before", n);
+	CALL(out_of_band(s.other, "de!"), "data urgent %s send", n);
+	await(s.fd, POLLPRI);
+	CALL(send(s.other, "fg", 2, 0), "data urgent %s behind", n);
+	while (left < (inlined ? 8 : 5) && ioctl(s.fd, FIONREAD, &left) == 0)
+		if (!inlined)
+			break;
+	CALL(ioctl(s.fd, FIONREAD, &left) < 0 ? -1 : left, "data urgent %s FIONREAD", n);
+	line(mark(s.fd), "data urgent %s first", n);
+	line(message(s.fd, 9, 0, MSG_OOB | MSG_PEEK), "data urgent %s the byte, peeked", n);
+	line(message(s.fd, 9, 0, MSG_OOB), "data urgent %s the byte", n);
+	line(message(s.fd, 9, 0, MSG_OOB), "data urgent %s the byte once more", n);
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLPRI}, 1, 0), "data urgent %s poll after the byte", n);
+	line(message(s.fd, 99, 0, 0), "data urgent %s up to the mark", n);
+	line(mark(s.fd), "data urgent %s then", n);
+	await(s.fd, POLLIN);
+	line(message(s.fd, 99, 0, 0), "data urgent %s behind the mark", n);
+	line(mark(s.fd), "data urgent %s behind", n);
+	line(message(s.fd, 9, 0, MSG_OOB), "data urgent %s the byte at last", n);
+	CALL(out_of_band(s.other, "1"), "data urgent %s alone", n);
+	await(s.fd, POLLPRI);
+	line(mark(s.fd), "data urgent %s alone", n);
+	line(message(s.fd, 9, 0, 0), "data urgent %s alone, read", n);
+	unmake(&s);
+}
+
+static void stream_flags(void)
+{
+	struct subject s = make(STREAM_DATA);
+
+	line(message(s.fd, 3, 0, MSG_PEEK), "data stream peek");
+	line(message(s.fd, 99, 0, MSG_PEEK | MSG_WAITALL), "data stream peek for more than there is");
+	line(message(s.fd, 2, 0, MSG_TRUNC), "data stream two thrown away");
+	line(message(s.fd, 99, 0, 0), "data stream the rest");
+	on(s.fd, SOL_SOCKET, SO_TIMESTAMP);
+	on(s.fd, IPPROTO_TCP, TCP_INQ);
+	CALL(send(s.other, "hello", 5, 0), "data stream send");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 3, 400, 0), "data stream with its time");
+	line(message(s.fd, 3, 20, 0), "data stream, little room for control");
+	unmake(&s);
+	s = make(STREAM_CONNECTED);
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVLOWAT, &(int){4}, sizeof(int)), "data stream SO_RCVLOWAT 4");
+	CALL(send(s.other, "abc", 3, 0), "data stream three");
+	while (ioctl(s.fd, FIONREAD, &(int){0}) == 0 && recv(s.fd, (char[9]){0}, 9, MSG_PEEK | MSG_DONTWAIT) < 3)
+		;
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data stream poll at three of four");
+	CALL(send(s.other, "d", 1, 0), "data stream the fourth");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 99, 0, 0), "data stream all four");
+	unmake(&s);
+}
+
+void do_data(void)
+{
+	dgram_flags();
+	dgram_control();
+	errors();
+	urgent(false);
+	urgent(true);
+	stream_flags();
+}
