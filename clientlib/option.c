@@ -18,6 +18,7 @@
 #define DGRAM_TX_MIN  (256u << 10) /* room for the largest datagram and filler */
 #define STREAM_TX_MIN (4u << 10)
 #define TX_MAX_LIMIT  (64u << 20)
+#define VALUE_MAX     4096 /* no option's value is longer */
 
 static int copy_out(void *val, socklen_t *len, const void *from, size_t n)
 {
@@ -101,7 +102,8 @@ static int get_local(struct nsock *s, int name, void *val, socklen_t *len)
 /* The daemon's answer, in as many parts as it takes. */
 static int get_asked(struct nsock *s, int level, int name, void *val, socklen_t *len)
 {
-	struct cm_sqe e = {.op = CM_GETSOCKOPT, .slot = s->slot, .arg = {level, name, (int32_t)*len}};
+	int32_t room = *len < VALUE_MAX ? (int32_t)*len : VALUE_MAX;
+	struct cm_sqe e = {.op = CM_GETSOCKOPT, .slot = s->slot, .arg = {level, name, room}};
 	socklen_t done = 0, n;
 	struct cm_cqe c;
 
@@ -121,12 +123,23 @@ static int get_asked(struct nsock *s, int level, int name, void *val, socklen_t 
 	return 0;
 }
 
+/* A negative length: the kernel's IPv6 takes it as a large one, others refuse it, but only where they know the level. */
+static bool level_known(const struct nsock *s, int level)
+{
+	return level == SOL_SOCKET || level == IPPROTO_IP || level == s->protocol ||
+	       (level == IPPROTO_IPV6 && s->family == AF_INET6);
+}
+
 int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *len)
 {
 	int v, ret = sock_settle(s);
 
 	if (ret < 0)
 		return ret;
+	if ((int)*len < 0 && level == IPPROTO_IPV6)
+		*len = VALUE_MAX;
+	else if ((int)*len < 0 && level_known(s, level))
+		return -EINVAL;
 	if (level == SOL_SOCKET) {
 		ret = get_local(s, name, val, len);
 		if (ret != -ENOPROTOOPT)
@@ -138,8 +151,6 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 	}
 	if (cmsg_option(s, level, name, false, &v) >= 0)
 		return copy_out_small(level, val, len, v);
-	if ((int)*len < 0)
-		return -EINVAL;
 	return get_asked(s, level, name, val, len);
 }
 

@@ -105,6 +105,9 @@ static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 	case SIOCGPGRP:
 		*(int *)arg = ns_kept(s, NS_KEPT_OWNER);
 		return 0;
+	case SIOCATMARK:
+	case SIOCOUTQNSD:
+		return ns_ioctl(s, req, arg);
 	default:
 		ret = ns_ioctl(s, req, arg);
 		return ret == -ENOTTY ? (int)sys_call(SYS_ioctl, fd, (long)req, (long)arg, 0, 0, 0)

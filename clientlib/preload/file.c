@@ -1,9 +1,8 @@
 /*
- * Calls that mix sockets with files: sendfile, splice, and those that need a position.
+ * Calls that mix sockets with files: sendfile, and those that need a position.
  *
  * sendfile() reads the file straight into the transmit ring, as much at a time as the ring has room
- * for, so the file's position never runs ahead of what was sent. splice() with a socket of netd is
- * refused the way the kernel refuses descriptors that cannot do it; programs then copy by hand.
+ * for, so the file's position never runs ahead of what was sent.
  */
 #include "clientlib/preload/hook.h"
 #include <sys/stat.h>
@@ -95,13 +94,6 @@ HOOK ssize_t sendfile64(int out, int in, off64_t *off, size_t count)
 HOOK ssize_t sendfile(int out, int in, off_t *off, size_t count)
 {
 	return sendfile64(out, in, (off64_t *)off, count);
-}
-
-HOOK ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
-{
-	if (fdtable_has(in) || fdtable_has(out))
-		return done(-EINVAL);
-	return real.splice(in, in_off, out, out_off, len, flags);
 }
 
 /* ---- a socket has no position */

@@ -71,7 +71,7 @@ struct sock_rec {
 			uint32_t keep_idle_s, keep_intvl_s, keep_cnt;
 			uint32_t user_timeout_ms;
 			uint16_t maxseg;
-			uint8_t defer_accept_s, syncnt;
+			uint8_t defer_accept, syncnt; /* TCP_DEFER_ACCEPT in SYN-ACKs sent again */
 		};
 		struct { /* datagrams: receive written/consumed, transmit consumed/checked written */
 			uint64_t rx_tail, rx_head, tx_head, tx_tail;

@@ -10,10 +10,15 @@
 #include <netinet/udp.h>
 #include <sys/socket.h>
 
+#define UDPLITE_SEND_CSCOV 10
+#define UDPLITE_RECV_CSCOV 11
+
 static int set_int(struct stack *s, uint32_t sk, int name, int v)
 {
 	struct sockx_rec *x;
 
+	if (name == UDP_NO_CHECK6_TX || name == UDP_NO_CHECK6_RX)
+		return v ? -EOPNOTSUPP : 0;
 	if (name != UDP_SEGMENT && name != UDP_GRO)
 		return -ENOPROTOOPT;
 	if (name == UDP_SEGMENT && (v < 0 || v > UINT16_MAX))
@@ -57,6 +62,9 @@ int udp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val,
 		v = x->gso_size;
 	else if (name == UDP_GRO)
 		v = !!(x->flags & SOCKX_GRO);
+	else if (name == UDPLITE_SEND_CSCOV || name == UDPLITE_RECV_CSCOV || name == UDP_ENCAP ||
+		 name == UDP_NO_CHECK6_TX || name == UDP_NO_CHECK6_RX)
+		v = 0;
 	else
 		return -ENOPROTOOPT;
 	*len = min_of(*len, (uint32_t)sizeof(v));

@@ -74,7 +74,7 @@ static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k, co
 		src = x->mcast_source;
 	ret = find_way(s, k, &d->to.addr, &src, oif, &d->r);
 	if (ret)
-		return ret == -EADDRNOTAVAIL && wish ? -EINVAL : ret;
+		return ret == -EADDRNOTAVAIL && wish ? -ENETUNREACH : ret;
 	if (((h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE)) && !d->r.local && !group &&
 	    !ipaddr_eq(&d->r.next_hop, &d->to.addr))
 		return -ENETUNREACH;

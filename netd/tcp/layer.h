@@ -345,6 +345,8 @@ void tcp_icmp_error(struct stack *s, const struct ip_error *e);
 /* tcp_sockopt.c */
 int tcp_setsockopt(
     struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
+/* The seconds of a TCP_DEFER_ACCEPT count. */
+uint32_t tcp_defer_seconds(uint8_t count);
 int tcp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len);
 
 /* resume.c */

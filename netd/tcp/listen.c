@@ -319,7 +319,7 @@ static uint32_t make_child(struct stack *s, uint32_t index, const struct tcp_hea
 static bool deferred(struct stack *s, uint32_t index, const struct tcp_seg *g)
 {
 	const struct synrcv_rec *r = synrcv_peek(s, index);
-	uint64_t defer = sock_peek(s, r->listener)->defer_accept_s * NSEC_PER_SEC;
+	uint64_t defer = tcp_defer_seconds(sock_peek(s, r->listener)->defer_accept) * NSEC_PER_SEC;
 
 	if (!defer || g->len || (g->h.flags & TCP_F_FIN) || s->now - r->created_at >= defer)
 		return false;

@@ -14,7 +14,11 @@
 #define SYNCNT_MAX    127
 #define MAXSEG_MAX    32767
 #define LINGER2_MAX_S 120
-#define DEFER_MAX_S   255u
+/* Names that this system's headers do not have yet */
+#define TCP_IS_MPTCP	  43
+#define TCP_RTO_MAX_MS	  44
+#define TCP_RTO_MIN_US_	  45
+#define TCP_DELACK_MAX_US 46
 #define DEFER_STEP_MAX_S 120u /* of the kernel's retransmission timer */
 
 static int set_flag(struct stack *s, uint32_t sk, uint32_t flag, bool on)
@@ -54,16 +58,19 @@ static int set_congestion(struct stack *s, uint32_t sk, const void *val, uint32_
 	return 0;
 }
 
-static int set_quickack(struct stack *s, uint32_t sk, bool on)
+/* As the kernel: an even number acknowledges what is owed now, and no more. */
+static int set_quickack(struct stack *s, uint32_t sk, int v)
 {
 	struct tcp_rec *t = tcb_get(s, sk);
-	int ret = set_flag(s, sk, SOCK_F_QUICKACK, on);
+	bool owed = t && t->ack_at;
+	int ret = set_flag(s, sk, SOCK_F_QUICKACK, v && ((v & 1) || !owed));
 
 	if (ret || !t)
 		return ret;
-	if (!on) {
+	t->flags = v ? t->flags & ~(uint32_t)TCB_DELAYING : t->flags | TCB_DELAYING;
+	if (!v) {
 		t->quick = 0;
-	} else if (t->ack_at) {
+	} else if (owed) {
 		t->flags |= TCB_ACK_NOW;
 		tcp_want_output(s, sk);
 	}
@@ -82,18 +89,26 @@ static int set_keepidle(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return ret;
 }
 
-/* The kernel counts it in SYN-ACKs sent again, and tells the seconds that these take. */
-static uint8_t defer_seconds(int v)
+/* TCP_DEFER_ACCEPT is counted, as by the kernel, in SYN-ACKs sent again, and told as the seconds that these take. */
+static uint8_t defer_count(int seconds)
 {
-	unsigned period = 1, timeout = 1;
+	uint8_t n = 0;
 
-	if (v <= 0)
-		return 0;
-	while (period < (unsigned)v && period < DEFER_MAX_S) {
+	while (seconds > 0 && n < UINT8_MAX && (!n || tcp_defer_seconds(n) < (uint32_t)seconds))
+		n++;
+	return n;
+}
+
+uint32_t tcp_defer_seconds(uint8_t count)
+{
+	uint32_t period = count ? 1 : 0, timeout = 1;
+
+	while (count > 1) {
 		timeout = min_of(2 * timeout, DEFER_STEP_MAX_S);
 		period += timeout;
+		count--;
 	}
-	return (uint8_t)min_of(period, DEFER_MAX_S);
+	return period;
 }
 
 /* What netd does not do: to want it is refused, to want it off is fine. */
@@ -129,7 +144,7 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 	case TCP_CORK:
 		return set_flag(s, sk, SOCK_F_CORK, v);
 	case TCP_QUICKACK:
-		return set_quickack(s, sk, v & 1);
+		return set_quickack(s, sk, v);
 	case TCP_MAXSEG:
 		if (v && (v < (int)TCP_MSS_MIN || v > MAXSEG_MAX))
 			return -EINVAL;
@@ -149,7 +164,7 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 		k->syncnt = (uint8_t)v;
 		return 0;
 	case TCP_DEFER_ACCEPT:
-		k->defer_accept_s = defer_seconds(v);
+		k->defer_accept = defer_count(v);
 		return 0;
 	case TCP_LINGER2:
 		t->linger2_s = v < 0 ? -1 : (int16_t)min_of(v, LINGER2_MAX_S);
@@ -178,6 +193,8 @@ int tcp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void
 	}
 	if (name == TCP_CONGESTION)
 		return set_congestion(s, sk, val, len);
+	if (name == TCP_ULP)
+		return len ? -ENOENT : -EINVAL;
 	if (len < sizeof(v))
 		return -EINVAL;
 	memcpy(&v, val, sizeof(v));
@@ -199,7 +216,7 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 		*v = !!(k->flags & SOCK_F_CORK);
 		return 0;
 	case TCP_QUICKACK:
-		*v = t->quick || (k->flags & SOCK_F_QUICKACK) || !state_synchronized(t->state);
+		*v = !(t->flags & TCB_DELAYING);
 		return 0;
 	case TCP_MAXSEG:
 		if (k->maxseg && (t->state == TCPS_CLOSE || t->state == TCPS_LISTEN))
@@ -223,13 +240,25 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 		*v = k->syncnt ? k->syncnt : TCP_SYN_RETRIES;
 		return 0;
 	case TCP_DEFER_ACCEPT:
-		*v = k->defer_accept_s;
+		*v = (int)tcp_defer_seconds(k->defer_accept);
 		return 0;
 	case TCP_LINGER2:
 		*v = t->linger2_s ? t->linger2_s : (int)(TCP_FIN_NS / NSEC_PER_SEC);
 		return 0;
 	case TCP_NOTSENT_LOWAT:
 		*v = (int)t->notsent_lowat;
+		return 0;
+	case TCP_RTO_MAX_MS:
+		*v = (int)(TCP_RTO_MAX_US / 1000);
+		return 0;
+	case TCP_RTO_MIN_US_:
+		*v = (int)TCP_RTO_MIN_US;
+		return 0;
+	case TCP_DELACK_MAX_US:
+		*v = (int)(TCP_DELACK_NS / NSEC_PER_USEC);
+		return 0;
+	case TCP_IS_MPTCP:
+		*v = 0;
 		return 0;
 	case TCP_TIMESTAMP:
 		*v = (int)(tcp_clock(s) + t->ts_off);
@@ -259,6 +288,10 @@ int tcp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val,
 
 		tcp_fill_info(s, sk, &info);
 		answer(val, len, &info, sizeof(info));
+		return 0;
+	}
+	if (name == TCP_CC_INFO || name == TCP_SAVED_SYN || name == TCP_ULP || name == TCP_FASTOPEN_KEY) {
+		*len = 0; /* there is none */
 		return 0;
 	}
 	if (name == TCP_CONGESTION) {
