@@ -72,11 +72,11 @@ int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t 
 
 	if (cmsg_option(s, level, name, false, &v) < 0)
 		return 1;
-	if (len < (level == IPPROTO_IP ? 1 : sizeof(v)))
+	if (level != IPPROTO_IP && len < sizeof(v))
 		return -EINVAL;
 	if (len >= sizeof(v))
 		memcpy(&v, val, sizeof(v));
-	else
+	else if (len)
 		v = *(const uint8_t *)val;
 	if (level == SOL_TCP && (v < 0 || v > 1)) /* TCP_INQ */
 		return -EINVAL;

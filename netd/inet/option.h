@@ -16,6 +16,7 @@ struct option {
 	int (*get)(struct stack *s, uint32_t sk, const struct sock_rec *k); /* negative errno only with `fails` */
 	bool inverted;	 /* the bit says that it is off */
 	bool fails;
+	bool empty;	 /* no value at all is 0 */
 	bool strict;	 /* 0 and 1 only, else -EINVAL */
 };
 

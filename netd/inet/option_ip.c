@@ -115,7 +115,7 @@ static int get_mtu(struct stack *s, uint32_t sk, const struct sock_rec *k)
 	(void)sk;
 	if (!sock_connected(k) || ip_route(s, &k->remote.addr, &k->local.addr, k->bound_dev, &r))
 		return -ENOTCONN;
-	return (int)r.mtu;
+	return (int)min_of(r.mtu, 65535u); /* no packet is longer, whatever lo could carry */
 }
 
 /* Who does not want to hear of errors any more has none waiting. */
@@ -200,17 +200,17 @@ static int set_unicast_if(struct stack *s, uint32_t sk, struct sock_rec *k, int 
 
 static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_TTL, .set = set_ttl, .get = get_ttl},
-    {.level = IPPROTO_IP, .name = IP_TOS, .set = set_tos, .get = get_tos},
-    {.level = IPPROTO_IP, .name = IP_MTU_DISCOVER, .set = set_mtu_discover, .get = get_mtu_discover},
+    {.level = IPPROTO_IP, .name = IP_TOS, .empty = true, .set = set_tos, .get = get_tos},
+    {.level = IPPROTO_IP, .name = IP_MTU_DISCOVER, .empty = true, .set = set_mtu_discover, .get = get_mtu_discover},
     {.level = IPPROTO_IP, .name = IP_MTU, .access = GET_ONLY, .get = get_mtu, .fails = true},
     {.level = IPPROTO_IP, .name = IP_FREEBIND, .flag = SOCK_F_FREEBIND},
     {.level = IPPROTO_IP, .name = IP_TRANSPARENT, .set = set_transparent, .get = get_off},
-    {.level = IPPROTO_IP, .name = IP_BIND_ADDRESS_NO_PORT, .xflag = SOCKX_NO_PORT},
+    {.level = IPPROTO_IP, .name = IP_BIND_ADDRESS_NO_PORT, .empty = true, .xflag = SOCKX_NO_PORT},
     {.level = IPPROTO_IP, .name = IP_ROUTER_ALERT, .set = set_invalid, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVERR_RFC4884, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_UNICAST_IF, .set = set_unicast_if, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_PROTOCOL, .access = GET_ONLY, .get = get_off},
-    {.level = IPPROTO_IP, .name = IP_RECVERR, .set = set_recverr, .get = get_recverr},
+    {.level = IPPROTO_IP, .name = IP_RECVERR, .empty = true, .set = set_recverr, .get = get_recverr},
     {.level = IPPROTO_IP, .name = IP_MULTICAST_TTL, .type = SOCK_DGRAM, .set = set_mcast_ttl, .get = get_mcast_ttl},
     {.level = IPPROTO_IP, .name = IP_MULTICAST_LOOP, .xflag = SOCKX_NO_LOOP, .inverted = true},
     {.level = IPPROTO_IP, .name = IP_MULTICAST_ALL, .xflag = SOCKX_NO_ALL, .inverted = true, .strict = true},

@@ -93,7 +93,8 @@ int sock_setsockopt(struct stack *s, uint32_t sk, int level, int name, const voi
 		return -EINVAL;
 	if (!o || o->access == GET_ONLY)
 		return -ENOPROTOOPT;
-	ret = read_int(level, val, len, &v);
+	v = 0;
+	ret = o->empty && !len ? 0 : read_int(level, val, len, &v);
 	if (ret)
 		return ret;
 	if ((o->type && o->type != k->type) || (o->strict && v & ~1))

@@ -16,6 +16,7 @@
 #define PMTU_MIN	  552
 #define PMTU_LIFE_NS	  (600 * NSEC_PER_SEC)
 #define LIMITED_BROADCAST UINT32_MAX
+#define LOOPBACK_BROADCAST 0x7fffffffu /* of lo's subnet */
 
 /* ---- records */
 
@@ -100,7 +101,7 @@ bool ip_is_local(const struct stack *s, const struct ipaddr *a)
 	if (!ipaddr_is_v4(a) || ipaddr_is_any(a))
 		return false;
 	if (ip_is_loopback(a))
-		return true;
+		return ipaddr_to_v4(a) != LOOPBACK_BROADCAST;
 	e = fib_lookup(s, a, NO_INDEX);
 	return e && e->type == FIB_LOCAL;
 }
@@ -111,7 +112,7 @@ bool ip_is_broadcast(const struct stack *s, const struct ipaddr *a)
 
 	if (!ipaddr_is_v4(a) || ipaddr_is_any(a))
 		return false;
-	if (ipaddr_to_v4(a) == LIMITED_BROADCAST)
+	if (ipaddr_to_v4(a) == LIMITED_BROADCAST || ipaddr_to_v4(a) == LOOPBACK_BROADCAST)
 		return true;
 	e = fib_lookup(s, a, NO_INDEX);
 	return e && e->type == FIB_BROADCAST;
@@ -212,7 +213,7 @@ static int resolve(const struct stack *s, const struct ipaddr *dst, const struct
 	 * the kernel. */
 	r->dev = e ? e->dev : oif;
 	r->local = e && e->type == FIB_LOCAL;
-	r->broadcast = limited || (e && e->type == FIB_BROADCAST);
+	r->broadcast = limited || ipaddr_to_v4(dst) == LOOPBACK_BROADCAST || (e && e->type == FIB_BROADCAST);
 	r->next_hop = e && !group && !ipaddr_is_any(&e->gateway) ? e->gateway : *dst;
 	return choose_source(s, e, source, r);
 }

@@ -3,8 +3,8 @@
 
 usage: compare.py PROGRAM [SECTION...]      in the lab: $PEER runs on the kernel, `netctl run` on netd
 
-Differences that are allowed stand in `allowed`, each with its reason: a pattern of keys, a tab, the reason. An entry that
-fits no difference any more is an error, as is any difference without an entry.
+Differences that are allowed stand in `allowed`: a reason ("= ..."), then the patterns of keys that it holds for. A pattern
+that fits no difference any more is an error, as is any difference without a pattern.
 """
 import fnmatch
 import os
@@ -32,13 +32,15 @@ def answers(command):
 
 
 def allowed():
-    entries = []
+    entries, reason = [], None
     with open(os.path.join(here, "allowed")) as f:
-        for text in f:
-            text = text.rstrip("\n")
-            if text and not text.startswith("#"):
-                pattern, reason = re.split(r"\t+", text)
-                entries.append((pattern, re.compile(fnmatch.translate(pattern)), reason))
+        for text in (text.rstrip("\n") for text in f):
+            if text.startswith("= "):
+                reason = text[2:]
+            elif text and not text.startswith("#"):
+                if not reason:
+                    sys.exit(f"allowed: {text} has no reason")
+                entries.append((text, re.compile(fnmatch.translate(text))))
     return entries
 
 
@@ -60,14 +62,14 @@ def main():
             a, b = kernel.get(key, "(no line)"), netd.get(key, "(no line)")
             if a == b:
                 continue
-            fits = [pattern for pattern, match, _ in entries if match.match(key)]
+            fits = [pattern for pattern, match in entries if match.match(key)]
             used.update(fits[:1])
             expected += bool(fits)
             if not fits:
                 wrong.append((key, a, b))
     if wrong:
         table([("call", "kernel", "netd")] + wrong)
-    stale = [] if sys.argv[2:] else [p for p, _, _ in entries if p not in used]
+    stale = [] if sys.argv[2:] else [p for p, _ in entries if p not in used]
     for pattern in stale:
         print(f"allowed, but there is no such difference any more: {pattern}")
     print(f"{total} answers compared: {len(wrong)} differ, {expected} differ as allowed")
