@@ -11,8 +11,6 @@ struct image {
 };
 static_assert(sizeof(struct image) == 16, "layout");
 
-#define PREFETCH_AHEAD 6
-
 /* A record's working copy in this cycle. */
 struct work {
 	uint16_t kind;
@@ -52,15 +50,6 @@ struct state {
 static inline struct image *image_at(const struct state *st, const struct kind *k, uint32_t index, unsigned which)
 {
 	return (struct image *)(void *)(st->mem + k->off + ((uint64_t)index * 2 + which) * k->stride);
-}
-
-/* Records are looked at in order after a restart, from memory that nobody has touched for long: a few ahead. */
-static inline void prefetch_record(const struct state *st, const struct kind *k, uint32_t index)
-{
-	const char *im = (const char *)image_at(st, k, index, index < k->capacity ? k->newest[index] : 0);
-
-	for (uint32_t at = 0; at < k->stride && index < k->capacity; at += 64)
-		__builtin_prefetch(im + at);
 }
 
 uint32_t image_crc(const struct image *im, enum record_kind kind, uint32_t index, uint32_t size);

@@ -54,12 +54,22 @@ static void map_images(const struct state *st, const struct kind *k, uint32_t hi
 		madvise(st->mem + from, len, MADV_POPULATE_READ); /* a failure only makes it slower */
 }
 
-/* Both headers, and the content of one: the newer one cannot be known before. */
-static void prefetch_images(const struct state *st, const struct kind *k, uint32_t index)
+/* Both headers of a record far ahead; of one less far, whose headers are here, the image that will be looked at. */
+static void prefetch_images(const struct state *st, const struct kind *k, uint32_t index, uint32_t high)
 {
-	const char *im = (const char *)image_at(st, k, index, 0);
+	uint32_t far = index + 2 * PREFETCH_AHEAD, near = index + PREFETCH_AHEAD;
+	const struct image *a;
+	const char *im;
 
-	for (uint32_t at = 0; at < 2 * k->stride; at += 64)
+	if (far < high) {
+		__builtin_prefetch(image_at(st, k, far, 0));
+		__builtin_prefetch(image_at(st, k, far, 1));
+	}
+	if (near >= high)
+		return;
+	a = image_at(st, k, near, 0);
+	im = (const char *)(image_at(st, k, near, 1)->cycle > a->cycle ? image_at(st, k, near, 1) : a);
+	for (uint32_t at = 64; at < k->stride; at += 64)
 		__builtin_prefetch(im + at);
 }
 
@@ -90,7 +100,7 @@ int state_recover(struct state *st, void (*corrupt)(void *arg, enum record_kind 
 
 		map_images(st, k, high);
 		for (uint32_t i = 0; i < high; i++) {
-			prefetch_images(st, k, i + PREFETCH_AHEAD);
+			prefetch_images(st, k, i, high);
 			if (settle(st, (enum record_kind)kind, i))
 				continue;
 			log_error("arena: record %d/%u is corrupt and is given up", kind, i);

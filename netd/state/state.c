@@ -310,6 +310,18 @@ uint32_t state_generation(const struct state *st, enum record_kind kind, uint32_
 	return image_at(st, k, index, k->newest[index])->gen_live >> 1;
 }
 
+void state_prefetch(const struct state *st, enum record_kind kind, uint32_t index)
+{
+	const struct kind *k = &st->kind[kind];
+	const char *im;
+
+	if (index >= k->capacity || !bit_get(k->live, index))
+		return;
+	im = (const char *)image_at(st, k, index, k->newest[index]);
+	for (uint32_t at = 0; at < k->stride; at += 64)
+		__builtin_prefetch(im + at);
+}
+
 uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from)
 {
 	const struct kind *k = &st->kind[kind];
@@ -320,7 +332,7 @@ uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from
 
 		if (word) {
 			from += (uint32_t)__builtin_ctzll(word);
-			prefetch_record(st, k, from + PREFETCH_AHEAD);
+			state_prefetch(st, kind, from + PREFETCH_AHEAD);
 			return from < high ? from : NO_INDEX;
 		}
 		from = (from / 64 + 1) * 64;

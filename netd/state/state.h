@@ -105,6 +105,12 @@ uint32_t state_generation(const struct state *st, enum record_kind kind, uint32_
 /* The next live record at or after `from`; NO_INDEX after the last. for (i = state_next(st,k,0); i != NO_INDEX; i = state_next(st,k,i+1)) */
 uint32_t state_next(const struct state *st, enum record_kind kind, uint32_t from);
 /*
+ * After a restart records are looked at in order, in memory that nobody has touched for long: a walk asks for those a few
+ * places ahead. state_next() does it for its own kind.
+ */
+#define PREFETCH_AHEAD 6
+void state_prefetch(const struct state *st, enum record_kind kind, uint32_t index);
+/*
  * May the others not have been told of the record's truth? A cycle is told to its end before the next one commits, so
  * after a recovery this is what the last committed cycle wrote, or what a predecessor that died in its own recovery
  * still had to tell, and what was written since. state_all_told() ends it.

@@ -144,8 +144,13 @@ void queue_close(struct stack *s, uint32_t listener);
 void queue_push(struct stack *s, uint32_t listener, uint32_t child);
 uint32_t queue_pop(struct stack *s, uint32_t listener);
 bool queue_full(const struct stack *s, uint32_t listener);
-/* Rebuilds all of them; children whose listener is gone are reset. */
-int queue_reindex(struct stack *s);
+/* Rebuilding them: the children that wait are noted while the listeners open theirs. Those whose listener is gone are reset. */
+struct queue_waiting {
+	struct waiting *v;
+	uint32_t n, room;
+};
+int queue_note(struct queue_waiting *w, const struct sock_rec *k, uint32_t sk);
+void queue_reindex(struct stack *s, struct queue_waiting *w);
 
 /* state.c */
 enum tcp_event {

@@ -91,45 +91,36 @@ static bool listener_lives(const struct stack *s, const struct sock_rec *k)
 	       queue_of(s, k->listener);
 }
 
-static int collect(struct stack *s, struct waiting **out, uint32_t *n)
+int queue_note(struct queue_waiting *w, const struct sock_rec *k, uint32_t sk)
 {
-	uint32_t room = 0;
+	if (w->n == w->room) {
+		uint32_t room = w->room ? w->room * 2 : 64;
+		struct waiting *grown = realloc(w->v, room * sizeof(*grown));
 
-	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX;
-	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
-		const struct sock_rec *k = sock_peek(s, sk);
-
-		if (!tcb_peek(s, sk) || k->listener == NO_INDEX)
-			continue;
-		if (!listener_lives(s, k)) {
-			sock_get(s, sk)->flags |= SOCK_F_ORPHAN;
-			tcp_abort(s, sk, tcb_get(s, sk), 0);
-			continue;
-		}
-		if (*n == room) {
-			struct waiting *grown =
-			    realloc(*out, (room = room ? room * 2 : 64) * sizeof(*grown));
-
-			if (!grown)
-				return -ENOMEM;
-			*out = grown;
-		}
-		(*out)[(*n)++] = (struct waiting){k->arrival, k->listener, sk};
+		if (!grown)
+			return -ENOMEM;
+		w->v = grown;
+		w->room = room;
 	}
+	w->v[w->n++] = (struct waiting){k->arrival, k->listener, sk};
 	return 0;
 }
 
-int queue_reindex(struct stack *s)
+void queue_reindex(struct stack *s, struct queue_waiting *w)
 {
-	struct waiting *w = NULL;
-	uint32_t n = 0;
-	int ret = collect(s, &w, &n);
+	if (w->n)
+		qsort(w->v, w->n, sizeof(*w->v), by_arrival);
+	for (uint32_t i = 0; i < w->n; i++) {
+		uint32_t sk = w->v[i].child;
 
-	if (!ret && n) {
-		qsort(w, n, sizeof(*w), by_arrival);
-		for (uint32_t i = 0; i < n; i++)
-			queue_push(s, w[i].listener, w[i].child);
+		if (!sock_peek(s, sk) || !tcb_peek(s, sk))
+			continue;
+		if (listener_lives(s, sock_peek(s, sk))) {
+			queue_push(s, w->v[i].listener, sk);
+			continue;
+		}
+		sock_get(s, sk)->flags |= SOCK_F_ORPHAN;
+		tcp_abort(s, sk, tcb_get(s, sk), 0);
 	}
-	free(w);
-	return ret;
+	free(w->v);
 }

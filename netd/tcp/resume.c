@@ -73,7 +73,7 @@ static bool may_send(const struct tcp_rec *t)
 	       (t->flags & (TCB_ACK_NOW | TCB_RTX_NOW | TCB_SYN_NOW | TCB_FORCE | TCB_PROGRESS));
 }
 
-static int index_one(struct stack *s, uint32_t sk)
+static int index_one(struct stack *s, uint32_t sk, struct queue_waiting *waiting)
 {
 	const struct tcp_rec *t = tcb_peek(s, sk);
 	const struct sock_rec *k = sock_peek(s, sk);
@@ -82,6 +82,8 @@ static int index_one(struct stack *s, uint32_t sk)
 		tcp_of(s)->orphans++;
 	if (t->state == TCPS_LISTEN)
 		return queue_open(s, sk);
+	if (k->listener != NO_INDEX && queue_note(waiting, k, sk))
+		return -ENOMEM;
 	if (t->state == TCPS_CLOSE)
 		return 0;
 	/* Its transmit ring cannot be where the record says: bytes that were promised are lost. */
@@ -97,13 +99,15 @@ static int index_one(struct stack *s, uint32_t sk)
 
 int tcp_reindex(struct stack *s)
 {
+	struct queue_waiting waiting = {.n = 0};
 	int ret = revive_all(s);
 
 	for (uint32_t sk = state_next(s->state, KIND_TCP, 0); sk != NO_INDEX && !ret;
-	     sk = state_next(s->state, KIND_TCP, sk + 1))
-		ret = index_one(s, sk);
-	if (!ret)
-		ret = queue_reindex(s);
+	     sk = state_next(s->state, KIND_TCP, sk + 1)) {
+		state_prefetch(s->state, KIND_SOCK, sk + PREFETCH_AHEAD);
+		ret = index_one(s, sk, &waiting);
+	}
+	queue_reindex(s, &waiting);
 	if (!ret)
 		ret = synrcv_reindex(s);
 	return ret ? ret : timewait_reindex(s);
