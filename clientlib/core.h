@@ -181,16 +181,18 @@ int ns_send_commit(struct nsock *s, ssize_t n);
  * ---- wait sets: how one thread sleeps on many sockets, mixed with kernel descriptors.
  *
  *	for (;;) {
- *		ns_set_events(set, collect, arg);        // news since last asked: look at those
- *sockets with ns_poll() if (something is ready) break; ns_set_arm(set); if (!ns_set_events(set,
- *collect, arg))   // re-check after arming sleep in the kernel on ns_set_fd(set) (readable: there
- *is news) and other descriptors; ns_set_disarm(set);
+ *		ns_set_events(set, collect, arg);  // news since last asked: look at those sockets with ns_poll()
+ *		if (something is ready)
+ *			break;
+ *		ns_set_arm(set);
+ *		if (!ns_set_events(set, collect, arg))  // once more after arming
+ *			sleep in the kernel on ns_set_fd(set) (readable: there is news) and other descriptors;
+ *		ns_set_disarm(set);
  *	}
  *
- * News is a hint that something may have changed, never a promise. A socket that is just added
- *counts as news. ns_close() takes a socket out of all its sets (ns_set_del() then says -ENOENT).
- *Several threads may sleep on one set: each arms before and disarms after; news wakes at least one
- *of them.
+ * News is a hint that something may have changed, never a promise. A socket that is just added counts as news.
+ * ns_close() takes a socket out of all its sets (ns_set_del() then says -ENOENT). Several threads may sleep on
+ * one set: each arms before and disarms after; news wakes at least one of them.
  */
 int ns_set_new(struct nset **out);
 void ns_set_free(struct nset *set);
@@ -204,6 +206,8 @@ int ns_set_add(struct nset *set, struct nsock *s, void *udata);
 int ns_set_del(struct nset *set, struct nsock *s);
 int ns_set_arm(struct nset *set);
 void ns_set_disarm(struct nset *set);
+/* Would ns_set_events() find something? Costs no system call and no lock. */
+bool ns_set_news(const struct nset *set);
 /*
  * Calls each() for every member with news; returns how many. each() runs under the library's event
  * lock: it must not call ns_set_*(), ns_close() or ns_put(), and must not take a lock that its

@@ -17,7 +17,7 @@
 #include "clientlib/session.h"
 #include <string.h>
 
-#define SPIN_ROUNDS   60
+#define SPIN_ROUNDS   300 /* about as long as a daemon that is awake takes */
 #define FULL_SLEEP_NS 50000L
 
 void session_rings_init(struct session *ss)

@@ -123,6 +123,11 @@ int ns_set_some(
 	return n;
 }
 
+bool ns_set_news(const struct nset *set)
+{
+	return !session_dead(set->ss) && !no_news(set);
+}
+
 int ns_set_events(
     struct nset *set, void (*each)(void *arg, void *udata, struct nsock *s), void *arg)
 {

@@ -239,6 +239,7 @@ static int sleep_once(struct wait *w)
 	struct epset *ep = w->ep;
 	bool marks = false;
 	int ret, saved;
+	uint64_t from;
 
 	__atomic_add_fetch(&ep->sleepers, 1, __ATOMIC_SEQ_CST);
 	epset_settle(ep);
@@ -247,9 +248,12 @@ static int sleep_once(struct wait *w)
 		return -2;
 	}
 	pthread_mutex_unlock(&ep->lock);
+	from = halt_poll_now();
 	ret = kernel_wait(w, w->ev, w->max, w->poll, w->mask);
 	saved = errno;
 	pthread_mutex_lock(&ep->lock);
+	if (!w->poll)
+		halt_poll_slept(&ep->halt, from, halt_poll_now());
 	__atomic_sub_fetch(&ep->sleepers, 1, __ATOMIC_SEQ_CST);
 	if (ret > 0)
 		ret = filter(w->ev, ret, &marks);
@@ -262,6 +266,28 @@ static int sleep_once(struct wait *w)
 	return ret == 0 && marks && !w->poll ? -2 : ret;
 }
 
+/*
+ * Before a sleep: looks for news of netd's with open eyes, if that has paid lately (proto/halt_poll.h). One thread does; kernel
+ * descriptors wait for as long. Lock held, given up meanwhile. True if there is something.
+ */
+static bool look_longer(struct wait *w)
+{
+	struct epset *ep = w->ep;
+	struct nset *set = __atomic_load_n(&ep->set, __ATOMIC_ACQUIRE);
+	struct halt_poll halt = ep->halt;
+	bool news = false;
+
+	if (w->poll || !set || !halt.window_ns || ep->looking || __atomic_load_n(&ep->sleepers, __ATOMIC_RELAXED))
+		return false;
+	ep->looking = true;
+	pthread_mutex_unlock(&ep->lock);
+	while (!(news = ns_set_news(set)) && halt_poll_again(&halt, halt_poll_now()))
+		;
+	pthread_mutex_lock(&ep->lock);
+	ep->looking = false;
+	return news;
+}
+
 static int wait_mixed(struct wait *w)
 {
 	struct epset *ep = w->ep;
@@ -270,6 +296,8 @@ static int wait_mixed(struct wait *w)
 	pthread_mutex_lock(&ep->lock);
 	do {
 		ret = collect(w);
+		if (ret == 0 && look_longer(w))
+			ret = -2;
 		if (ret == 0 &&
 		    (!w->poll || w->mask || __atomic_load_n(&ep->kernel_fds, __ATOMIC_RELAXED)))
 			ret = sleep_once(w);

@@ -28,6 +28,7 @@
  */
 #pragma once
 #include "clientlib/preload/hook.h"
+#include "proto/halt_poll.h"
 #include <pthread.h>
 
 struct epmember {
@@ -49,6 +50,8 @@ struct epset {
 	struct nset *set; /* atomic; NULL until the first member */
 	int kick;
 	bool kicked, armed, nested, kernel_first;
+	bool looking; /* a thread looks for news before it sleeps */
+	struct halt_poll halt;
 	unsigned sleepers, watchers; /* sleepers: atomic */
 	unsigned kernel_fds;	     /* at most so many kernel members; atomic */
 	unsigned members;

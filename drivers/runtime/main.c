@@ -11,7 +11,7 @@
  * nobody can ever reach this process again, and it leaves.
  */
 #include "drivers/runtime/attach.h"
-#include "base/halt_poll.h"
+#include "proto/halt_poll.h"
 #include "base/log.h"
 #include <errno.h>
 #include <signal.h>

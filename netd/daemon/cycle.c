@@ -5,12 +5,12 @@
  * knows libuv.
  *
  * While there is work the loop polls memory and asks the kernel for news only now and then. When
- * there has been none for a while (base/halt_poll.h) it arms the bells ("I sleep" in every region and session), looks
+ * there has been none for a while (proto/halt_poll.h) it arms the bells ("I sleep" in every region and session), looks
  * once more, and sleeps in libuv until a bell, a control message, the supervisor or the next timer.
  */
 #include "daemon/daemon.h"
 #include "daemon/world.h"
-#include "base/halt_poll.h"
+#include "proto/halt_poll.h"
 #include "base/killpoint.h"
 #include "base/log.h"
 #include "base/util.h"
