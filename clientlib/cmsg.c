@@ -6,6 +6,7 @@
  * monotonic clock and turned into the wall clock's here.
  */
 #include "clientlib/cmsg.h"
+#include <linux/if_packet.h>
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -37,6 +38,7 @@ static const struct {
     {SOL_SOCKET, SO_SELECT_ERR_QUEUE, 0, 0, WANT_ERRPRI, false},
     {SOL_UDP, UDP_GRO, 0, SOCK_DGRAM, WANT_GRO, true},
     {SOL_TCP, TCP_INQ, 0, SOCK_STREAM, WANT_INQ, false},
+    {SOL_PACKET, PACKET_AUXDATA, AF_PACKET, 0, WANT_AUXDATA, false},
 };
 
 static void want(struct nsock *s, uint32_t bit, bool on)
@@ -188,6 +190,17 @@ void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct
 		    ns_to_sockaddr(AF_INET6, &d->local, (struct sockaddr *)&to));
 }
 
+/* Of a frame. */
+static void put_auxdata(struct msghdr *m, size_t *used, const struct cm_dgram *d)
+{
+	struct tpacket_auxdata aux = {.tp_status = TP_STATUS_USER | d->frame.status,
+	    .tp_len = d->frame.len,
+	    .tp_snaplen = d->len,
+	    .tp_net = d->frame.net};
+
+	cmsg_append(m, used, SOL_PACKET, PACKET_AUXDATA, &aux, sizeof(aux));
+}
+
 void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 {
 	size_t used = 0;
@@ -196,6 +209,9 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 		cmsg_time(s, m, &used, d->time_ns);
 	if (d->gso && (load_once(&s->d->want_cmsg) & WANT_GRO))
 		cmsg_append(m, &used, SOL_UDP, UDP_GRO, &(int){d->gso}, sizeof(int));
-	cmsg_ip(s, m, &used, d);
+	if (s->family != AF_PACKET)
+		cmsg_ip(s, m, &used, d);
+	else if (load_once(&s->d->want_cmsg) & WANT_AUXDATA)
+		put_auxdata(m, &used, d);
 	m->msg_controllen = used;
 }

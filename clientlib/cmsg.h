@@ -18,6 +18,7 @@ enum want_cmsg {
 	WANT_TIME_NS_NEW = 1 << 12,
 	WANT_INQ = 1 << 13,
 	WANT_ERRPRI = 1 << 14, /* SO_SELECT_ERR_QUEUE: no message, but a bit of poll() */
+	WANT_AUXDATA = 1 << 15,
 	WANT_ANY_TIME = WANT_TIME | WANT_TIME_NS | WANT_TIME_NEW | WANT_TIME_NS_NEW,
 };
 

@@ -62,7 +62,7 @@ void ns_on_fork(void (*prepare)(void), void (*fork_done)(bool child));
 /* ---- life of a socket */
 
 /*
- * AF_INET or AF_INET6; SOCK_CLOEXEC has no meaning here, SOCK_NONBLOCK sets the socket's flag. The
+ * AF_INET, AF_INET6 or AF_PACKET; SOCK_CLOEXEC has no meaning here, SOCK_NONBLOCK sets the socket's flag. The
  * kernel's errno: -EAFNOSUPPORT, -EINVAL, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT, -EMFILE. The new
  * socket has one reference.
  */
@@ -138,7 +138,7 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len);
 /* `*len` is the room on entry and the whole length on return; -ENOTCONN. */
 int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len);
-/* FIONREAD (SIOCINQ), SIOCOUTQ (TIOCOUTQ), SIOCATMARK, FIONBIO; -ENOTTY for the rest. */
+/* FIONREAD (SIOCINQ), SIOCOUTQ (TIOCOUTQ), SIOCATMARK, FIONBIO, SIOCGIF... of interfaces; -ENOTTY for the rest. */
 int ns_ioctl(struct nsock *s, unsigned long req, void *arg);
 /*
  * POLLIN POLLOUT POLLERR POLLHUP POLLRDHUP POLLPRI POLLRDNORM POLLWRNORM that hold now. If POLLOUT
@@ -150,6 +150,29 @@ unsigned ns_poll(struct nsock *s);
  * socket: the bits, 0 after timeout_ms (-1: none), -EINTR.
  */
 int ns_wait(struct nsock *s, unsigned events, int timeout_ms);
+
+/* ---- netd's interfaces */
+
+#define NS_IFACE_ADDRS 16
+struct ns_iface_addr {
+	uint32_t addr; /* IPv4, host order */
+	unsigned prefix;
+};
+struct ns_iface {
+	uint32_t index; /* as programs see it: lo is 1 */
+	char name[16];
+	uint8_t mac[6];
+	bool up, loopback;
+	uint32_t mtu;
+	unsigned addrs;
+	struct ns_iface_addr addr[NS_IFACE_ADDRS];
+};
+/* All of them, to be freed; how many. */
+int ns_ifaces(struct ns_iface **out);
+/* IFF_UP ... */
+unsigned ns_iface_flags(const struct ns_iface *i);
+/* mmap() of a packet socket's PACKET_RX_RING. -ENODEV if it has none, -EINVAL. */
+int ns_mmap(struct nsock *s, void *addr, size_t len, int flags, off_t off, void **out);
 
 /* An endpoint as a sockaddr of `family` (room for a sockaddr_storage), and back. */
 socklen_t ns_to_sockaddr(int family, const struct endpoint *ep, struct sockaddr *sa);

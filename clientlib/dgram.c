@@ -7,6 +7,7 @@
  * checked.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/link.h"
 #include <netinet/in.h>
 #include <string.h>
 
@@ -213,6 +214,11 @@ static int ask(struct nsock *s, const struct cm_dgram *d)
 	return ret;
 }
 
+static bool is_udp(const struct nsock *s)
+{
+	return s->type == SOCK_DGRAM && s->protocol == IPPROTO_UDP;
+}
+
 static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgram *d)
 {
 	struct cm_dgram mine = *d;
@@ -222,7 +228,8 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 
 	side_lock(s, false);
 	mine.len += s->d->cork_len;
-	if (!(d->flags & CM_DGRAM_MORE) && !known_has(s, &mine))
+	/* Who sends raw packets wants to know at once what became of each. */
+	if (!(d->flags & CM_DGRAM_MORE) && (!is_udp(s) || !known_has(s, &mine)))
 		mine.flags |= CM_DGRAM_ASK;
 	mine.len = d->len;
 	ret = s->tx.lent ? -EBUSY : s->d->cork_len + d->len > CM_DGRAM_MAX ? -EMSGSIZE : 0;
@@ -259,7 +266,11 @@ static int dgram_address(struct nsock *s, const struct msghdr *m, int flags, str
 			return -EMSGSIZE;
 	}
 	d->len = (uint32_t)len;
-	if (flags & MSG_MORE || load_once(&s->d->cork))
+	if (s->family == AF_PACKET)
+		return m->msg_name && m->msg_namelen
+			   ? link_from_sockaddr(m->msg_name, m->msg_namelen, &d->peer)
+			   : 0;
+	if (is_udp(s) && (flags & MSG_MORE || load_once(&s->d->cork)))
 		d->flags |= CM_DGRAM_MORE;
 	if (load_once(&s->d->corked)) /* goes on with the one before: that one has all the rest */
 		return 0;
@@ -278,7 +289,7 @@ static int dgram_address(struct nsock *s, const struct msghdr *m, int flags, str
 	} else if (!dgram_connected(s)) {
 		return -EDESTADDRREQ;
 	}
-	if (len > V4_PAYLOAD_MAX && ipaddr_is_v4(&d->peer.addr))
+	if (len > V4_PAYLOAD_MAX && ipaddr_is_v4(&d->peer.addr) && s->type == SOCK_DGRAM)
 		return -EMSGSIZE;
 	return cmsg_get(s, m, d);
 }

@@ -6,6 +6,7 @@
  * are set without waiting for the answer: the ring keeps their order.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/link.h"
 #include <linux/in6.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -145,6 +146,11 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 		if (ret != -ENOPROTOOPT)
 			return ret;
 	}
+	if (level == SOL_PACKET && s->family == AF_PACKET) {
+		ret = tpacket_getsockopt(s, name, val, len);
+		if (ret != -ENOPROTOOPT)
+			return ret;
+	}
 	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM) {
 		v = load_once(&s->d->cork);
 		return copy_out(val, len, &v, sizeof(v));
@@ -264,12 +270,21 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 	if (len)
 		memcpy(e.data, val, len);
 	memcpy(&v, e.data, sizeof(v));
+	if (level == SOL_SOCKET && name == SO_ATTACH_FILTER)
+		return filter_attach(s, val, len);
+	if (level == SOL_SOCKET && name == SO_DETACH_FILTER)
+		return filter_detach(s);
 	if (level == SOL_SOCKET && (ret = set_local(s, name, val, len)) <= 0)
 		return ret;
 	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM)
 		return set_cork(s, val, len);
 	if (level == SOL_SOCKET && name == SO_TIMESTAMPING && (ret = cmsg_stamping(s, val, len)) < 0)
 		return ret;
+	if (level == SOL_PACKET && s->family == AF_PACKET) {
+		ret = tpacket_setsockopt(s, name, val, len);
+		if (ret != -ENOPROTOOPT)
+			return ret;
+	}
 	known_forget(s);
 	ret = cmsg_check(s, level, name, val, len);
 	if (ret <= 0)
@@ -349,7 +364,7 @@ int ns_ioctl(struct nsock *s, unsigned long req, void *arg)
 		ns_set_nonblock(s, v != 0);
 		return 0;
 	default:
-		return -ENOTTY;
+		return iface_ioctl(req, arg);
 	}
 	if (v < 0)
 		return v;

@@ -6,6 +6,7 @@
  * not, the daemon is told that room will be news, and the ring is looked at once more.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/link.h"
 
 #define IN_BITS	 (POLLIN | POLLRDNORM)
 #define OUT_BITS (POLLOUT | POLLWRNORM)
@@ -54,7 +55,7 @@ static int readable(struct nsock *s)
 		if (ret == 0)
 			ret = n >= s->d->rcvlowat + at_urgent_byte(s) || (n && n == s->rx.place.cap);
 	} else {
-		ret = dgram_head(s, &d, &data);
+		ret = tpacket_on(s) ? tpacket_fill(s) : dgram_head(s, &d, &data);
 	}
 	side_unlock(s, true);
 	return ret;

@@ -106,6 +106,8 @@ struct member { /* a socket in a set */
 	struct member *next_pending;
 };
 
+struct tpacket;
+
 struct nset {
 	struct session *ss;
 	uint32_t idx; /* the daemon's number, CM_NO_SET if there was none left */
@@ -157,6 +159,7 @@ struct nsock {
 		struct nsock *pool_next; /* while it is in the pool */
 	};
 	struct nset *event; /* ns_event_fd(); atomic */
+	struct tpacket *tpacket; /* AF_PACKET: a mapped ring (tpacket.c) */
 };
 
 /* attach.c */

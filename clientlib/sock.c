@@ -7,6 +7,7 @@
  * is never waited for; the slot is free when its answer came.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/link.h"
 #include "clientlib/share.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -66,10 +67,12 @@ static int check_kind(int family, int type, int protocol)
 {
 	int base = type & 0xf;
 
-	if (family != AF_INET && family != AF_INET6)
+	if (family != AF_INET && family != AF_INET6 && family != AF_PACKET)
 		return -EAFNOSUPPORT;
 	if ((type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK | 0xf)) || base == 0 || base > SOCK_PACKET)
 		return -EINVAL;
+	if (family == AF_PACKET) /* the protocol is an ethertype, whatever else is in the number */
+		return 0;
 	if (protocol < 0 || protocol > PROTO_MPTCP)
 		return -EINVAL;
 	if (base == SOCK_STREAM && protocol && protocol != IPPROTO_TCP)
@@ -83,9 +86,10 @@ static int check_kind(int family, int type, int protocol)
 int ns_socket(int family, int type, int protocol, struct nsock **out)
 {
 	int base = type & 0xf, ret = check_kind(family, type, protocol);
-	bool known =
-	    base == SOCK_STREAM || (base == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP));
-	struct cm_sqe e = {.op = CM_SOCKET, .arg = {family, base, protocol}};
+	bool link = family == AF_PACKET, known = !link && (base == SOCK_STREAM ||
+		(base == SOCK_DGRAM && (!protocol || protocol == IPPROTO_UDP)));
+	struct cm_sqe e = {
+	    .op = CM_SOCKET, .arg = {family, base, link ? ntohs((uint16_t)protocol) : protocol}};
 	struct session *ss;
 	struct nsock *s;
 
@@ -98,7 +102,8 @@ int ns_socket(int family, int type, int protocol, struct nsock **out)
 	e.slot = s->slot;
 	s->family = (uint16_t)family;
 	s->type = (uint16_t)base;
-	s->protocol = (uint16_t)(protocol	       ? protocol
+	s->protocol = (uint16_t)(link		       ? 0
+				 : protocol	       ? protocol
 				 : base == SOCK_STREAM ? IPPROTO_TCP
 						       : IPPROTO_UDP);
 	store_once(&s->d->nonblock, !!(type & SOCK_NONBLOCK));
@@ -150,6 +155,7 @@ void ns_put(struct nsock *s)
 		return;
 	give_up(s);
 	share_leave(s);
+	tpacket_free(s);
 	sock_give(s);
 }
 
@@ -278,6 +284,8 @@ bool ns_foreign(const struct nsock *s)
 
 socklen_t ns_to_sockaddr(int family, const struct endpoint *ep, struct sockaddr *sa)
 {
+	if (family == AF_PACKET)
+		return link_to_sockaddr(ep, sa);
 	if (family == AF_INET6) {
 		struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(ep->port)};
 
@@ -301,6 +309,8 @@ int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struc
 	*ep = (struct endpoint){.port = 0};
 	if (!sa || len < sizeof(fam) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
+	if (family == AF_PACKET)
+		return link_from_sockaddr(sa, len, ep);
 	memcpy(&fam, sa, sizeof(fam));
 	if (fam == AF_INET && len >= sizeof(struct sockaddr_in)) {
 		struct sockaddr_in in;
@@ -344,11 +354,15 @@ int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 		return ret;
 	if ((int)*len < 0)
 		return -EINVAL;
+	if (peer && s->family == AF_PACKET)
+		return -EOPNOTSUPP;
 	if (peer && (!remote.port ||
 			(s->type == SOCK_STREAM &&
 			    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)))
 		return -ENOTCONN;
 	need = ns_to_sockaddr(s->family, peer ? &remote : &local, (struct sockaddr *)&tmp);
+	if (s->family == AF_PACKET)
+		need = link_name_length(&local);
 	memcpy(sa, &tmp, *len < need ? *len : need);
 	*len = need;
 	return 0;
@@ -363,6 +377,11 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 
 	if (ret < 0)
 		return ret;
+	if (s->family == AF_PACKET) {
+		e.arg[0] = AF_PACKET;
+		ret = link_from_sockaddr(sa, len, &e.ep);
+		return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
+	}
 	if (!sa || len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
 	e.arg[0] = sa->sa_family;
@@ -381,7 +400,7 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 	} else {
 		ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
 	}
-	if (ret == 0 && e.ep.port && e.ep.port < LOW_PORTS)
+	if (ret == 0 && e.ep.port && e.ep.port < LOW_PORTS && s->type != SOCK_RAW)
 		ret = sock_identify(s->ss);
 	return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
 }
@@ -453,6 +472,8 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 		return ret;
 	if (!sa || len < sizeof(sa->sa_family) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
+	if (s->family == AF_PACKET)
+		return -EOPNOTSUPP;
 	if (sa->sa_family == AF_UNSPEC)
 		return dissolve(s);
 	if (s->type == SOCK_STREAM) {

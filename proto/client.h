@@ -56,12 +56,14 @@ enum cm_op {
 	CM_SETSOCKOPT, /* arg0 level, arg1 name, arg2 length; data */
 	CM_GETSOCKOPT, /* arg0 level, arg1 name, arg2 room, part: offset; completion arg = length from there, data: what it holds of that */
 	CM_GROW,       /* arg0 wanted capacity of the transmit ring, bytes: the client has parked as its producer until the completion; 0 or -ENOMEM */
+	CM_FILTER,     /* a piece of SO_ATTACH_FILTER: arg0 instruction number of the first, arg1 instructions in all, arg2 of them here; data. The last piece attaches. arg1 0: detaches */
 	CM_POKE,       /* look at this slot's positions; arg0: more is to be written at once (MSG_MORE); no completion */
 	CM_SENT,       /* what became of the newest datagram with CM_DGRAM_ASK: 0 or a negative errno, told once */
 	CM_ERROR,      /* the oldest entry of the error queue: arg0 = enum cm_error_part, or the offset of a piece of its payload; -EAGAIN */
 	CM_URGENT,     /* data: stream offset (64 bits) of the end of what will be written next; the byte before it is urgent */
 	CM_OPS
 };
+#define CM_FILTER_PIECE 8u /* instructions of one CM_FILTER */
 
 struct cm_sqe {
 	uint64_t token; /* opaque, returned in the completion */
@@ -151,13 +153,23 @@ struct cm_set {
 };
 static_assert(sizeof(struct cm_set) == CACHELINE, "one line");
 
+/* What AF_PACKET tells about a frame besides its name. */
+struct cm_frame {
+	uint32_t len;	 /* on the wire: more than was kept, if a filter cut it */
+	uint16_t status; /* TP_STATUS_CSUMNOTREADY, TP_STATUS_CSUM_VALID */
+	uint16_t net;	 /* network header, from the start of what was kept */
+};
+
 /* A datagram in a datagram ring: this header, then `len` bytes, the next header at a multiple of 64. */
 struct cm_dgram {
 	uint32_t len;   /* payload bytes, at most 65535 */
 	uint16_t flags; /* enum cm_dgram_flags */
 	uint8_t ttl, tos; /* send: only with CM_DGRAM_TTL, CM_DGRAM_TOS */
-	struct endpoint peer;  /* receive: from; send: to (port 0 and wildcard: the connected peer) */
-	struct endpoint local; /* receive: destination it came to; send: source wanted, or wildcard */
+	struct endpoint peer;  /* receive: from; send: to (port 0 and wildcard: the connected peer). AF_PACKET: proto/link.h */
+	union {
+		struct endpoint local; /* receive: destination it came to; send: source wanted, or wildcard */
+		struct cm_frame frame; /* receive, AF_PACKET */
+	};
 	uint16_t ifindex;      /* receive: device it came from; send: device wanted, 0: any */
 	uint16_t gso;          /* the payload is datagrams of this size, the last one may be shorter (UDP_SEGMENT, UDP_GRO); 0: it is one */
 	uint32_t spec_dst;     /* receive: own IPv4 address for an answer, host order */

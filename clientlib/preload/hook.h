@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -60,7 +61,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(dup) X(dup2) X(dup3) X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) \
 	X(ppoll) X(select) X(pselect) \
 	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
-	X(epoll_pwait2) X(getaddrinfo) X(fdopen) X(vdprintf) \
+	X(epoll_pwait2) X(mmap) X(mmap64) X(getaddrinfo) X(fdopen) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
 	X(posix_spawn_file_actions_adddup2)
 /* clang-format on */

@@ -2,8 +2,7 @@
  * The life of a descriptor number: socket, accept, close, and the calls that copy or replace
  * numbers.
  *
- * Sockets of AF_INET and AF_INET6, stream and datagram, are netd's; everything else is the
- * kernel's. If netd cannot be reached the program is told so once and socket() fails with ENETDOWN:
+ * Sockets of AF_INET, AF_INET6 and AF_PACKET are netd's; everything else is the kernel's. If netd cannot be reached the program is told so once and socket() fails with ENETDOWN:
  * it must never end up on the kernel's stack unnoticed.
  */
 #include "clientlib/preload/epset.h"
@@ -47,10 +46,7 @@ static int open_socket(int family, int type, int protocol)
 
 HOOK int socket(int family, int type, int protocol)
 {
-	int base = type & 0xf;
-
-	if ((family != AF_INET && family != AF_INET6) ||
-	    (base != SOCK_STREAM && base != SOCK_DGRAM))
+	if (family != AF_INET && family != AF_INET6 && family != AF_PACKET)
 		return real.socket(family, type, protocol);
 	return (int)done(open_socket(family, type, protocol));
 }

@@ -7,6 +7,7 @@
 #include "device/device.h"
 #include "device/neigh.h"
 #include "inet/errq.h"
+#include "inet/raw.h"
 #include "inet/sock.h"
 #include "inet/sockx.h"
 #include "inet/udp.h"
@@ -47,6 +48,7 @@ static const struct record_type records[KIND_COUNT] = {
 	    .expired = sock_expired},
 	[KIND_SOCKX] = {.name = "sockx", .size = sizeof(struct sockx_rec), .capacity = SOCKETS},
 	[KIND_ERRQ] = {.name = "errq", .size = sizeof(struct errq_rec), .capacity = ERRORS},
+	[KIND_RAW] = {.name = "raw", .size = sizeof(struct raw_rec), .capacity = RAW_SOCKETS},
 	[KIND_TCP] = {.name = "tcp", .size = sizeof(struct tcp_rec), .capacity = SOCKETS,
 	    .expired = tcp_expired, .lost = tcp_lost},
 	[KIND_TCPX] = {.name = "tcpx", .size = sizeof(struct tcpx_rec), .capacity = SOCKETS},
@@ -61,11 +63,29 @@ static const struct ethertype_row ethertypes[] = {
 	{0x0806, arp_input},
 };
 
-static const struct inet_proto *const protos[] = {&tcp_proto, &udp_proto, &icmp_proto};
+static const struct inet_proto *const protos[] = {&tcp_proto, &udp_proto, &icmp_proto, &ping_proto};
 
 static const struct inetsw_row inetsw[] = {
 	{SOCK_STREAM, IPPROTO_TCP, &tcp_ops},
 	{SOCK_DGRAM, IPPROTO_UDP, &udp_ops},
+	{SOCK_DGRAM, IPPROTO_ICMP, &ping_ops},
+	{SOCK_RAW, 0, &raw_ops},
+};
+
+static const struct inetsw_row inetsw6[] = {
+	{SOCK_STREAM, IPPROTO_TCP, &tcp_ops},
+	{SOCK_DGRAM, IPPROTO_UDP, &udp_ops},
+};
+
+static const struct inetsw_row packetsw[] = {
+	{SOCK_RAW, 0, &tap_ops},
+	{SOCK_DGRAM, 0, &tap_ops},
+};
+
+static const struct family_row families[] = {
+	{AF_INET, inetsw, ARRAY_SIZE(inetsw)},
+	{AF_INET6, inetsw6, ARRAY_SIZE(inetsw6)},
+	{AF_PACKET, packetsw, ARRAY_SIZE(packetsw)},
 };
 
 const struct switchboard switchboard = {
@@ -74,7 +94,11 @@ const struct switchboard switchboard = {
 	.n_ethertypes = ARRAY_SIZE(ethertypes),
 	.protos = protos,
 	.n_protos = ARRAY_SIZE(protos),
-	.inetsw = inetsw,
-	.n_inetsw = ARRAY_SIZE(inetsw),
+	.families = families,
+	.n_families = ARRAY_SIZE(families),
 	.neigh_solicit = arp_solicit,
+	.tap = tap_input,
+	.raw_input = raw_input,
+	.ping_input = ping_input,
+	.raw_error = raw_error,
 };

@@ -61,6 +61,8 @@ unsigned device_gather(struct stack *s, uint32_t dev, unsigned budget);
 uint32_t device_frame_at(const struct stack *s, uint32_t dev, uint64_t pos, uint8_t *buf, uint32_t size);
 /* Works off what was sent to lo in this cycle, until nothing is left. */
 void lo_run(struct stack *s);
+/* Does anybody look at frames besides those that they are for? Then the switchboard's tap() gets every one. */
+void device_taps(struct stack *s, bool on);
 /* Sends a frame whose Ethernet header (none on lo: the IP header) is at the front. Takes the packet. 0, -ENOBUFS, -ENETDOWN. */
 int device_output(struct stack *s, struct packet *p);
 /* Room for about this many more frames. TCP stops sending when it is 0 and goes on after completions. */

@@ -12,6 +12,17 @@ void ethertype_input(struct stack *s, struct packet *p, uint16_t type, const uin
 		}
 }
 
+void device_taps(struct stack *s, bool on)
+{
+	s->device->tapped = on;
+}
+
+void tap(struct stack *s, const struct packet *p, bool outgoing)
+{
+	if (s->device->tapped && s->board->tap)
+		s->board->tap(s, p, outgoing);
+}
+
 /* Is the frame for us? Of multicast all is taken: IP looks closer. */
 static bool is_ours(const struct device_rec *r, const struct ethernet_header *h)
 {
@@ -31,6 +42,7 @@ void ether_input(struct stack *s, struct packet *p)
 		s->count.bad_frame++;
 		return;
 	}
+	tap(s, p, false);
 	if (!is_ours(r, &h) || h.type < ETHER_TYPE_FIRST)
 		return;
 	packet_pull(p, ETHERNET_LEN);

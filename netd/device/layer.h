@@ -58,6 +58,7 @@ struct device_layer {
 	uint32_t count; /* highest index in use + 1 */
 	struct lo_queue lo;
 	struct neigh_table *neigh;
+	bool tapped;   /* device_taps() */
 	bool announce; /* inet_ready and the incarnation are to be published */
 };
 
@@ -123,6 +124,8 @@ static inline uint32_t fill_target(const struct device *d)
  */
 void device_refresh(struct stack *s, uint32_t dev);
 void device_accuse(struct device *d, const char *reason);
+/* ether.c: ptype_all. The front is at the link header, on lo at the network header. */
+void tap(struct stack *s, const struct packet *p, bool outgoing);
 /* lo.c */
 int lo_attach(struct stack *s);
 void lo_detach(struct stack *s);

@@ -108,6 +108,7 @@ int device_output(struct stack *s, struct packet *p)
 
 	if (!device_of(s, p->dev) || !r || !r->up || !p->segs)
 		return drop(s, p, -ENETDOWN);
+	tap(s, p, true);
 	if (p->dev == DEVICE_LO)
 		return lo_output(s, p);
 	if (p->flags & DESC_CSUM_NEEDED && (!p->csum_at || p->csum_at < p->seg[0].data))

@@ -11,6 +11,9 @@
  */
 #pragma once
 #include "inet/sock.h"
+#include "ip/ip.h"
+
+#define DEVICES_MAX 32u /* KIND_DEVICE's capacity */
 
 #define PORT_MIN 32768u /* ephemeral ports, as the kernel's ip_local_port_range */
 #define PORT_MAX 60999u
@@ -63,6 +66,8 @@ struct sock_node {
 	bool busy;	     /* which list */
 	bool changed;	     /* stands in inet_layer.changed */
 	bool stalled;	     /* stands in inet_layer.stalled */
+	/* Raw sockets of a protocol, or taps: their list, index + 1. They own no port. */
+	uint32_t raw_prev, raw_next, *raw_head;
 };
 
 struct index_list {
@@ -79,6 +84,10 @@ struct inet_layer {
 	struct index_list stalled;    /* datagram sockets whose device was full */
 	uint32_t *err_next;	      /* by KIND_ERRQ, index + 1 of the same socket's next; made at first use */
 	uint32_t port_next, port_end; /* reserved part of world_rec.port_cursor */
+	uint32_t raw[256];	      /* raw sockets by protocol, index + 1 */
+	uint32_t taps;		      /* packet sockets that have a protocol */
+	uint32_t tap_sends;	      /* the tap whose frame goes out now: it does not see it; index + 1 */
+	uint16_t promisc[DEVICES_MAX];
 };
 
 static inline struct inet_layer *inet_of(const struct stack *s)
@@ -147,6 +156,83 @@ struct udp_job {
 };
 /* 0, UDP_FULL, or the error that its sender gets. */
 int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j);
+/* raw.c: lists and records of raw and packet sockets */
+struct raw_rec;
+static inline const struct raw_rec *raw_peek(const struct stack *s, const struct sock_rec *k)
+{
+	return k->raw == NO_INDEX ? NULL : state_peek(s->state, KIND_RAW, k->raw);
+}
+static inline struct raw_rec *raw_get(struct stack *s, const struct sock_rec *k)
+{
+	return k->raw == NO_INDEX ? NULL : state_get(s->state, KIND_RAW, k->raw);
+}
+/* A KIND_RAW record for the socket. 0, -ENOBUFS. */
+int raw_attach(struct stack *s, uint32_t sk);
+/* Into a list (&inet_layer.raw[protocol], &inet_layer.taps), and out of the one it is in. */
+void raw_list(struct stack *s, uint32_t sk, uint32_t *head);
+void raw_unlist(struct stack *s, uint32_t sk);
+/* All that a socket has of it goes; any socket may be asked. */
+void raw_forget(struct stack *s, uint32_t sk);
+/* After the sockets: records without their socket, and memory of filters. */
+int raw_reindex(struct stack *s);
+
+/* filter.c */
+struct bpf_packet;
+/* CM_FILTER: see proto/client.h. */
+int filter_piece(struct stack *s, uint32_t sk, uint32_t at, uint32_t total, const void *insns, uint32_t n);
+void filter_free(struct stack *s, struct raw_rec *r);
+/* Claims its memory after a restart; a program that is not there any more means that nothing passes. */
+void filter_reindex(struct stack *s, uint32_t sk);
+/* Bytes of the packet that pass; 0: it is not wanted. */
+uint32_t filter_run(const struct stack *s, const struct raw_rec *r, const struct bpf_packet *p);
+int filter_setsockopt(struct stack *s, uint32_t sk, int name, const void *val, uint32_t len);
+
+/* mailbox.c: datagram rings of raw, ping and packet sockets */
+struct letter { /* one message for a receive ring: `head` bytes, then what lies in the packet */
+	struct cm_dgram h;
+	const uint8_t *head;
+	uint32_t head_len;
+	const struct packet *p;
+	uint32_t off; /* from its front; h.len - head_len bytes */
+};
+/* Into the socket's receive ring, made if there is none. False: no room, and it is counted. */
+bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l);
+/* Memory for what will come. 0 or -ENOBUFS. */
+int mailbox_open(struct stack *s, uint32_t sk);
+#define MAILBOX_FULL 1 /* the device has no room now */
+/*
+ * Sends what lies between tx_head and tx_tail: send() gets each header, whose payload lies at `pos`
+ * in k->tx; it returns 0, MAILBOX_FULL or what the socket's error becomes. 0, or -EPROTO if the
+ * ring's content is a lie.
+ */
+typedef int (*mailbox_send)(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos);
+int mailbox_transmit(struct stack *s, uint32_t sk, mailbox_send send);
+void mailbox_resume(struct stack *s, uint32_t sk, mailbox_send send);
+int mailbox_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail, mailbox_send send);
+void mailbox_close(struct stack *s, uint32_t sk, mailbox_send send);
+int mailbox_reindex(struct stack *s, uint32_t sk);
+void mailbox_publish(const struct stack *s, uint32_t sk, struct sock_view *v);
+void mailbox_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to);
+int mailbox_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
+/* Payload from the ring into the packet, `skip` bytes behind its front. */
+bool mailbox_fill(struct stack *s, uint32_t sk, uint64_t pos, struct packet *p, uint32_t skip, uint32_t len);
+/* Has the device room for a packet of `len` bytes now? */
+bool mailbox_room(const struct stack *s, uint32_t dev, uint32_t len);
+
+/* raw_send.c, tap.c */
+int raw_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos);
+int tap_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos);
+/* Its memberships end. */
+void tap_leave(struct stack *s, struct raw_rec *r);
+
+/* names that raw and ping sockets share: raw.c */
+int raw_connect(struct stack *s, uint32_t sk, const struct endpoint *ep);
+/* Where a datagram goes, and which way: `how` and `r` filled in from header and socket. */
+/* The address of ours that an answer should come from: the kernel's specific destination. */
+uint32_t raw_specific(const struct stack *s, const struct ip_meta *m);
+int raw_choose(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r);
+/* DF by IP_MTU_DISCOVER; -EMSGSIZE, and an entry of the error queue, if `total` bytes with the IP header cannot go; `whole`: not in fragments. */
+int raw_fragmenting(struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r);
 
 /* udp_send.c */
 /*
@@ -167,8 +253,6 @@ int udp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val,
 void udp_input(struct stack *s, struct packet *p, const struct ip_meta *m);
 
 /* udp.c */
-/* After a restart: what waits in the transmit ring goes on. */
-void udp_reindex(struct stack *s, uint32_t sk);
 /* Memory for received datagrams, once the socket can receive. 0 or -ENOBUFS. */
 int udp_receive_ring(struct stack *s, uint32_t sk);
 /* Binds the socket to an ephemeral port if it has none. */

@@ -75,10 +75,16 @@ uint32_t sock_next_changed(struct stack *s)
 
 const struct sock_ops *sock_ops_of(const struct stack *s, const struct sock_rec *k)
 {
-	for (unsigned i = 0; i < s->board->n_inetsw; i++)
-		if (s->board->inetsw[i].type == k->type &&
-		    s->board->inetsw[i].protocol == k->protocol)
-			return s->board->inetsw[i].ops;
+	for (unsigned f = 0; f < s->board->n_families; f++) {
+		const struct family_row *row = &s->board->families[f];
+
+		if (row->family != k->family)
+			continue;
+		for (unsigned i = 0; i < row->n_types; i++)
+			if (row->types[i].type == k->type &&
+			    (!row->types[i].protocol || row->types[i].protocol == k->protocol))
+				return row->types[i].ops;
+	}
 	return NULL;
 }
 
@@ -94,6 +100,7 @@ struct sock_rec *sock_alloc(struct stack *s, uint32_t *sk)
 	}
 	k->session = k->slot = NO_INDEX;
 	k->bound_dev = NO_INDEX;
+	k->raw = NO_INDEX;
 	k->rcvbuf = k->sndbuf = BUF_DEFAULT;
 	k->ttl = 64;
 	k->mcast_ttl = 1;
@@ -110,6 +117,7 @@ void sock_free(struct stack *s, uint32_t sk)
 		return;
 	sock_unhash(s, sk);
 	port_release(s, sk);
+	raw_forget(s, sk);
 	ring_free(s->mem, &k->rx);
 	ring_free(s->mem, &k->tx);
 	sock_forget_old_ring(s, k);
@@ -134,9 +142,10 @@ void sock_set_error(struct stack *s, uint32_t sk, int err)
 void sock_expired(struct stack *s, uint32_t sk)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
+	const struct sock_ops *ops = k ? sock_ops_of(s, k) : NULL;
 
-	if (k && k->type == SOCK_DGRAM)
-		udp_transmit_stalled(s, sk);
+	if (ops && ops->resume)
+		ops->resume(s, sk);
 }
 
 /* ---- rings */
@@ -370,6 +379,7 @@ static int enter_tables(struct stack *s, uint32_t sk)
 
 int inet_reindex(struct stack *s)
 {
+	const struct sock_ops *ops;
 	uint32_t n = state_count(s->state, KIND_SOCK) + state_count(s->state, KIND_SYNRCV) +
 		     state_count(s->state, KIND_TIMEWAIT);
 	int ret;
@@ -383,12 +393,16 @@ int inet_reindex(struct stack *s)
 		ret = enter_tables(s, sk);
 		if (ret)
 			return ret;
-		if (sock_peek(s, sk)->protocol == IPPROTO_UDP)
-			udp_reindex(s, sk);
+		ops = sock_ops_of(s, sock_peek(s, sk));
+		if (ops && ops->reindex)
+			ret = ops->reindex(s, sk);
+		if (ret)
+			return ret;
 	}
 	for (uint32_t i = state_next(s->state, KIND_SOCKX, 0); i != NO_INDEX;
 	     i = state_next(s->state, KIND_SOCKX, i + 1))
 		if (!sock_peek(s, i))
 			state_free(s->state, KIND_SOCKX, i);
-	return errq_reindex(s);
+	ret = raw_reindex(s);
+	return ret ? ret : errq_reindex(s);
 }

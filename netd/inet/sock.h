@@ -50,14 +50,15 @@ struct ring_left { /* a ring that was left: what is needed to give it back */
 
 struct sock_rec {
 	uint16_t family;  /* AF_INET, AF_INET6: as the client asked; addresses are mapped */
-	uint8_t type;     /* SOCK_STREAM, SOCK_DGRAM */
-	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP: never 0 */
+	uint8_t type;     /* SOCK_STREAM, SOCK_DGRAM, SOCK_RAW */
+	uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP: never 0 but for AF_PACKET */
 	uint32_t flags;   /* enum sock_flags */
 	/* Owner: a session's slot; NO_INDEX when nobody has accepted it yet, or it is an orphan. */
 	uint32_t session, session_gen, slot;
 	uint32_t uid;     /* who is charged */
 	struct endpoint local, remote;
 	uint32_t bound_dev; /* NO_INDEX */
+	uint32_t raw;       /* its KIND_RAW record, NO_INDEX */
 	int32_t err;        /* pending error, positive errno; err_seq grows with each */
 	uint32_t err_seq;
 	struct ring_place rx, tx;
@@ -124,6 +125,12 @@ struct sock_ops {
 	void (*publish)(const struct stack *s, uint32_t sk, struct sock_view *v);
 	/* Before and after a ring is moved: copy range, i.e. positions between which bytes must be kept. */
 	void (*live_range)(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to);
+	/* A piece of SO_ATTACH_FILTER (CM_FILTER): `n` of `total` instructions, from number `at` on. May be NULL. */
+	int (*filter)(struct stack *s, uint32_t sk, uint32_t at, uint32_t total, const void *insns, uint32_t n);
+	/* Datagrams wait in the transmit ring and the device may have room again; there is no request to answer. */
+	void (*resume)(struct stack *s, uint32_t sk);
+	/* After a restart: what is derived for this socket. 0 or a negative errno. May be NULL. */
+	int (*reindex)(struct stack *s, uint32_t sk);
 };
 
 /* What ops->publish() tells; plain copy, the socket layer stores it in the slot. */

@@ -199,12 +199,14 @@ static void udp_live_range(
 	*to = rx ? k->rx_tail : k->tx_tail;
 }
 
-void udp_reindex(struct stack *s, uint32_t sk)
+/* What waits in the transmit ring goes on. */
+static int udp_reindex(struct stack *s, uint32_t sk)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
 	if (k->tx_head != k->tx_tail || (k->flags & SOCK_F_ORPHAN))
 		udp_stall(s, sk);
+	return 0;
 }
 
 /* ---- errors */
@@ -250,6 +252,8 @@ const struct sock_ops udp_ops = {
     .getsockopt = udp_getsockopt,
     .publish = udp_publish,
     .live_range = udp_live_range,
+    .resume = udp_transmit_stalled,
+    .reindex = udp_reindex,
 };
 
 const struct inet_proto udp_proto = {

@@ -161,10 +161,11 @@ void udp_resume(struct stack *s)
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t sk = l->v[i];
 		const struct sock_rec *k = sock_peek(s, sk);
+		const struct sock_ops *ops = k ? sock_ops_of(s, k) : NULL;
 
 		s->inet->node[sk].stalled = false;
-		if (k && k->protocol == IPPROTO_UDP)
-			udp_transmit_stalled(s, sk);
+		if (ops && ops->resume)
+			ops->resume(s, sk);
 	}
 	memmove(l->v, l->v + n, (l->n - n) * sizeof(*l->v));
 	l->n -= n;

@@ -214,6 +214,12 @@ static void echo(
 	send_message(s, &r, &how, &h, data, len);
 }
 
+static void answered(struct stack *s, struct packet *p, const struct ip_meta *m)
+{
+	if (s->board->ping_input && !m->to_broadcast && !m->to_multicast)
+		s->board->ping_input(s, p, m);
+}
+
 /* ---- errors of others */
 
 struct meaning {
@@ -311,6 +317,8 @@ static void error_in(
 	for (unsigned i = 0; i < s->board->n_protos; i++)
 		if (s->board->protos[i]->number == q.proto && s->board->protos[i]->error)
 			s->board->protos[i]->error(s, &e);
+	if (s->board->raw_error)
+		s->board->raw_error(s, &e);
 }
 
 /* ---- input */
@@ -328,6 +336,8 @@ static void icmp_input(struct stack *s, struct packet *p, const struct ip_meta *
 	}
 	if (h.type == ICMP_T_ECHO && !h.code)
 		echo(s, p, m, h);
+	else if (h.type == ICMP_T_ECHO_REPLY)
+		answered(s, p, m);
 	else
 		error_in(s, p, m, &h);
 }

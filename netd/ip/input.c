@@ -57,15 +57,20 @@ static bool martian(
 	return outside && (ip_is_loopback(src) || ip_is_loopback(dst) || ip_is_local(s, src));
 }
 
+/* Raw sockets see it first; where they alone want the protocol, nobody has to be told. */
 static void deliver(struct stack *s, struct packet *p, struct ip_meta *m)
 {
+	const struct ip_layer *ip = ip_of(s);
+	bool raw = s->board->raw_input && s->board->raw_input(s, p, m, ip->header, ip->header_len);
+
 	for (unsigned i = 0; i < s->board->n_protos; i++) {
 		if (s->board->protos[i]->number != m->proto)
 			continue;
 		s->board->protos[i]->input(s, p, m);
 		return;
 	}
-	icmp_unreachable(s, p, m, ICMP_C_PROTO);
+	if (!raw)
+		icmp_unreachable(s, p, m, ICMP_C_PROTO);
 }
 
 static void local_in(struct stack *s, struct packet *p, const struct ipv4_header *h,

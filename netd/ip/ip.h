@@ -67,6 +67,10 @@ struct ip_send { /* what an outgoing packet asks for */
  * for r->dev. GSO packets pass whole. 0, -EMSGSIZE (dont_fragment and too long), -ENOBUFS, -EHOSTUNREACH.
  */
 int ip_output(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how);
+/* The same for a packet that has its IP header, complete. It is not fragmented. */
+int ip_output_header(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how);
+/* `n` identifications for packets of this flow; the first. */
+uint16_t ip_next_id(struct stack *s, const struct ip_send *how, uint32_t n);
 
 /* Sum of the pseudo header (not complemented), to seed a transport checksum. */
 uint32_t ip_pseudo_sum(const struct ipaddr *src, const struct ipaddr *dst, uint8_t proto, uint32_t len);

@@ -85,8 +85,6 @@ void fib_changed(struct stack *s);
  * our own addresses always do. */
 const struct fib_entry *fib_lookup(const struct stack *s, const struct ipaddr *dst, uint32_t oif);
 void fib_free(struct fib *f);
-/* output.c: `n` identifications for packets of this flow; the first. */
-uint16_t ip_next_id(struct stack *s, const struct ip_send *how, uint32_t n);
 /* icmp.c: quotes the packet in hand, whose front is behind the header of `m`. */
 void icmp_quote_packet(
     struct stack *s, struct icmp_quote *q, const struct packet *p, const struct ip_meta *m);

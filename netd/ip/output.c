@@ -195,6 +195,17 @@ static int refuse(struct stack *s, struct packet *p, int err)
 	return err;
 }
 
+/* Hooks, and our own ears. The front is at the IP header. An error has cost the packet. */
+static int leave(struct stack *s, struct packet *p, const struct route *r)
+{
+	if (ip_hook_run(IP_HOOK_LOCAL_OUT, s, p, r->dev) != IP_ACCEPT ||
+	    ip_hook_run(IP_HOOK_POST_ROUTING, s, p, r->dev) != IP_ACCEPT)
+		return refuse(s, p, -EPERM);
+	if (r->broadcast && r->dev != DEVICE_LO && p->gso_type == GSO_NONE)
+		loop_back(s, p);
+	return 0;
+}
+
 int ip_output(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
 {
 	uint32_t total = p->len + IPV4_LEN, segments = 1;
@@ -209,10 +220,18 @@ int ip_output(struct stack *s, struct packet *p, const struct route *r, const st
 	ret = push_header(p, how, how->dont_fragment ? 0 : ip_next_id(s, how, segments), 0, false);
 	if (ret)
 		return refuse(s, p, ret);
-	if (ip_hook_run(IP_HOOK_LOCAL_OUT, s, p, r->dev) != IP_ACCEPT ||
-	    ip_hook_run(IP_HOOK_POST_ROUTING, s, p, r->dev) != IP_ACCEPT)
-		return refuse(s, p, -EPERM);
-	if (r->broadcast && r->dev != DEVICE_LO && p->gso_type == GSO_NONE)
-		loop_back(s, p);
+	ret = leave(s, p, r);
+	if (ret)
+		return ret;
 	return whole ? transmit(s, p, r, how) : fragment(s, p, r, how);
+}
+
+int ip_output_header(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
+{
+	int ret;
+
+	if (p->dev != r->dev || p->len > r->mtu)
+		return refuse(s, p, -EMSGSIZE);
+	ret = leave(s, p, r);
+	return ret ? ret : transmit(s, p, r, how);
 }

@@ -187,8 +187,9 @@ void user_put(struct socket_layer *l, struct user *u); /* forgets it if nothing 
 bool policy_admin(const struct stack *s, uint32_t uid);
 /* 0, -EACCES. */
 int policy_port(const struct stack *s, uint32_t uid, uint16_t port);
-/* May this user open a socket of this type? 0, -EPERM. */
-int policy_type(const struct stack *s, uint32_t uid, int type);
+/* May this user open a socket of this kind? 0, -EPERM (raw, packet), -EACCES (ping). */
+int policy_type(
+    const struct stack *s, uint32_t uid, uint32_t gid, int family, int type, int protocol);
 /* 0, -EPERM. */
 int policy_option(const struct stack *s, uint32_t uid, int level, int name, int value);
 /* One more connection or session; one more socket; `bytes` more of ring memory. 0, -EMFILE, -ENOBUFS, -ENOMEM. */

@@ -65,9 +65,33 @@ int policy_port(const struct stack *s, uint32_t uid, uint16_t port)
 	return !port || port >= FIRST_FREE_PORT || policy_admin(s, uid) ? 0 : -EACCES;
 }
 
-int policy_type(const struct stack *s, uint32_t uid, int type)
+/* CAP_NET_RAW: to see and send what is not one's own. */
+static bool policy_raw(const struct stack *s, uint32_t uid)
 {
-	return (type == SOCK_RAW || type == SOCK_PACKET) && !policy_admin(s, uid) ? -EPERM : 0;
+	const Netd__Component__Config *c = config_of(s);
+
+	for (size_t i = 0; c && i < c->n_raw_uid; i++)
+		if (c->raw_uid[i] == uid)
+			return true;
+	return policy_admin(s, uid);
+}
+
+/* net.ipv4.ping_group_range; where nothing is configured everybody may, as on systems with systemd. */
+static bool policy_ping(const struct stack *s, uint32_t uid, uint32_t gid)
+{
+	const Netd__Component__Config *c = config_of(s);
+
+	if (!c || !c->ping_gids)
+		return true;
+	return (gid >= c->ping_gids->first && gid <= c->ping_gids->last) || policy_raw(s, uid);
+}
+
+int policy_type(
+    const struct stack *s, uint32_t uid, uint32_t gid, int family, int type, int protocol)
+{
+	if (family == AF_PACKET || type == SOCK_RAW)
+		return policy_raw(s, uid) ? 0 : -EPERM;
+	return protocol != IPPROTO_ICMP || policy_ping(s, uid, gid) ? 0 : -EACCES;
 }
 
 /* Options for which the kernel wants CAP_NET_ADMIN. */

@@ -106,23 +106,29 @@ static int may_have_socket(struct stack *s, struct session *ss, uint32_t slot)
 
 /* ---- socket */
 
-/* The row of the switchboard's inetsw; errors as inet_create() gives them. */
+/* The row of the switchboard's tables; errors as inet_create() and packet_create() give them. */
 static int find_type(
     const struct stack *s, int family, int type, int protocol, const struct inetsw_row **out)
 {
+	const struct family_row *f = NULL;
 	bool known = false;
 
-	if (family != AF_INET && family != AF_INET6)
+	for (unsigned i = 0; i < s->board->n_families; i++)
+		if (s->board->families[i].family == family)
+			f = &s->board->families[i];
+	if (!f)
 		return -EAFNOSUPPORT;
-	if (type <= 0 || type > SOCK_PACKET || protocol < 0 || protocol >= 256)
+	if (type <= 0 || type > SOCK_PACKET || protocol < 0 ||
+	    protocol > (family == AF_PACKET ? UINT16_MAX : UINT8_MAX))
 		return -EINVAL;
-	for (unsigned i = 0; i < s->board->n_inetsw; i++) {
-		const struct inetsw_row *row = &s->board->inetsw[i];
+	for (unsigned i = 0; i < f->n_types; i++) {
+		const struct inetsw_row *row = &f->types[i];
 
 		if (row->type != type)
 			continue;
 		known = true;
-		if (!protocol || row->protocol == protocol) {
+		if (row->protocol ? !protocol || row->protocol == protocol
+				  : protocol || family == AF_PACKET) {
 			*out = row;
 			return 0;
 		}
@@ -137,12 +143,15 @@ static int req_socket(
 	const struct inetsw_row *row;
 	struct sock_rec *k;
 	uint32_t sk;
-	int ret = find_type(s, e->arg[0], e->arg[1], e->arg[2], &row);
+	/* As the kernel: whoever may have none is not told which packet sockets there are. */
+	int ret = e->arg[0] == AF_PACKET ? policy_type(s, r->uid, r->gid, AF_PACKET, 0, 0) : 0;
 
 	(void)none;
 	(void)c;
 	if (!ret)
-		ret = policy_type(s, r->uid, e->arg[1]);
+		ret = find_type(s, e->arg[0], e->arg[1], e->arg[2], &row);
+	if (!ret)
+		ret = policy_type(s, r->uid, r->gid, e->arg[0], e->arg[1], row->protocol);
 	if (!ret)
 		ret = may_have_socket(s, ss, e->slot);
 	if (ret)
@@ -152,7 +161,10 @@ static int req_socket(
 		return -ENFILE;
 	k->family = (uint16_t)e->arg[0];
 	k->type = row->type;
-	k->protocol = row->protocol;
+	if (e->arg[0] == AF_PACKET)
+		k->local.port = (uint16_t)e->arg[2]; /* an ethertype */
+	else
+		k->protocol = row->protocol ? row->protocol : (uint8_t)e->arg[2];
 	k->uid = r->uid;
 	k->session = ss->index;
 	k->session_gen = ss->gen;
@@ -173,6 +185,8 @@ static int req_socket(
 static int check_family(
     const struct sock_rec *k, const struct endpoint *ep, int family, bool strict)
 {
+	if (k->family == AF_PACKET)
+		return family == AF_PACKET ? 0 : -EINVAL;
 	if (k->family == AF_INET6 && (k->flags & SOCK_F_V6ONLY) && ipaddr_is_v4(&ep->addr) &&
 	    !ipaddr_is_any(&ep->addr))
 		return strict ? -EINVAL : -ENETUNREACH;
@@ -192,7 +206,7 @@ static int req_bind(
 	int ret = check_family(k, &e->ep, e->arg[0], true);
 
 	(void)c;
-	if (!ret)
+	if (!ret && k->family != AF_PACKET && k->protocol != IPPROTO_ICMP && k->type != SOCK_RAW)
 		ret = policy_port(s, session_peek(s, ss)->uid, e->ep.port);
 	return ret ? ret : sock_ops_of(s, k)->bind(s, sk, &e->ep);
 }
@@ -325,6 +339,19 @@ static int req_getsockopt(
 	return 0;
 }
 
+static int req_filter(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	const struct sock_ops *ops = sock_ops_of(s, sock_peek(s, sk));
+
+	(void)ss;
+	(void)c;
+	if (e->arg[0] < 0 || e->arg[1] < 0 || e->arg[2] < 0)
+		return -EINVAL;
+	return ops->filter ? ops->filter(s, sk, (uint32_t)e->arg[0], (uint32_t)e->arg[1], e->data, (uint32_t)e->arg[2])
+			   : -ENOPROTOOPT;
+}
+
 static int req_grow(
     struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
 {
@@ -439,6 +466,7 @@ static const struct request_row {
     [CM_SETSOCKOPT] = {req_setsockopt, NEEDS_SOCKET},
     [CM_GETSOCKOPT] = {req_getsockopt, NEEDS_SOCKET},
     [CM_GROW] = {req_grow, NEEDS_SOCKET},
+    [CM_FILTER] = {req_filter, NEEDS_SOCKET},
     [CM_POKE] = {req_poke, NEEDS_SOCKET},
     [CM_URGENT] = {req_urgent, NEEDS_SOCKET},
     [CM_SENT] = {req_sent, NEEDS_SOCKET},

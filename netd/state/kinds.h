@@ -15,6 +15,7 @@ enum record_kind {
 	KIND_SOCK,    /* inet/sock.h: any socket */
 	KIND_SOCKX,   /* inet/sockx.h: rare options and urgent data of the socket with the same index, only if it has any */
 	KIND_ERRQ,    /* inet/errq.h: an entry of a socket's error queue */
+	KIND_RAW,     /* inet/raw.h: what only a raw or packet socket has */
 	KIND_TCP,     /* tcp/tcb.h: the control block of the stream socket with the same index */
 	KIND_TCPX,    /* tcp/tcb.h: its scoreboard and out-of-order intervals, only while there are any */
 	KIND_SYNRCV,  /* tcp/tcb.h: a half-open connection of a listener */

@@ -8,6 +8,8 @@
 
 struct packet;
 struct ipaddr;
+struct ip_meta;    /* ip/ip.h */
+struct ip_error;
 struct inet_proto; /* ip/ip.h */
 struct sock_ops;   /* inet/sock.h */
 
@@ -18,8 +20,14 @@ struct ethertype_row {
 };
 
 struct inetsw_row {
-	uint8_t type, protocol;
+	uint8_t type, protocol; /* protocol 0: whichever it is */
 	const struct sock_ops *ops;
+};
+
+struct family_row {
+	uint16_t family;
+	const struct inetsw_row *types; /* the first row of a type is its default protocol */
+	unsigned n_types;
 };
 
 struct switchboard {
@@ -28,10 +36,18 @@ struct switchboard {
 	unsigned n_ethertypes;
 	const struct inet_proto *const *protos;
 	unsigned n_protos;
-	const struct inetsw_row *inetsw; /* the first row of a type is its default protocol */
-	unsigned n_inetsw;
+	const struct family_row *families;
+	unsigned n_families;
 	/* The neighbour table asks for an address: broadcast if `mac` is NULL, else a unicast probe (ip/arp.c). */
 	void (*neigh_solicit)(struct stack *s, uint32_t dev, const struct ipaddr *target, const uint8_t *mac);
+	/*
+	 * Who looks at packets on their way besides those that they are for (inet/raw.h): every frame of a device while
+	 * device_taps() says that somebody does, every packet for this host, every echo reply, every ICMP error.
+	 */
+	void (*tap)(struct stack *s, const struct packet *p, bool outgoing);
+	bool (*raw_input)(struct stack *s, struct packet *p, const struct ip_meta *m, const uint8_t *header, uint32_t len);
+	void (*ping_input)(struct stack *s, struct packet *p, const struct ip_meta *m);
+	void (*raw_error)(struct stack *s, const struct ip_error *e);
 };
 
 extern const struct switchboard switchboard;

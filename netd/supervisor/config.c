@@ -91,6 +91,8 @@ static const cyaml_schema_field_t config_fields[] = {
     LIST(name_servers, struct config, &string_value, 16),
     CYAML_FIELD_MAPPING("limits", OPTIONAL, struct config, limits, limits_fields),
     LIST(admin_uids, struct config, &uid_value, 256),
+    LIST(raw_uids, struct config, &uid_value, 256),
+    CYAML_FIELD_SEQUENCE("ping_gids", OPTIONAL_PTR, struct config, ping_gids, &uid_value, 2, 2),
     CYAML_FIELD_END};
 static const cyaml_schema_value_t config_value = {
     CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct config, config_fields)};

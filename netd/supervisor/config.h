@@ -52,6 +52,10 @@ struct config {
 	struct config_limits limits;
 	uint32_t *admin_uids;
 	unsigned admin_uids_count;
+	uint32_t *raw_uids;
+	unsigned raw_uids_count;
+	uint32_t *ping_gids; /* none, or first and last */
+	unsigned ping_gids_count;
 };
 
 /*

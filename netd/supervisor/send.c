@@ -175,6 +175,7 @@ void send_config(struct component *c)
 	Netd__Component__DeviceConfig dev[CONFIG_DEVICES_MAX], *devs[CONFIG_DEVICES_MAX];
 	Netd__Component__RouteConfig *route, **routes;
 	Netd__Component__PassThrough *pass, **passes;
+	Netd__Component__GidRange ping = NETD__COMPONENT__GID_RANGE__INIT;
 	Netd__Component__Limits limits;
 	to_component m = MESSAGE(CONFIG, config, &config);
 	int fds[3 * CONFIG_DEVICES_MAX], n = 0;
@@ -204,6 +205,13 @@ void send_config(struct component *c)
 	config.limits = &limits;
 	config.admin_uid = conf->admin_uids;
 	config.n_admin_uid = conf->admin_uids_count;
+	config.raw_uid = conf->raw_uids;
+	config.n_raw_uid = conf->raw_uids_count;
+	if (conf->ping_gids_count == 2) {
+		ping.first = conf->ping_gids[0];
+		ping.last = conf->ping_gids[1];
+		config.ping_gids = &ping;
+	}
 	if (ok)
 		send_with(c, &m, fds, n);
 	free(route);

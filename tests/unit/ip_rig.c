@@ -11,7 +11,7 @@ const uint8_t PEER_MAC[6] = {2, 0, 0, 0, 0, 1};
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 2};
 
 static const struct ethertype_row ethertypes[] = {{0x0800, ip_input}, {0x0806, arp_input}};
-static const struct inet_proto *const protos[] = {&udp_proto, &icmp_proto};
+static const struct inet_proto *const protos[] = {&udp_proto, &icmp_proto, &ping_proto};
 
 /* Streams exist here only as owners of ports. */
 static void no_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
@@ -20,8 +20,11 @@ static void no_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from
 	*to = rx ? sock_peek(s, sk)->rx_tail : sock_peek(s, sk)->tx_tail;
 }
 static const struct sock_ops stream_ops = {.name = "stream", .live_range = no_range};
-static const struct inetsw_row inetsw[] = {
-    {SOCK_STREAM, IPPROTO_TCP, &stream_ops}, {SOCK_DGRAM, IPPROTO_UDP, &udp_ops}};
+static const struct inetsw_row inetsw[] = {{SOCK_STREAM, IPPROTO_TCP, &stream_ops},
+    {SOCK_DGRAM, IPPROTO_UDP, &udp_ops}, {SOCK_DGRAM, IPPROTO_ICMP, &ping_ops}, {SOCK_RAW, 0, &raw_ops}};
+static const struct inetsw_row packetsw[] = {{SOCK_RAW, 0, &tap_ops}, {SOCK_DGRAM, 0, &tap_ops}};
+static const struct family_row families[] = {{AF_INET, inetsw, ARRAY_SIZE(inetsw)},
+    {AF_INET6, inetsw, 2}, {AF_PACKET, packetsw, ARRAY_SIZE(packetsw)}};
 
 static void fill_records(void)
 {
@@ -37,6 +40,7 @@ static void fill_records(void)
 	    [KIND_SOCK] = {"sock", sizeof(struct sock_rec), 1024, sock_expired, NULL},
 	    [KIND_SOCKX] = {"sockx", sizeof(struct sockx_rec), 1024, NULL, NULL},
 	    [KIND_ERRQ] = {"errq", sizeof(struct errq_rec), 100, NULL, NULL},
+	    [KIND_RAW] = {"raw", sizeof(struct raw_rec), 64, NULL, NULL},
 	    [KIND_TCP] = {"tcp", 64, 4, NULL, NULL},
 	    [KIND_TCPX] = {"tcpx", 64, 4, NULL, NULL},
 	    [KIND_SYNRCV] = {"synrcv", 64, 4, NULL, NULL},
@@ -152,9 +156,13 @@ void rig_open(void)
 	    .n_ethertypes = ARRAY_SIZE(ethertypes),
 	    .protos = protos,
 	    .n_protos = ARRAY_SIZE(protos),
-	    .inetsw = inetsw,
-	    .n_inetsw = ARRAY_SIZE(inetsw),
-	    .neigh_solicit = arp_solicit};
+	    .families = families,
+	    .n_families = ARRAY_SIZE(families),
+	    .neigh_solicit = arp_solicit,
+	    .tap = tap_input,
+	    .raw_input = raw_input,
+	    .ping_input = ping_input,
+	    .raw_error = raw_error};
 	rig.arena_size = state_size(rig.records);
 	rig.arena = shared(rig.arena_size);
 	rig.mem0 = shared(MEM_SIZE);
@@ -375,7 +383,7 @@ int rig_send(uint32_t sk, const struct endpoint *to, const void *data, uint32_t 
 	memcpy(ring_at(&k->tx, tail), &h, sizeof(h));
 	if (len)
 		memcpy(ring_at(&k->tx, tail + sizeof(h)), data, len);
-	return udp_ops.poke(&rig.s, sk, k->rx_head, tail + room);
+	return sock_ops_of(&rig.s, k)->poke(&rig.s, sk, k->rx_head, tail + room);
 }
 
 bool rig_recv(uint32_t sk, struct cm_dgram *h, void *data, uint32_t room)
@@ -390,7 +398,7 @@ bool rig_recv(uint32_t sk, struct cm_dgram *h, void *data, uint32_t room)
 			memcpy(data, ring_at(&k->rx, head + sizeof(*h)), h->len);
 		}
 		head += cm_dgram_room(h->len);
-		cr_assert_eq(udp_ops.poke(&rig.s, sk, head, tx), 0);
+		cr_assert_eq(sock_ops_of(&rig.s, k)->poke(&rig.s, sk, head, tx), 0);
 		if (!(h->flags & CM_DGRAM_SKIP))
 			return true;
 		k = sock_peek(&rig.s, sk);

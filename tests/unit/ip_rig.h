@@ -11,6 +11,7 @@
 #include "device/device.h"
 #include "device/neigh.h"
 #include "inet/errq.h"
+#include "inet/raw.h"
 #include "inet/sock.h"
 #include "inet/sockx.h"
 #include "inet/udp.h"

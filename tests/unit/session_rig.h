@@ -168,8 +168,12 @@ static const struct sock_ops mock_ops = {.name = "mock",
 static const struct inetsw_row mock_inetsw[] = {
     {SOCK_STREAM, IPPROTO_TCP, &mock_ops},
     {SOCK_DGRAM, IPPROTO_UDP, &mock_ops},
-    {SOCK_RAW, IPPROTO_ICMP, &mock_ops},
+    {SOCK_DGRAM, IPPROTO_ICMP, &mock_ops},
+    {SOCK_RAW, 0, &mock_ops},
 };
+static const struct inetsw_row mock_packetsw[] = {{SOCK_RAW, 0, &mock_ops}, {SOCK_DGRAM, 0, &mock_ops}};
+static const struct family_row mock_families[] = {{AF_INET, mock_inetsw, ARRAY_SIZE(mock_inetsw)},
+    {AF_INET6, mock_inetsw, 2}, {AF_PACKET, mock_packetsw, ARRAY_SIZE(mock_packetsw)}};
 
 /* ---- the supervisor's half */
 
@@ -318,7 +322,7 @@ static struct rig *rig_new(void)
 	r->records[KIND_TOKEN] =
 	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = 16};
 	r->board = (struct switchboard){
-	    .records = r->records, .inetsw = mock_inetsw, .n_inetsw = ARRAY_SIZE(mock_inetsw)};
+	    .records = r->records, .families = mock_families, .n_families = ARRAY_SIZE(mock_families)};
 	netd__component__config__init(&r->config);
 	netd__component__limits__init(&r->limits);
 	r->limits.session_memory = 32u << 20;

@@ -1,0 +1,251 @@
+/*
+ * netd's interfaces as a program may ask for them: a list, and the ioctls of netdevice(7).
+ *
+ * What there is comes from the daemon at each question, over the control connection: programs ask
+ * rarely, and an answer kept would be wrong after `netctl addr`.
+ */
+#include "clientlib/control.h"
+#include "clientlib/link.h"
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/in.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+/* ---- the list */
+
+static void take_link(const Netd__Control__Link *l, struct ns_iface *to)
+{
+	size_t n = l->name ? strnlen(l->name, sizeof(to->name) - 1) : 0;
+
+	*to = (struct ns_iface){.index = l->index + 1, .mtu = l->mtu, .up = l->up};
+	memcpy(to->name, l->name, n);
+	if (l->mac.len == sizeof(to->mac))
+		memcpy(to->mac, l->mac.data, sizeof(to->mac));
+	to->loopback = l->driver && !strcmp(l->driver, "lo");
+	if (to->loopback)
+		to->addr[to->addrs++] = (struct ns_iface_addr){.addr = INADDR_LOOPBACK, .prefix = 8};
+}
+
+static void take_addr(const Netd__Control__Addr *a, struct ns_iface *v, int n)
+{
+	struct ipaddr addr;
+
+	if (a->addr.len != sizeof(addr.b) || !a->dev)
+		return;
+	memcpy(addr.b, a->addr.data, sizeof(addr.b));
+	for (int i = 0; i < n; i++) {
+		if (strcmp(v[i].name, a->dev) != 0 || !ipaddr_is_v4(&addr) || v[i].addrs == NS_IFACE_ADDRS)
+			continue;
+		if (v[i].loopback && ipaddr_to_v4(&addr) == INADDR_LOOPBACK)
+			continue;
+		v[i].addr[v[i].addrs++] = (struct ns_iface_addr){
+		    .addr = ipaddr_to_v4(&addr), .prefix = a->prefix < 32 ? a->prefix : 32};
+	}
+}
+
+static int ask(struct session *ss, Netd__Control__Request__BodyCase what, struct reply *r, Netd__Control__Response **out)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
+
+	q.body_case = what;
+	q.link_list = &nothing; /* all members of the union are the same empty message */
+	*r = (struct reply){0};
+	return session_ask(ss, &q, r, out);
+}
+
+static int links(struct session *ss, struct ns_iface **v)
+{
+	Netd__Control__Response *a;
+	struct reply r;
+	int n = 0, ret = ask(ss, NETD__CONTROL__REQUEST__BODY_LINK_LIST, &r, &a);
+
+	*v = NULL;
+	if (ret < 0)
+		return ret;
+	if (a->body_case == NETD__CONTROL__RESPONSE__BODY_LINKS) {
+		*v = calloc(a->links->n_link + 1, sizeof(**v));
+		for (size_t i = 0; *v && i < a->links->n_link; i++)
+			take_link(a->links->link[i], &(*v)[n++]);
+	}
+	netd__control__response__free_unpacked(a, NULL);
+	reply_free(&r);
+	return *v ? n : -ENOMEM;
+}
+
+int ns_ifaces(struct ns_iface **out)
+{
+	Netd__Control__Response *a;
+	struct session *ss;
+	struct reply r;
+	int n, ret = session_get(&ss);
+
+	*out = NULL;
+	if (ret < 0)
+		return ret;
+	n = links(ss, out);
+	if (n < 0)
+		return n;
+	ret = ask(ss, NETD__CONTROL__REQUEST__BODY_ADDR_LIST, &r, &a);
+	if (ret < 0) {
+		free(*out);
+		*out = NULL;
+		return ret;
+	}
+	for (size_t i = 0; a->body_case == NETD__CONTROL__RESPONSE__BODY_ADDRS && i < a->addrs->n_addr; i++)
+		take_addr(a->addrs->addr[i], *out, n);
+	netd__control__response__free_unpacked(a, NULL);
+	reply_free(&r);
+	return n;
+}
+
+unsigned ns_iface_flags(const struct ns_iface *i)
+{
+	unsigned flags = i->loopback ? IFF_LOOPBACK : IFF_BROADCAST | IFF_MULTICAST;
+
+	return i->up ? flags | IFF_UP | IFF_RUNNING : flags;
+}
+
+/* ---- ioctl */
+
+static uint32_t mask_of(unsigned prefix)
+{
+	return prefix ? ~0u << (32 - prefix) : 0;
+}
+
+static void put_v4(struct sockaddr *sa, uint32_t addr)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(addr)}};
+
+	memcpy(sa, &in, sizeof(in));
+}
+
+static int get_addr(const struct ns_iface *i, unsigned long req, struct ifreq *r)
+{
+	const struct ns_iface_addr *a = &i->addr[0];
+
+	if (!i->addrs)
+		return -EADDRNOTAVAIL;
+	put_v4(&r->ifr_addr, req == SIOCGIFNETMASK ? mask_of(a->prefix)
+			     : req == SIOCGIFBRDADDR
+				 ? (i->loopback ? 0 : a->addr | ~mask_of(a->prefix))
+				 : a->addr);
+	return 0;
+}
+
+static int get_one(const struct ns_iface *i, unsigned long req, struct ifreq *r)
+{
+	switch (req) {
+	case SIOCGIFFLAGS:
+		r->ifr_flags = (short)ns_iface_flags(i);
+		return 0;
+	case SIOCGIFINDEX:
+		r->ifr_ifindex = (int)i->index;
+		return 0;
+	case SIOCGIFMTU:
+		r->ifr_mtu = (int)i->mtu;
+		return 0;
+	case SIOCGIFMETRIC:
+		r->ifr_metric = 0;
+		return 0;
+	case SIOCGIFTXQLEN:
+		r->ifr_qlen = 1000;
+		return 0;
+	case SIOCGIFHWADDR:
+		memset(&r->ifr_hwaddr, 0, sizeof(r->ifr_hwaddr));
+		r->ifr_hwaddr.sa_family = i->loopback ? ARPHRD_LOOPBACK : ARPHRD_ETHER;
+		memcpy(r->ifr_hwaddr.sa_data, i->mac, sizeof(i->mac));
+		return 0;
+	case SIOCETHTOOL:
+		return -EOPNOTSUPP;
+	default:
+		return get_addr(i, req, r);
+	}
+}
+
+static int get_name(const struct ns_iface *v, int n, struct ifreq *r)
+{
+	for (int i = 0; i < n; i++) {
+		if ((int)v[i].index != r->ifr_ifindex)
+			continue;
+		memcpy(r->ifr_name, v[i].name, sizeof(v[i].name));
+		return 0;
+	}
+	return -ENODEV;
+}
+
+/* One entry an address, as the kernel's. */
+static int get_conf(const struct ns_iface *v, int n, struct ifconf *c)
+{
+	int room = c->ifc_buf ? c->ifc_len : 0, used = 0;
+
+	for (int i = 0; i < n; i++) {
+		for (unsigned k = 0; k < v[i].addrs; k++) {
+			struct ifreq r = {.ifr_flags = 0};
+
+			if (c->ifc_buf && room - used < (int)sizeof(r))
+				break;
+			memcpy(r.ifr_name, v[i].name, sizeof(v[i].name));
+			put_v4(&r.ifr_addr, v[i].addr[k].addr);
+			if (c->ifc_buf)
+				memcpy(c->ifc_buf + used, &r, sizeof(r));
+			used += (int)sizeof(r);
+		}
+	}
+	c->ifc_len = used;
+	return 0;
+}
+
+static int named(const struct ns_iface *v, int n, unsigned long req, struct ifreq *r)
+{
+	for (int i = 0; i < n; i++)
+		if (!strncmp(v[i].name, r->ifr_name, IFNAMSIZ))
+			return get_one(&v[i], req, r);
+	return -ENODEV;
+}
+
+static bool known(unsigned long req)
+{
+	switch (req) {
+	case SIOCGIFCONF:
+	case SIOCGIFNAME:
+	case SIOCGIFFLAGS:
+	case SIOCGIFINDEX:
+	case SIOCGIFMTU:
+	case SIOCGIFMETRIC:
+	case SIOCGIFTXQLEN:
+	case SIOCGIFHWADDR:
+	case SIOCGIFADDR:
+	case SIOCGIFDSTADDR:
+	case SIOCGIFNETMASK:
+	case SIOCGIFBRDADDR:
+	case SIOCETHTOOL:
+		return true;
+	default:
+		return false;
+	}
+}
+
+int iface_ioctl(unsigned long req, void *arg)
+{
+	struct ns_iface *v;
+	int n, ret;
+
+	/* Interfaces are changed with netctl. */
+	if (req == SIOCSIFFLAGS || req == SIOCSIFADDR || req == SIOCSIFNETMASK || req == SIOCSIFBRDADDR ||
+	    req == SIOCSIFMTU || req == SIOCSIFHWADDR || req == SIOCADDRT || req == SIOCDELRT)
+		return -EPERM;
+	if (!known(req))
+		return -ENOTTY;
+	if (!arg)
+		return -EFAULT;
+	n = ns_ifaces(&v);
+	if (n < 0)
+		return n;
+	ret = req == SIOCGIFCONF ? get_conf(v, n, arg) : req == SIOCGIFNAME ? get_name(v, n, arg) : named(v, n, req, arg);
+	free(v);
+	return ret;
+}

@@ -1,0 +1,344 @@
+/*
+ * SOCK_RAW of AF_INET: its record, names and options; and the lists of all sockets that hear
+ * packets beside their owners. See raw.h.
+ */
+#include "inet/raw.h"
+#include "inet/errq.h"
+#include "inet/layer.h"
+#include "inet/sockx.h"
+#include "ip/addr.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "device/device.h"
+#include <errno.h>
+#include <linux/icmp.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+/* ---- lists and records */
+
+int raw_attach(struct stack *s, uint32_t sk)
+{
+	struct sock_rec *k = sock_get(s, sk);
+	uint32_t index;
+	struct raw_rec *r = state_alloc(s->state, KIND_RAW, &index);
+
+	if (!r)
+		return -ENOBUFS;
+	r->sk = sk;
+	r->hdrincl = k->family == AF_INET && k->protocol == IPPROTO_RAW;
+	r->ethertype = k->family == AF_PACKET ? k->local.port : 0;
+	k->raw = index;
+	return 0;
+}
+
+void raw_list(struct stack *s, uint32_t sk, uint32_t *head)
+{
+	struct sock_node *n = &s->inet->node[sk];
+
+	if (n->raw_head)
+		raw_unlist(s, sk);
+	n->raw_head = head;
+	n->raw_prev = 0;
+	n->raw_next = *head;
+	if (*head)
+		s->inet->node[*head - 1].raw_prev = sk + 1;
+	*head = sk + 1;
+}
+
+void raw_unlist(struct stack *s, uint32_t sk)
+{
+	struct sock_node *n = sk < s->inet->nodes ? &s->inet->node[sk] : NULL;
+
+	if (!n || !n->raw_head)
+		return;
+	if (n->raw_prev)
+		s->inet->node[n->raw_prev - 1].raw_next = n->raw_next;
+	else
+		*n->raw_head = n->raw_next;
+	if (n->raw_next)
+		s->inet->node[n->raw_next - 1].raw_prev = n->raw_prev;
+	n->raw_head = NULL;
+	device_taps(s, s->inet->taps != 0);
+}
+
+void raw_forget(struct stack *s, uint32_t sk)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	struct raw_rec *r = raw_get(s, k);
+
+	raw_unlist(s, sk);
+	if (!r)
+		return;
+	tap_leave(s, r);
+	filter_free(s, r);
+	state_free(s->state, KIND_RAW, k->raw);
+}
+
+int raw_reindex(struct stack *s)
+{
+	for (uint32_t i = state_next(s->state, KIND_RAW, 0); i != NO_INDEX;
+	     i = state_next(s->state, KIND_RAW, i + 1)) {
+		const struct raw_rec *r = state_peek(s->state, KIND_RAW, i);
+		const struct sock_rec *k = sock_peek(s, r->sk);
+
+		if (k && k->raw == i)
+			continue;
+		state_free(s->state, KIND_RAW, i); /* its socket's record was lost */
+	}
+	device_taps(s, s->inet->taps != 0);
+	return 0;
+}
+
+/* ---- the socket */
+
+static int raw_create(struct stack *s, uint32_t sk)
+{
+	struct sock_rec *k = sock_get(s, sk);
+	int ret = raw_attach(s, sk);
+
+	if (ret)
+		return ret;
+	k->local.port = k->protocol; /* as the kernel shows it */
+	if (k->protocol == IPPROTO_RAW)
+		return 0; /* for sending only */
+	raw_list(s, sk, &s->inet->raw[k->protocol]);
+	return mailbox_open(s, sk);
+}
+
+static int raw_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
+{
+	struct sock_rec *k = sock_get(s, sk);
+	bool any = ipaddr_is_any(&ep->addr);
+
+	if (!any && !ip_is_local(s, &ep->addr) && !ip_is_multicast(&ep->addr) &&
+	    !ip_is_broadcast(s, &ep->addr) && !(k->flags & SOCK_F_FREEBIND))
+		return -EADDRNOTAVAIL;
+	k->local.addr = ep->addr;
+	k->flags = any ? k->flags & ~(uint32_t)SOCK_F_BOUND_ADDR : k->flags | SOCK_F_BOUND_ADDR;
+	sock_changed(s, sk);
+	return 0;
+}
+
+int raw_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
+{
+	static const struct ipaddr any;
+	struct sock_rec *k = sock_get(s, sk);
+	struct ipaddr local = k->flags & SOCK_F_BOUND_ADDR ? k->local.addr : any;
+	struct endpoint peer = {.addr = ep->addr, .port = ep->port};
+	struct route r;
+	int ret = udp_may_send(s, k, &peer.addr);
+
+	if (!ret)
+		ret = ip_route(s, &peer.addr, &local, k->bound_dev, &r);
+	if (ret)
+		return ret;
+	if (ipaddr_is_any(&peer.addr))
+		peer.addr = r.next_hop; /* this host */
+	k->local.addr = r.source;
+	k->remote = peer;
+	sock_changed(s, sk);
+	return 0;
+}
+
+static int raw_disconnect(struct stack *s, uint32_t sk)
+{
+	struct sock_rec *k = sock_get(s, sk);
+
+	memset(&k->remote, 0, sizeof(k->remote));
+	if (!(k->flags & SOCK_F_BOUND_ADDR))
+		memset(&k->local.addr, 0, sizeof(k->local.addr));
+	sock_changed(s, sk);
+	return 0;
+}
+
+static int raw_shutdown(struct stack *s, uint32_t sk, int how)
+{
+	struct sock_rec *k = sock_get(s, sk);
+
+	if (!sock_connected(k))
+		return -ENOTCONN;
+	if (how == SHUT_RD || how == SHUT_RDWR)
+		k->flags |= SOCK_F_SHUT_RD;
+	if (how == SHUT_WR || how == SHUT_RDWR)
+		k->flags |= SOCK_F_SHUT_WR;
+	sock_changed(s, sk);
+	return 0;
+}
+
+static void raw_close(struct stack *s, uint32_t sk, bool killed)
+{
+	(void)killed;
+	mailbox_close(s, sk, raw_send);
+}
+
+static int raw_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
+{
+	return mailbox_poke(s, sk, rx_head, tx_tail, raw_send);
+}
+
+static void raw_resume(struct stack *s, uint32_t sk)
+{
+	mailbox_resume(s, sk, raw_send);
+}
+
+static int raw_sock_reindex(struct stack *s, uint32_t sk)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	filter_reindex(s, sk);
+	if (k->protocol != IPPROTO_RAW && !(k->flags & SOCK_F_ORPHAN))
+		raw_list(s, sk, &s->inet->raw[k->protocol]);
+	return mailbox_reindex(s, sk);
+}
+
+/* ---- options */
+
+static int set_icmp_filter(struct raw_rec *r, const void *val, uint32_t len)
+{
+	memcpy(&r->icmp_filter, val, min_of(len, (uint32_t)sizeof(r->icmp_filter)));
+	return 0;
+}
+
+static int raw_setsockopt(
+    struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	struct raw_rec *r = raw_get(s, k);
+	int v = 0;
+
+	if (!r)
+		return -EBADF;
+	if (level == SOL_SOCKET && name == SO_LOCK_FILTER)
+		return filter_setsockopt(s, sk, name, val, len);
+	if (level == SOL_RAW) {
+		if (name != ICMP_FILTER)
+			return -ENOPROTOOPT;
+		return k->protocol == IPPROTO_ICMP ? set_icmp_filter(r, val, len) : -EOPNOTSUPP;
+	}
+	if (level == IPPROTO_IP && name == IP_HDRINCL) {
+		if (!len)
+			return -EINVAL;
+		memcpy(&v, val, len >= sizeof(v) ? sizeof(v) : 1);
+		r->hdrincl = v != 0;
+		return 0;
+	}
+	return mailbox_setsockopt(s, sk, level, name, val, len);
+}
+
+static int raw_getsockopt(
+    struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	const struct raw_rec *r = raw_peek(s, k);
+	uint32_t v;
+
+	if (!r)
+		return -EBADF;
+	if (level == SOL_RAW) {
+		if (name != ICMP_FILTER)
+			return -ENOPROTOOPT;
+		if (k->protocol != IPPROTO_ICMP)
+			return -EOPNOTSUPP;
+		v = r->icmp_filter;
+	} else if (level == IPPROTO_IP && name == IP_HDRINCL) {
+		v = r->hdrincl;
+	} else if (level == SOL_SOCKET && name == SO_LOCK_FILTER) {
+		v = r->filter_locked;
+	} else {
+		return sock_getsockopt(s, sk, level, name, val, len);
+	}
+	*len = min_of(*len, (uint32_t)sizeof(v));
+	memcpy(val, &v, *len);
+	return 0;
+}
+
+uint32_t raw_specific(const struct stack *s, const struct ip_meta *m)
+{
+	struct ipaddr own;
+
+	if (!m->to_broadcast && !m->to_multicast)
+		return ipaddr_to_v4(&m->dst);
+	return addr_select(s, m->dev, &m->src, &own) ? ipaddr_to_v4(&own) : 0;
+}
+
+/* ---- the way of a datagram, for raw and ping sockets */
+
+int raw_choose(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	const struct sockx_rec *x = sockx_peek(s, sk);
+	bool given = h->peer.port || !ipaddr_is_any(&h->peer.addr), group;
+	struct ipaddr src = !ipaddr_is_any(&h->local.addr) ? h->local.addr : k->local.addr;
+	uint32_t oif;
+	int ret;
+
+	if (!given && !sock_connected(k))
+		return -EDESTADDRREQ;
+	how->dst = given ? h->peer.addr : k->remote.addr;
+	ret = udp_may_send(s, k, &how->dst);
+	if (ret)
+		return ret;
+	group = ip_is_multicast(&how->dst);
+	oif = h->ifindex ? h->ifindex - 1u : group && x->mcast_dev ? x->mcast_dev - 1 : NO_INDEX;
+	oif = k->bound_dev != NO_INDEX ? k->bound_dev : oif;
+	if (oif != NO_INDEX && !device_peek(s, oif))
+		return -ENODEV;
+	if (ip_is_multicast(&src) || ip_is_broadcast(s, &src))
+		src = ipaddr_v4(0);
+	if (group && ipaddr_is_any(&src))
+		src = x->mcast_source;
+	ret = ip_route(s, &how->dst, &src, oif, r);
+	if (ret)
+		return ret;
+	if (((h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE)) && !r->local && !group &&
+	    !ipaddr_eq(&r->next_hop, &how->dst))
+		return -ENETUNREACH;
+	if (ipaddr_is_any(&how->dst))
+		how->dst = r->next_hop;
+	how->src = r->source;
+	how->proto = k->protocol;
+	how->tos = h->flags & CM_DGRAM_TOS ? h->tos : k->tos;
+	how->ttl = h->flags & CM_DGRAM_TTL ? h->ttl : group ? k->mcast_ttl : k->ttl;
+	how->zero_ttl = group && !how->ttl;
+	return 0;
+}
+
+static int too_long(struct stack *s, uint32_t sk, const struct ip_send *how, const struct route *r)
+{
+	struct endpoint to = {.addr = how->dst};
+
+	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
+		errq_local(s, sk, EMSGSIZE, r->mtu, &to);
+	return -EMSGSIZE;
+}
+
+int raw_fragmenting(struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	bool strict = k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
+
+	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
+		r->mtu = ip_device_mtu(s, r->dev);
+	how->dont_fragment = k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
+			     (k->mtu_discover == IP_PMTUDISC_WANT && total <= r->mtu);
+	return total > r->mtu && (strict || whole) ? too_long(s, sk, how, r) : 0;
+}
+
+const struct sock_ops raw_ops = {
+    .name = "raw",
+    .create = raw_create,
+    .bind = raw_bind,
+    .connect = raw_connect,
+    .disconnect = raw_disconnect,
+    .shutdown = raw_shutdown,
+    .close = raw_close,
+    .poke = raw_poke,
+    .setsockopt = raw_setsockopt,
+    .getsockopt = raw_getsockopt,
+    .publish = mailbox_publish,
+    .live_range = mailbox_live_range,
+    .filter = filter_piece,
+    .resume = raw_resume,
+    .reindex = raw_sock_reindex,
+};
