@@ -58,8 +58,9 @@ void raw_unlist(struct stack *s, uint32_t sk)
 		*n->raw_head = n->raw_next;
 	if (n->raw_next)
 		s->inet->node[n->raw_next - 1].raw_prev = n->raw_prev;
+	if (n->raw_head == &s->inet->taps && !s->inet->taps)
+		device_taps(s, false);
 	n->raw_head = NULL;
-	device_taps(s, s->inet->taps != 0);
 }
 
 void raw_forget(struct stack *s, uint32_t sk)
@@ -86,7 +87,6 @@ int raw_reindex(struct stack *s)
 			continue;
 		state_free(s->state, KIND_RAW, i); /* its socket's record was lost */
 	}
-	device_taps(s, s->inet->taps != 0);
 	return 0;
 }
 

@@ -8,6 +8,8 @@
  *	honest session  --+-- [stack, lo] --+
  */
 #include "client_rig.h"
+#include "wire/bpf.h"
+#include <linux/if_ether.h>
 #include <netinet/tcp.h>
 
 #define STEPS  150
@@ -44,6 +46,33 @@ static struct endpoint odd_endpoint(void)
 	return ep;
 }
 
+/* Of every kind, raw and packet sockets included. */
+static void odd_socket(struct cm_sqe *e)
+{
+	static const int32_t kinds[][3] = {{AF_INET, SOCK_STREAM, 0}, {AF_INET, SOCK_DGRAM, 0},
+	    {AF_INET, SOCK_DGRAM, IPPROTO_ICMP}, {AF_INET, SOCK_RAW, IPPROTO_ICMP}, {AF_INET, SOCK_RAW, IPPROTO_UDP},
+	    {AF_INET, SOCK_RAW, IPPROTO_RAW}, {AF_PACKET, SOCK_RAW, ETH_P_ALL}, {AF_PACKET, SOCK_DGRAM, ETH_P_IP}};
+
+	if (!one_in(6))
+		memcpy(e->arg, kinds[one_in(2) ? rnd(2) : rnd(ARRAY_SIZE(kinds))], sizeof(kinds[0]));
+}
+
+/* A piece of a filter: most are thrown away, but some programs get as far as to run. */
+static void odd_filter(struct cm_sqe *e)
+{
+	static const struct bpf_insn likely[] = {{0x28, 0, 0, 12}, {0x30, 0, 0, 23}, {0x15, 0, 1, 0x800}, {0x50, 0, 0, 14},
+	    {0xb1, 0, 0, 14}, {0x06, 0, 0, 0xffff}, {0x16, 0, 0, 0}, {0x04, 0, 0, 1}, {0x05, 0, 0, 1}, {0x40, 0, 0, 0xfffff004}};
+
+	e->arg[1] = (int32_t)(one_in(4) ? rnd(20) : 8);
+	e->arg[0] = (int32_t)(one_in(4) ? rnd(20) : 0);
+	e->arg[2] = (int32_t)(one_in(8) ? rnd_odd() : 8);
+	for (unsigned i = 0; i < CM_FILTER_PIECE; i++)
+		if (!one_in(10))
+			memcpy(e->data + i * sizeof(likely[0]), &likely[rnd(ARRAY_SIZE(likely))], sizeof(likely[0]));
+	if (!one_in(3))
+		memcpy(e->data + 7 * sizeof(likely[0]), &likely[5 + rnd(2)], sizeof(likely[0]));
+}
+
 /* What makes sense more often than not. */
 static void odd_entry(struct cm_sqe *e)
 {
@@ -55,19 +84,21 @@ static void odd_entry(struct cm_sqe *e)
 		memcpy(e->data, (uint32_t[2]){rnd(2), rnd(100000)}, 8);
 	switch (e->op) {
 	case CM_SOCKET:
-		if (!one_in(6))
-			memcpy(e->arg, (int32_t[3]){AF_INET, one_in(2) ? SOCK_STREAM : SOCK_DGRAM, 0}, 12);
+		odd_socket(e);
+		break;
+	case CM_FILTER:
+		odd_filter(e);
 		break;
 	case CM_BIND:
 	case CM_CONNECT:
-		e->arg[0] = one_in(8) ? odd_arg() : AF_INET;
+		e->arg[0] = one_in(8) ? odd_arg() : one_in(4) ? AF_PACKET : AF_INET;
 		break;
 	case CM_ACCEPT:
 		e->arg[0] = (int32_t)odd_slot();
 		break;
 	case CM_SETSOCKOPT:
 	case CM_GETSOCKOPT:
-		e->arg[0] = one_in(2) ? SOL_SOCKET : one_in(2) ? IPPROTO_TCP : IPPROTO_IP;
+		e->arg[0] = one_in(2) ? SOL_SOCKET : one_in(2) ? IPPROTO_TCP : one_in(2) ? SOL_PACKET : IPPROTO_IP;
 		e->arg[1] = (int32_t)rnd(80);
 		e->arg[2] = (int32_t)(one_in(10) ? rnd_odd() : rnd(70));
 		break;

@@ -45,6 +45,15 @@ Test(request, socket_types)
 	    {AF_INET, -1, 0, -EINVAL},
 	    {AF_INET, SOCK_DGRAM, 5000, -EINVAL},
 	    {AF_INET, SOCK_RAW, IPPROTO_ICMP, 0},
+	    {AF_INET, SOCK_RAW, 200, 0},
+	    {AF_INET, SOCK_RAW, 0, -EPROTONOSUPPORT},
+	    {AF_INET, SOCK_DGRAM, IPPROTO_ICMP, 0},
+	    {AF_INET6, SOCK_RAW, IPPROTO_ICMPV6, -ESOCKTNOSUPPORT},
+	    {AF_INET6, SOCK_DGRAM, IPPROTO_ICMPV6, -EPROTONOSUPPORT},
+	    {AF_PACKET, SOCK_RAW, 0, 0},
+	    {AF_PACKET, SOCK_DGRAM, 0x0806, 0},
+	    {AF_PACKET, SOCK_STREAM, 3, -ESOCKTNOSUPPORT},
+	    {AF_NETLINK, SOCK_RAW, 0, -EAFNOSUPPORT},
 	};
 
 	for (uint32_t i = 0; i < ARRAY_SIZE(row); i++)
@@ -75,6 +84,33 @@ Test(request, unprivileged)
 		(struct cm_sqe){.op = CM_SETSOCKOPT, .slot = 0, .arg = {SOL_SOCKET, SO_MARK, 4}}),
 	    -EPERM);
 	cr_assert_eq(client_slot(&c, 0)->local.port, 8080);
+}
+
+/* Raw and packet sockets: administrators, and who is named. Ping sockets: by the group. */
+Test(request, who_may_see_packets)
+{
+	Netd__Component__GidRange range = NETD__COMPONENT__GID_RANGE__INIT;
+	struct session_rec *me = session_get(&r->s, session_at(&r->s, 0));
+	uint32_t friend = 54321;
+
+	me->uid = 54321;
+	me->gid = 100;
+	cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_RAW, IPPROTO_UDP), -EPERM);
+	cr_assert_eq(client_socket(&c, 0, AF_PACKET, SOCK_RAW, 3), -EPERM);
+	cr_assert_eq(client_socket(&c, 0, AF_PACKET, SOCK_STREAM, 3), -EPERM);
+	cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_DGRAM, IPPROTO_ICMP), 0);
+	range.first = 101;
+	range.last = 200;
+	r->config.ping_gids = &range;
+	cr_assert_eq(client_socket(&c, 1, AF_INET, SOCK_DGRAM, IPPROTO_ICMP), -EACCES);
+	range.first = 100;
+	cr_assert_eq(client_socket(&c, 1, AF_INET, SOCK_DGRAM, IPPROTO_ICMP), 0);
+	r->config.raw_uid = &friend;
+	r->config.n_raw_uid = 1;
+	cr_assert_eq(client_socket(&c, 2, AF_INET, SOCK_RAW, IPPROTO_UDP), 0);
+	cr_assert_eq(client_socket(&c, 3, AF_PACKET, SOCK_RAW, 3), 0);
+	cr_assert_eq(
+	    client_do(&c, (struct cm_sqe){.op = CM_SETSOCKOPT, .slot = 0, .arg = {SOL_SOCKET, SO_MARK, 4}}), -EPERM);
 }
 
 Test(request, families_of_names)
