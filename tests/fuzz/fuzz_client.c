@@ -55,6 +55,8 @@ static void odd_socket(struct cm_sqe *e)
 
 	if (!one_in(6))
 		memcpy(e->arg, kinds[one_in(2) ? rnd(2) : rnd(ARRAY_SIZE(kinds))], sizeof(kinds[0]));
+	if (!world.forged && (e->arg[0] == AF_PACKET || e->arg[1] == SOCK_RAW))
+		memcpy(e->arg, kinds[2], sizeof(kinds[0]));
 }
 
 /* A piece of a filter: most are thrown away, but some programs get as far as to run. */
@@ -396,6 +398,7 @@ static void round_client(void)
 	thrown = 0;
 	mild = 1u << (3 * rnd(3));
 	world_new(&world, true);
+	world.forged = one_in(2);
 	fds = count_fds();
 	honest_open();
 	attach(&liar);

@@ -306,6 +306,8 @@ static void check_frame(const struct world *w, uint8_t *frame, uint32_t len, con
 	struct ipv4_header h;
 
 	check(!ethernet_parse(&e, frame, len), "%u bytes", len);
+	if (w->forged)
+		return;
 	check(e.type == ETHER_IPV4 || e.type == ETHER_ARP, "type %x", e.type);
 	check(!memcmp(e.src, HOST_MAC, 6), "not our address");
 	/* A lying driver may have named another MTU. */

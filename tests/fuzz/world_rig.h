@@ -49,6 +49,7 @@ struct world {
 	bool complete;	 /* it completes what it is given (else it keeps it for a while) */
 	uint64_t tx_dirty; /* what stands before this in the transmit ring may be a lie's consequence */
 	unsigned restarts, accusations, corrupt;
+	bool forged; /* somebody may send raw packets: what goes out need not be right */
 	/* socket layer */
 	bool sockets;
 	struct socket_env env;
