@@ -163,6 +163,7 @@ struct ns_iface {
 	char name[16];
 	uint8_t mac[6];
 	bool up, loopback;
+	bool superframes; /* longer than the MTU */
 	uint32_t mtu;
 	unsigned addrs;
 	struct ns_iface_addr addr[NS_IFACE_ADDRS];

@@ -6,6 +6,8 @@
  */
 #include "clientlib/control.h"
 #include "clientlib/link.h"
+#include "proto/region.h"
+#include <linux/ethtool.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
@@ -24,6 +26,7 @@ static void take_link(const Netd__Control__Link *l, struct ns_iface *to)
 	memcpy(to->name, l->name, n);
 	if (l->mac.len == sizeof(to->mac))
 		memcpy(to->mac, l->mac.data, sizeof(to->mac));
+	to->superframes = l->features & (REGION_F_TSO4 | REGION_F_TSO6 | REGION_F_USO);
 	to->loopback = l->driver && !strcmp(l->driver, "lo");
 	if (to->loopback)
 		to->addr[to->addrs++] = (struct ns_iface_addr){.addr = INADDR_LOOPBACK, .prefix = 8};
@@ -136,6 +139,21 @@ static int get_addr(const struct ns_iface *i, unsigned long req, struct ifreq *r
 	return 0;
 }
 
+/* Whether frames longer than the MTU pass here: libpcap makes its frames so large. */
+static int get_feature(const struct ns_iface *i, void *data)
+{
+	struct ethtool_value v;
+
+	if (!data)
+		return -EFAULT;
+	memcpy(&v.cmd, data, sizeof(v.cmd));
+	if (v.cmd != ETHTOOL_GTSO && v.cmd != ETHTOOL_GGSO && v.cmd != ETHTOOL_GGRO)
+		return -EOPNOTSUPP;
+	v.data = i->superframes;
+	memcpy(data, &v, sizeof(v));
+	return 0;
+}
+
 static int get_one(const struct ns_iface *i, unsigned long req, struct ifreq *r)
 {
 	switch (req) {
@@ -160,7 +178,7 @@ static int get_one(const struct ns_iface *i, unsigned long req, struct ifreq *r)
 		memcpy(r->ifr_hwaddr.sa_data, i->mac, sizeof(i->mac));
 		return 0;
 	case SIOCETHTOOL:
-		return -EOPNOTSUPP;
+		return get_feature(i, r->ifr_data);
 	default:
 		return get_addr(i, req, r);
 	}

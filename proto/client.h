@@ -162,7 +162,7 @@ struct cm_frame {
 
 /* A datagram in a datagram ring: this header, then `len` bytes, the next header at a multiple of 64. */
 struct cm_dgram {
-	uint32_t len;   /* payload bytes, at most 65535 */
+	uint32_t len;   /* payload bytes, at most CM_DGRAM_MAX */
 	uint16_t flags; /* enum cm_dgram_flags */
 	uint8_t ttl, tos; /* send: only with CM_DGRAM_TTL, CM_DGRAM_TOS */
 	struct endpoint peer;  /* receive: from; send: to (port 0 and wildcard: the connected peer). AF_PACKET: proto/link.h */
@@ -177,7 +177,7 @@ struct cm_dgram {
 };
 static_assert(sizeof(struct cm_dgram) == 64, "one line");
 #define CM_DGRAM_ALIGN 64u
-#define CM_DGRAM_MAX   65535u
+#define CM_DGRAM_MAX   65549u /* the longest packet, and a link header */
 
 enum cm_dgram_flags {
 	CM_DGRAM_SKIP = 1 << 0,  /* filler up to the ring's end: no datagram; `len` bytes follow */

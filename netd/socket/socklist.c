@@ -6,7 +6,9 @@
  */
 #include "socket/layer.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "proto/channel.h"
+#include "proto/link.h"
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
@@ -81,6 +83,19 @@ static const char *datagram_state(const struct sock_rec *k)
 	return k->remote.port ? "ESTAB" : "UNCONN";
 }
 
+/* A packet socket's name is of another kind. */
+static void fill_link(struct stack *s, const struct sock_rec *k, Netd__Control__Sock *m)
+{
+	const struct device_rec *d = device_peek(s, link_of_endpoint(&k->local).ifindex - 1);
+
+	m->proto = (char *)(uintptr_t)(k->type == SOCK_RAW ? "p_raw" : "p_dgr");
+	m->local_addr.len = 0;
+	m->local_port = 0;
+	m->ethertype = k->local.port;
+	if (d)
+		m->device = (char *)(uintptr_t)d->name;
+}
+
 static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
@@ -103,6 +118,8 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 	m->remote_addr =
 	    (ProtobufCBinaryData){sizeof(k->remote.addr.b), (uint8_t *)(uintptr_t)k->remote.addr.b};
 	m->remote_port = k->remote.port;
+	if (k->family == AF_PACKET)
+		fill_link(s, k, m);
 	m->recv_q = v.state & CM_ST_LISTENING ? v.accept_ready : queued(s, ops, sk, true);
 	m->send_q = v.state & CM_ST_LISTENING ? k->backlog : queued(s, ops, sk, false);
 	m->uid = k->uid;

@@ -74,6 +74,11 @@ through() {
 	[ -e "$work/seen-$1" ] || fail "no connection of port $1 was seen in netctl ss"
 }
 
+# no_route: the kernel has no way out of here, so whatever is answered went through netd
+no_route() {
+	[ -z "$(ip route)" ] || fail "the kernel has routes here: $(ip route)"
+}
+
 storm() {
 	n=0
 	while sleep 0.3; do

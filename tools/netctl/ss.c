@@ -1,11 +1,12 @@
 /* netctl ss: sockets, in the columns of the system's ss. */
 #include "tools/netctl/netctl.h"
 #include <inttypes.h>
+#include <linux/if_ether.h>
 #include <stdio.h>
 #include <string.h>
 
 static struct {
-	bool tcp, udp, listening, all, processes, internals;
+	bool tcp, udp, raw, packet, listening, all, processes, internals;
 } opt;
 
 static int options(int argc, char **argv)
@@ -19,13 +20,15 @@ static int options(int argc, char **argv)
 			switch (*c) {
 			case 't': opt.tcp = true; break;
 			case 'u': opt.udp = true; break;
+			case 'w': opt.raw = true; break;
+			case '0': opt.packet = true; break;
 			case 'l': opt.listening = true; break;
 			case 'a': opt.all = true; break;
 			case 'n': break; /* numbers are all there is */
 			case 'p': opt.processes = true; break;
 			case 'i': opt.internals = true; break;
 			default:
-				fprintf(stderr, "netctl: ss: unknown option -%c (known: -t -u -l -a -n -p -i)\n", *c);
+				fprintf(stderr, "netctl: ss: unknown option -%c (known: -t -u -w -0 -l -a -n -p -i)\n", *c);
 				return EXIT_WORDS;
 			}
 		}
@@ -33,12 +36,19 @@ static int options(int argc, char **argv)
 	return EXIT_DONE;
 }
 
+/* Ping sockets are with the raw ones. */
+static bool asked(const char *proto)
+{
+	return (opt.tcp && !strcmp(proto, "tcp")) || (opt.udp && !strcmp(proto, "udp")) ||
+	       (opt.raw && (!strcmp(proto, "raw") || !strcmp(proto, "icmp"))) || (opt.packet && !strncmp(proto, "p_", 2));
+}
+
 /* As ss: without -a or -l only what has a peer; with -l only what waits for one. */
 static bool wanted(const Netd__Control__Sock *s)
 {
 	bool waiting = !strcmp(s->state, "LISTEN") || !strcmp(s->state, "UNCONN");
 
-	if ((opt.tcp || opt.udp) && !((opt.tcp && !strcmp(s->proto, "tcp")) || (opt.udp && !strcmp(s->proto, "udp"))))
+	if ((opt.tcp || opt.udp || opt.raw || opt.packet) && !asked(s->proto))
 		return false;
 	return opt.all || waiting == opt.listening;
 }
@@ -49,6 +59,18 @@ static const char *endpoint_text(char *buf, size_t size, const ProtobufCBinaryDa
 		snprintf(buf, size, "%s:%u", address_text(addr, "0.0.0.0"), port);
 	else
 		snprintf(buf, size, "%s:*", address_text(addr, "0.0.0.0"));
+	return buf;
+}
+
+/* "ethertype:device", * for all and any. */
+static const char *link_text(char *buf, size_t size, const Netd__Control__Sock *s)
+{
+	const char *device = s->device && *s->device ? s->device : "*";
+
+	if (s->ethertype == ETH_P_ALL)
+		snprintf(buf, size, "*:%s", device);
+	else
+		snprintf(buf, size, "0x%04x:%s", s->ethertype, device);
 	return buf;
 }
 
@@ -69,6 +91,10 @@ static json_t *row_json(const Netd__Control__Sock *s)
 	    "send_q", (json_int_t)s->send_q, "pid", s->pid, "program", s->program, "uid", (int)s->uid);
 	const Netd__Control__TcpInfo *i = s->tcp;
 
+	if (o && !strncmp(s->proto, "p_", 2)) {
+		json_object_set_new(o, "device", json_string(s->device && *s->device ? s->device : "*"));
+		json_object_set_new(o, "ethertype", json_integer(s->ethertype));
+	}
 	if (o && i)
 		json_object_set_new(o, "tcp", json_pack("{si si si si si si si si sI sI si si sb sb ss ss}", "rtt_us", (int)i->rtt_us,
 		    "rttvar_us", (int)i->rttvar_us, "rto_us", (int)i->rto_us, "mss", (int)i->mss, "cwnd", (int)i->cwnd, "ssthresh",
@@ -80,10 +106,11 @@ static json_t *row_json(const Netd__Control__Sock *s)
 
 static void row_text(const Netd__Control__Sock *s)
 {
+	bool link = !strncmp(s->proto, "p_", 2);
 	char local[80], remote[80];
 
 	printf("%-5s %-10s %-8" PRIu64 " %-8" PRIu64 " %-24s %-24s", s->proto, s->state, s->recv_q, s->send_q,
-	    endpoint_text(local, sizeof(local), &s->local_addr, s->local_port),
+	    link ? link_text(local, sizeof(local), s) : endpoint_text(local, sizeof(local), &s->local_addr, s->local_port),
 	    endpoint_text(remote, sizeof(remote), &s->remote_addr, s->remote_port));
 	if (opt.processes && s->pid)
 		printf(" users:((\"%s\",pid=%d))", s->program, s->pid);
