@@ -57,6 +57,7 @@ def start_traffic():
     p["hello"] = on_kernel("hello", ADDR, "7001")
     p["out"] = on_netd("hello", HOST, "7003")
     p["inside"] = on_netd("hello", ADDR, "7001")
+    p["raw"] = on_netd("raw", HOST)
     return p
 
 
@@ -152,7 +153,7 @@ def main():
         print(f"  {name}", flush=True)
     processes.stop = True
     processes.join(120)
-    asking = ("hello", "out", "inside", "flow")
+    asking = ("hello", "out", "inside", "raw", "flow")
     for who in asking:
         traffic[who].send_signal(signal.SIGTERM)
     results = {who: finish(traffic[who], who, 60) for who in asking + ("flow-serve",)}

@@ -13,6 +13,8 @@
   traffic.py hello-serve PORT            answer one number per connection with its successor; ends on SIGTERM
   traffic.py hello HOST PORT             connect, ask, check, close, again and again; ends on SIGTERM
 
+  and rawtraffic.py's raw and wire
+
 Each prints one JSON line at its end and leaves with 0 only if all it saw was right.
 """
 import hashlib
@@ -24,6 +26,8 @@ import struct
 import sys
 import threading
 import time
+
+import rawtraffic
 
 BLOCK = random.Random(42).randbytes(1 << 20)
 stopping = threading.Event()
@@ -292,6 +296,10 @@ def main(a):
         return hello_serve(int(a[1]))
     if a[0] == "hello":
         return hello(a[1], int(a[2]))
+    if a[0] == "raw":
+        return rawtraffic.raw(a[1], stopping)
+    if a[0] == "wire":
+        return rawtraffic.wire(a[1], stopping)
     if a[0] == "serve":
         return serve(int(a[1]), int(a[2]))
     if a[0] == "fetch":
