@@ -160,11 +160,11 @@ int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j);
 struct raw_rec;
 static inline const struct raw_rec *raw_peek(const struct stack *s, const struct sock_rec *k)
 {
-	return k->raw == NO_INDEX ? NULL : state_peek(s->state, KIND_RAW, k->raw);
+	return k->raw ? state_peek(s->state, KIND_RAW, k->raw - 1u) : NULL;
 }
 static inline struct raw_rec *raw_get(struct stack *s, const struct sock_rec *k)
 {
-	return k->raw == NO_INDEX ? NULL : state_get(s->state, KIND_RAW, k->raw);
+	return k->raw ? state_get(s->state, KIND_RAW, k->raw - 1u) : NULL;
 }
 /* A KIND_RAW record for the socket. 0, -ENOBUFS. */
 int raw_attach(struct stack *s, uint32_t sk);

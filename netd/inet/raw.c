@@ -28,7 +28,7 @@ int raw_attach(struct stack *s, uint32_t sk)
 	r->sk = sk;
 	r->hdrincl = k->family == AF_INET && k->protocol == IPPROTO_RAW;
 	r->ethertype = k->family == AF_PACKET ? k->local.port : 0;
-	k->raw = index;
+	k->raw = (uint16_t)(index + 1);
 	return 0;
 }
 
@@ -73,7 +73,7 @@ void raw_forget(struct stack *s, uint32_t sk)
 		return;
 	tap_leave(s, r);
 	filter_free(s, r);
-	state_free(s->state, KIND_RAW, k->raw);
+	state_free(s->state, KIND_RAW, k->raw - 1u);
 }
 
 int raw_reindex(struct stack *s)
@@ -83,7 +83,7 @@ int raw_reindex(struct stack *s)
 		const struct raw_rec *r = state_peek(s->state, KIND_RAW, i);
 		const struct sock_rec *k = sock_peek(s, r->sk);
 
-		if (k && k->raw == i)
+		if (k && k->raw == i + 1)
 			continue;
 		state_free(s->state, KIND_RAW, i); /* its socket's record was lost */
 	}

@@ -20,7 +20,7 @@
 #include "inet/sock.h"
 #include "ip/ip.h"
 
-#define RAW_SOCKETS 4096u
+#define RAW_SOCKETS 4096u /* less than 65535: a socket names its record in 16 bits */
 #define RAW_MEMBERS 8u
 
 struct raw_member { /* PACKET_ADD_MEMBERSHIP */

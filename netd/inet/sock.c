@@ -100,7 +100,6 @@ struct sock_rec *sock_alloc(struct stack *s, uint32_t *sk)
 	}
 	k->session = k->slot = NO_INDEX;
 	k->bound_dev = NO_INDEX;
-	k->raw = NO_INDEX;
 	k->rcvbuf = k->sndbuf = BUF_DEFAULT;
 	k->ttl = 64;
 	k->mcast_ttl = 1;

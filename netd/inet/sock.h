@@ -58,7 +58,6 @@ struct sock_rec {
 	uint32_t uid;     /* who is charged */
 	struct endpoint local, remote;
 	uint32_t bound_dev; /* NO_INDEX */
-	uint32_t raw;       /* its KIND_RAW record, NO_INDEX */
 	int32_t err;        /* pending error, positive errno; err_seq grows with each */
 	uint32_t err_seq;
 	struct ring_place rx, tx;
@@ -86,7 +85,7 @@ struct sock_rec {
 	uint32_t rcvlowat;
 	uint32_t priority, mark;
 	int16_t sent_err; /* datagrams: of the newest one whose sender waits to hear, positive errno */
-	uint16_t pad;
+	uint16_t raw;	  /* its KIND_RAW record + 1, 0: none */
 };
 _Static_assert(sizeof(struct sock_rec) <= 240, "compact: two images of each lie in the arena");
 

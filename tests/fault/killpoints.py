@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-from storm import ADDR, finish, on_kernel, on_netd, pid_of, wait_listening
+from storm import ADDR, finish, on_kernel, on_netd, pid_of, wait_line
 
 # Passed only when a takeover or a client's arrival runs: such an event is provoked after arming.
 PROVOKED_BY_DEATH = ("takeover.", "recover.", "socket.reindex.", "socket.handed")
@@ -50,9 +50,9 @@ def start_traffic():
     p = {}
     for name, args in (("flow-serve", ("flow-serve", "7000")), ("hello-serve", ("hello-serve", "7001"))):
         p[name] = on_netd(*args)
-        wait_listening(p[name], name)
+        wait_line(p[name], "listening")
     p["out-serve"] = on_kernel("hello-serve", "7003")
-    wait_listening(p["out-serve"], "the kernel's server")
+    wait_line(p["out-serve"], "listening")
     p["flow"] = on_kernel("flow", ADDR, "7000")
     p["hello"] = on_kernel("hello", ADDR, "7001")
     p["out"] = on_netd("hello", HOST, "7003")
