@@ -4,6 +4,7 @@
                            every message is with each reader exactly once, in order; ends on SIGTERM
   traffic.py wire DEVICE   on the other side: no echo request is on the wire twice; ends on SIGTERM
 """
+import ctypes
 import json
 import select
 import socket
@@ -45,6 +46,13 @@ class Readers:
         self.next[who] = n + 1
 
 
+def only_icmp(s):
+    """A filter, so that a bulk transfer beside it does not fill the ring."""
+    program = ((0x28, 0, 0, 0xfffff000), (0x15, 0, 3, 0x800), (0x30, 0, 0, 9), (0x15, 0, 1, 1), (0x06, 0, 0, 0xffff), (0x06, 0, 0, 0))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *i) for i in program))
+    s.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", len(program), ctypes.addressof(code)))  # SO_ATTACH_FILTER
+
+
 def drain(s, each):
     while True:
         try:
@@ -58,6 +66,7 @@ def raw(host, stopping):
     ping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
     raw_ = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    only_icmp(tap)
     for s in (ping, raw_, tap):
         s.setblocking(False)
     poller = select.poll()

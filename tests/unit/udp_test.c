@@ -441,7 +441,7 @@ Test(udp, lies_cost_the_session)
 {
 	lie(64, 0, 128, 0);
 	lie(65, 0, 128, -EPROTO);	  /* more than was written */
-	lie(65536, 0, 131072, -EPROTO);	  /* longer than a datagram can be */
+	lie(CM_DGRAM_MAX + 1, 0, 131072, -EPROTO);	  /* longer than a datagram can be */
 	lie(UINT32_MAX, 0, 128, -EPROTO); /* would wrap */
 	lie(UINT32_MAX - 63, 0, 128, -EPROTO);
 	lie(0x01000000, 0, 128, -EPROTO);
