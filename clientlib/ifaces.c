@@ -29,7 +29,8 @@ static void take_link(const Netd__Control__Link *l, struct ns_iface *to)
 	to->superframes = l->features & (REGION_F_TSO4 | REGION_F_TSO6 | REGION_F_USO);
 	to->loopback = l->driver && !strcmp(l->driver, "lo");
 	if (to->loopback)
-		to->addr[to->addrs++] = (struct ns_iface_addr){.addr = INADDR_LOOPBACK, .prefix = 8};
+		to->addr[to->addrs++] =
+		    (struct ns_iface_addr){.addr = INADDR_LOOPBACK, .prefix = 8};
 }
 
 static void take_addr(const Netd__Control__Addr *a, struct ns_iface *v, int n)
@@ -40,7 +41,8 @@ static void take_addr(const Netd__Control__Addr *a, struct ns_iface *v, int n)
 		return;
 	memcpy(addr.b, a->addr.data, sizeof(addr.b));
 	for (int i = 0; i < n; i++) {
-		if (strcmp(v[i].name, a->dev) != 0 || !ipaddr_is_v4(&addr) || v[i].addrs == NS_IFACE_ADDRS)
+		if (strcmp(v[i].name, a->dev) != 0 || !ipaddr_is_v4(&addr) ||
+		    v[i].addrs == NS_IFACE_ADDRS)
 			continue;
 		if (v[i].loopback && ipaddr_to_v4(&addr) == INADDR_LOOPBACK)
 			continue;
@@ -49,7 +51,8 @@ static void take_addr(const Netd__Control__Addr *a, struct ns_iface *v, int n)
 	}
 }
 
-static int ask(struct session *ss, Netd__Control__Request__BodyCase what, struct reply *r, Netd__Control__Response **out)
+static int ask(struct session *ss, Netd__Control__Request__BodyCase what, struct reply *r,
+    Netd__Control__Response **out)
 {
 	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
 	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
@@ -98,7 +101,8 @@ int ns_ifaces(struct ns_iface **out)
 		*out = NULL;
 		return ret;
 	}
-	for (size_t i = 0; a->body_case == NETD__CONTROL__RESPONSE__BODY_ADDRS && i < a->addrs->n_addr; i++)
+	for (size_t i = 0;
+	     a->body_case == NETD__CONTROL__RESPONSE__BODY_ADDRS && i < a->addrs->n_addr; i++)
 		take_addr(a->addrs->addr[i], *out, n);
 	netd__control__response__free_unpacked(a, NULL);
 	reply_free(&r);
@@ -253,8 +257,9 @@ int iface_ioctl(unsigned long req, void *arg)
 	int n, ret;
 
 	/* Interfaces are changed with netctl. */
-	if (req == SIOCSIFFLAGS || req == SIOCSIFADDR || req == SIOCSIFNETMASK || req == SIOCSIFBRDADDR ||
-	    req == SIOCSIFMTU || req == SIOCSIFHWADDR || req == SIOCADDRT || req == SIOCDELRT)
+	if (req == SIOCSIFFLAGS || req == SIOCSIFADDR || req == SIOCSIFNETMASK ||
+	    req == SIOCSIFBRDADDR || req == SIOCSIFMTU || req == SIOCSIFHWADDR ||
+	    req == SIOCADDRT || req == SIOCDELRT)
 		return -EPERM;
 	if (!known(req))
 		return -ENOTTY;
@@ -263,7 +268,9 @@ int iface_ioctl(unsigned long req, void *arg)
 	n = ns_ifaces(&v);
 	if (n < 0)
 		return n;
-	ret = req == SIOCGIFCONF ? get_conf(v, n, arg) : req == SIOCGIFNAME ? get_name(v, n, arg) : named(v, n, req, arg);
+	ret = req == SIOCGIFCONF   ? get_conf(v, n, arg)
+	      : req == SIOCGIFNAME ? get_name(v, n, arg)
+				   : named(v, n, req, arg);
 	free(v);
 	return ret;
 }

@@ -15,7 +15,8 @@ socklen_t link_name_length(const struct endpoint *ep);
 int filter_attach(struct nsock *s, const void *val, socklen_t len);
 int filter_detach(struct nsock *s);
 
-/* ---- tpacket.c: the options of SOL_PACKET that concern this process only; -ENOPROTOOPT for the others */
+/* ---- tpacket.c: the options of SOL_PACKET that concern this process only; -ENOPROTOOPT for the
+ * others */
 int tpacket_setsockopt(struct nsock *s, int name, const void *val, socklen_t len);
 int tpacket_getsockopt(struct nsock *s, int name, void *val, socklen_t *len);
 /* Has the socket a mapped ring? */

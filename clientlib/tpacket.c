@@ -5,8 +5,8 @@
  * Theory of operation. The mapped ring (TPACKET_V2: frames of one size, each with a status word)
  * is this process's own memory. Frames wait in the socket's datagram ring like any other message;
  * whoever asks whether the socket is readable (poll, select, epoll: they all come through
- * ns_poll()) moves them into frames that the program has given back. So the kernel's part is done at
- * the moment when a program that waits looks, and frames survive a restart of the daemon like
+ * ns_poll()) moves them into frames that the program has given back. So the kernel's part is done
+ * at the moment when a program that waits looks, and frames survive a restart of the daemon like
  * datagrams do. A program that only watches the status words, and never waits, sees nothing.
  *
  * Other versions are refused as an old kernel refuses them (EINVAL); libpcap then takes this one.
@@ -92,12 +92,15 @@ static void wall_time(uint64_t when, struct tpacket2_hdr *h)
 	h->tp_nsec = (uint32_t)(ns % 1000000000ull);
 }
 
-static void fill_frame(const struct nsock *s, const struct tpacket *t, const struct cm_dgram *d, const uint8_t *data)
+static void fill_frame(
+    const struct nsock *s, const struct tpacket *t, const struct cm_dgram *d, const uint8_t *data)
 {
 	unsigned link = s->type == SOCK_RAW ? d->frame.net : 0;
-	unsigned net = s->type == SOCK_RAW ? TPACKET_ALIGN(HEAD_ALL + (link < 16 ? 16 : link)) + t->reserve
-					   : TPACKET_ALIGN(HEAD_ALL) + 16 + t->reserve;
-	unsigned mac = net - link, room = t->req.tp_frame_size > mac ? t->req.tp_frame_size - mac : 0;
+	unsigned net = s->type == SOCK_RAW
+			   ? TPACKET_ALIGN(HEAD_ALL + (link < 16 ? 16 : link)) + t->reserve
+			   : TPACKET_ALIGN(HEAD_ALL) + 16 + t->reserve;
+	unsigned mac = net - link,
+		 room = t->req.tp_frame_size > mac ? t->req.tp_frame_size - mac : 0;
 	uint8_t *frame = frame_at(t, t->next);
 	struct tpacket2_hdr h = {.tp_len = d->frame.len,
 	    .tp_snaplen = d->len < room ? d->len : room,
@@ -107,7 +110,8 @@ static void fill_frame(const struct nsock *s, const struct tpacket *t, const str
 	wall_time(d->time_ns, &h);
 	memcpy(frame + mac, data, h.tp_snaplen);
 	link_to_sockaddr(&d->peer, (struct sockaddr *)(void *)(frame + HEAD));
-	memcpy(frame + sizeof(h.tp_status), (char *)&h + sizeof(h.tp_status), sizeof(h) - sizeof(h.tp_status));
+	memcpy(frame + sizeof(h.tp_status), (char *)&h + sizeof(h.tp_status),
+	    sizeof(h) - sizeof(h.tp_status));
 	store_release(status_at(t, t->next), TP_STATUS_USER | d->frame.status);
 }
 
@@ -140,8 +144,9 @@ static bool geometry_ok(const struct tpacket *t, const struct tpacket_req *q)
 {
 	unsigned per_block;
 
-	if (!q->tp_block_size || q->tp_block_size % PAGE || q->tp_frame_size < HEAD_ALL + t->reserve ||
-	    q->tp_frame_size % TPACKET_ALIGNMENT || q->tp_block_size > MAP_MAX / q->tp_block_nr)
+	if (!q->tp_block_size || q->tp_block_size % PAGE ||
+	    q->tp_frame_size < HEAD_ALL + t->reserve || q->tp_frame_size % TPACKET_ALIGNMENT ||
+	    q->tp_block_size > MAP_MAX / q->tp_block_nr)
 		return false;
 	per_block = q->tp_block_size / q->tp_frame_size;
 	return per_block && per_block * q->tp_block_nr == q->tp_frame_nr;
@@ -150,7 +155,8 @@ static bool geometry_ok(const struct tpacket *t, const struct tpacket_req *q)
 /* The daemon's ring shall hold about as much. */
 static int tell_size(struct nsock *s, size_t size)
 {
-	struct cm_sqe e = {.op = CM_SETSOCKOPT, .slot = s->slot, .arg = {SOL_PACKET, PACKET_RX_RING, sizeof(int)}};
+	struct cm_sqe e = {
+	    .op = CM_SETSOCKOPT, .slot = s->slot, .arg = {SOL_PACKET, PACKET_RX_RING, sizeof(int)}};
 	int bytes = (int)size;
 
 	memcpy(e.data, &bytes, sizeof(bytes));
@@ -194,13 +200,17 @@ static int set_ring(struct nsock *s, struct tpacket *t, const void *val, socklen
 
 int tpacket_setsockopt(struct nsock *s, int name, const void *val, socklen_t len)
 {
-	struct tpacket *t = name == PACKET_VERSION || name == PACKET_RESERVE || name == PACKET_RX_RING ? state_of(s) : NULL;
+	struct tpacket *t =
+	    name == PACKET_VERSION || name == PACKET_RESERVE || name == PACKET_RX_RING ? state_of(s)
+										       : NULL;
 	int v = 0;
 
 	if (name == PACKET_TX_RING)
 		return -EINVAL;
 	if (!t)
-		return name == PACKET_VERSION || name == PACKET_RESERVE || name == PACKET_RX_RING ? -ENOMEM : -ENOPROTOOPT;
+		return name == PACKET_VERSION || name == PACKET_RESERVE || name == PACKET_RX_RING
+			   ? -ENOMEM
+			   : -ENOPROTOOPT;
 	if (name == PACKET_RX_RING)
 		return set_ring(s, t, val, len);
 	if (len != sizeof(v))

@@ -1,6 +1,6 @@
 /*
- * A struct sockaddr_ll in the shape of an endpoint: what AF_PACKET sockets are bound to, send to and
- * receive from. The port is the ethertype, in host order; the address holds the rest.
+ * A struct sockaddr_ll in the shape of an endpoint: what AF_PACKET sockets are bound to, send to
+ * and receive from. The port is the ethertype, in host order; the address holds the rest.
  */
 #pragma once
 #include "proto/endpoint.h"
@@ -8,8 +8,8 @@
 
 struct link_name {
 	uint8_t addr[6];
-	uint8_t halen;	 /* bytes of addr: 0 or 6 */
-	uint8_t pkttype; /* PACKET_HOST ... */
+	uint8_t halen;	  /* bytes of addr: 0 or 6 */
+	uint8_t pkttype;  /* PACKET_HOST ... */
 	uint32_t ifindex; /* 0: any device */
 	uint16_t hatype;  /* ARPHRD_ETHER ... */
 	uint16_t pad;

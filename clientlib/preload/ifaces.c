@@ -115,8 +115,8 @@ static void inet_entry(struct entry *e, const struct ns_iface *i, const struct n
 	name_entry(e, i);
 	e->addr.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(a->addr)}};
 	e->mask.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(mask)}};
-	e->broad.in = (struct sockaddr_in){.sin_family = AF_INET,
-	    .sin_addr = {htonl(i->loopback ? a->addr : a->addr | ~mask)}};
+	e->broad.in = (struct sockaddr_in){
+	    .sin_family = AF_INET, .sin_addr = {htonl(i->loopback ? a->addr : a->addr | ~mask)}};
 	e->ifa.ifa_netmask = &e->mask.sa;
 }
 

@@ -13,7 +13,8 @@ HOOK void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct nsock *s = fd < 0 || flags & MAP_ANONYMOUS ? NULL : fdtable_get(fd);
 
-	return s ? map_socket(s, addr, len, flags, off) : real.mmap(addr, len, prot, flags, fd, off);
+	return s ? map_socket(s, addr, len, flags, off)
+		 : real.mmap(addr, len, prot, flags, fd, off);
 }
 
 HOOK void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off64_t off)

@@ -15,7 +15,8 @@
 
 #define INSN ((uint32_t)sizeof(struct bpf_insn))
 
-static const struct bpf_insn *program(const struct stack *s, const struct ring_place *at, uint32_t n)
+static const struct bpf_insn *program(
+    const struct stack *s, const struct ring_place *at, uint32_t n)
 {
 	uint32_t run = 0;
 	const uint8_t *p = ring_span(s->mem, at, at->base, n * INSN, &run);

@@ -15,8 +15,10 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-#define RING_MIN	(256u << 10) /* the longest message and a filler, wherever the ring's end lies */
-#define FLAGS		(CM_DGRAM_SKIP | CM_DGRAM_TTL | CM_DGRAM_TOS | CM_DGRAM_ASK | CM_DGRAM_LINK | CM_DGRAM_CONFIRM)
+#define RING_MIN (256u << 10) /* the longest message and a filler, wherever the ring's end lies */
+#define FLAGS                                                                                      \
+	(CM_DGRAM_SKIP | CM_DGRAM_TTL | CM_DGRAM_TOS | CM_DGRAM_ASK | CM_DGRAM_LINK |              \
+	    CM_DGRAM_CONFIRM)
 #define LEN_MASK	0xffffffu
 #define CHUNKS_PER_ROOM 16 /* at least: device_room() counts frames of 64 KiB */
 
@@ -31,7 +33,8 @@ int mailbox_open(struct stack *s, uint32_t sk)
 	if (k->rx.cap >= cap)
 		return 0;
 	ret = sock_rx_ring(s, sk, cap, k->rx_tail);
-	/* While it cannot grow (the client still reads from the ring before), the one there is will do. */
+	/* While it cannot grow (the client still reads from the ring before), the one there is will
+	 * do. */
 	return ret && !k->rx.cap ? -ENOBUFS : 0;
 }
 
@@ -52,7 +55,8 @@ static void write_skip(struct stack *s, const struct sock_rec *k, uint64_t bytes
 }
 
 /* Header, first bytes and the packet's, at `at`. */
-static bool write_letter(struct stack *s, const struct sock_rec *k, uint64_t at, const struct letter *l)
+static bool write_letter(
+    struct stack *s, const struct sock_rec *k, uint64_t at, const struct letter *l)
 {
 	uint32_t body = l->h.len - l->head_len, run = 0;
 	uint8_t *dst = ring_span(s->mem, &k->rx, at + sizeof(l->h), l->h.len, &run);
@@ -80,7 +84,8 @@ bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l)
 		k = sock_peek(s, sk);
 		skip = filler(k, room);
 		at = k->rx_tail + skip;
-		fits = skip + room <= k->rx.cap - (k->rx_tail - k->rx_head) && write_letter(s, k, at, l);
+		fits = skip + room <= k->rx.cap - (k->rx_tail - k->rx_head) &&
+		       write_letter(s, k, at, l);
 	}
 	w = sock_get(s, sk);
 	if (!fits) {
@@ -251,11 +256,11 @@ void mailbox_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 		v->state |= CM_ST_HUP;
 	v->rx_tail = k->rx_tail;
 	v->tx_head = k->tx_head;
-	v->tcp_state = v->state & CM_ST_CONNECTED ? 1 : 7; /* TCP_ESTABLISHED, TCP_CLOSE: as ss shows them */
+	v->tcp_state =
+	    v->state & CM_ST_CONNECTED ? 1 : 7; /* TCP_ESTABLISHED, TCP_CLOSE: as ss shows them */
 }
 
-void mailbox_live_range(
-    const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
+void mailbox_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
@@ -270,6 +275,7 @@ int mailbox_setsockopt(
 
 	if (!ret && level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE) &&
 	    sock_peek(s, sk)->rx.cap)
-		(void)mailbox_open(s, sk); /* the smaller ring goes on serving if there is no memory */
+		(void)mailbox_open(
+		    s, sk); /* the smaller ring goes on serving if there is no memory */
 	return ret;
 }

@@ -130,8 +130,14 @@ static int ping_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uin
 
 void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 {
-	struct letter l = {.h = {.len = p->len, .ttl = m->ttl, .tos = m->tos, .peer = {.addr = m->src},
-			       .local = {.addr = m->dst}, .ifindex = IFINDEX(m->dev), .spec_dst = raw_specific(s, m), .time_ns = s->now},
+	struct letter l = {.h = {.len = p->len,
+			       .ttl = m->ttl,
+			       .tos = m->tos,
+			       .peer = {.addr = m->src},
+			       .local = {.addr = m->dst},
+			       .ifindex = IFINDEX(m->dev),
+			       .spec_dst = raw_specific(s, m),
+			       .time_ns = s->now},
 	    .p = p};
 	struct endpoint from = {.addr = m->src}, to = {.addr = m->dst};
 	uint8_t id[2];
@@ -157,7 +163,8 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 static void ping_error(struct stack *s, const struct ip_error *e)
 {
 	const uint8_t *head = e->quote;
-	struct endpoint local = {.addr = e->about.src, .port = (uint16_t)(head[ID_AT] << 8 | head[ID_AT + 1])};
+	struct endpoint local = {
+	    .addr = e->about.src, .port = (uint16_t)(head[ID_AT] << 8 | head[ID_AT + 1])};
 	struct endpoint remote = {.addr = e->about.dst}, name = remote;
 	uint32_t b = head[0] == ICMP_T_ECHO ? bucket_find(s, IPPROTO_ICMP, local.port) : 0;
 

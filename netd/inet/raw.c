@@ -264,7 +264,8 @@ uint32_t raw_specific(const struct stack *s, const struct ip_meta *m)
 
 /* ---- the way of a datagram, for raw and ping sockets */
 
-int raw_choose(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r)
+int raw_choose(
+    struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	const struct sockx_rec *x = sockx_peek(s, sk);
@@ -313,14 +314,16 @@ static int too_long(struct stack *s, uint32_t sk, const struct ip_send *how, con
 	return -EMSGSIZE;
 }
 
-int raw_fragmenting(struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r)
+int raw_fragmenting(
+    struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	bool strict = k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
 
 	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
 		r->mtu = ip_device_mtu(s, r->dev);
-	how->dont_fragment = k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
+	how->dont_fragment = k->mtu_discover == IP_PMTUDISC_DO ||
+			     k->mtu_discover == IP_PMTUDISC_PROBE ||
 			     (k->mtu_discover == IP_PMTUDISC_WANT && total <= r->mtu);
 	return total > r->mtu && (strict || whole) ? too_long(s, sk, how, r) : 0;
 }

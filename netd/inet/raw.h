@@ -8,10 +8,10 @@
  *	mailbox.c     the datagram rings of all three
  *
  * Theory of operation. They are datagram sockets: their rings hold whole messages, positions are
- * facts of the socket's record, so a message is with its reader exactly once and on the wire at most
- * once, whenever the daemon dies. What only they need is in a record of its own (KIND_RAW), named
- * by the socket's `raw`; a ping socket has none. Who gets a copy stands in lists by protocol and one
- * of all taps (inet/layer.h), rebuilt from the records.
+ * facts of the socket's record, so a message is with its reader exactly once and on the wire at
+ *most once, whenever the daemon dies. What only they need is in a record of its own (KIND_RAW),
+ *named by the socket's `raw`; a ping socket has none. Who gets a copy stands in lists by protocol
+ *and one of all taps (inet/layer.h), rebuilt from the records.
  *
  * Everything that a client can say here is bounded: lists by the number of records, a filter by its
  * length (wire/bpf.h), a device's promiscuity by a count.
@@ -51,12 +51,14 @@ extern const struct inet_proto ping_proto; /* errors only: ICMP itself is ip/icm
 
 /* ---- what the switchboard calls */
 
-/* A packet for us: a copy to each raw socket that wants it. `header` is its IP header. Has any taken it? */
+/* A packet for us: a copy to each raw socket that wants it. `header` is its IP header. Has any
+ * taken it? */
 bool raw_input(struct stack *s, struct packet *p, const struct ip_meta *m, const uint8_t *header,
     uint32_t header_len);
 /* An ICMP error about a packet that we sent. */
 void raw_error(struct stack *s, const struct ip_error *e);
 /* An echo reply; the front is at the ICMP header, whose checksum is right. */
 void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m);
-/* A frame that came in or goes out; its front is at the link header, on lo at the network header. */
+/* A frame that came in or goes out; its front is at the link header, on lo at the network header.
+ */
 void tap_input(struct stack *s, const struct packet *p, bool outgoing);

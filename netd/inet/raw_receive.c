@@ -1,7 +1,7 @@
 /*
- * raw_local_deliver, raw_v4_match: a copy of what came for us, IP header and all, to each raw socket
- * that asked for its protocol; then the packet goes its way. A datagram that came in fragments is
- * seen whole, under the header of the first one, made to say so.
+ * raw_local_deliver, raw_v4_match: a copy of what came for us, IP header and all, to each raw
+ * socket that asked for its protocol; then the packet goes its way. A datagram that came in
+ * fragments is seen whole, under the header of the first one, made to say so.
  */
 #include "inet/layer.h"
 #include "base/util.h"
@@ -65,7 +65,8 @@ static bool wants(const struct stack *s, const struct sock_rec *k, const struct 
 		return false;
 	if (k->bound_dev != NO_INDEX && k->bound_dev != m->dev)
 		return false;
-	return k->protocol != IPPROTO_ICMP || a->icmp_type > 31 || !(r->icmp_filter >> a->icmp_type & 1);
+	return k->protocol != IPPROTO_ICMP || a->icmp_type > 31 ||
+	       !(r->icmp_filter >> a->icmp_type & 1);
 }
 
 static void give(struct stack *s, uint32_t sk, const struct raw_rec *r, const struct ip_meta *m,
@@ -76,11 +77,18 @@ static void give(struct stack *s, uint32_t sk, const struct raw_rec *r, const st
 	    .arg = a,
 	    .len = total,
 	    .facts = {.protocol = 0x0800,
-		.pkttype = m->to_broadcast ? PACKET_BROADCAST : m->to_multicast ? PACKET_MULTICAST : PACKET_HOST,
+		.pkttype = m->to_broadcast   ? PACKET_BROADCAST
+			   : m->to_multicast ? PACKET_MULTICAST
+					     : PACKET_HOST,
 		.ifindex = IFINDEX(m->dev),
 		.hatype = m->dev == DEVICE_LO ? ARPHRD_LOOPBACK : ARPHRD_ETHER}};
-	struct letter l = {.h = {.ttl = m->ttl, .tos = m->tos, .peer = {.addr = m->src}, .local = {.addr = m->dst},
-			       .ifindex = IFINDEX(m->dev), .spec_dst = raw_specific(s, m), .time_ns = s->now},
+	struct letter l = {.h = {.ttl = m->ttl,
+			       .tos = m->tos,
+			       .peer = {.addr = m->src},
+			       .local = {.addr = m->dst},
+			       .ifindex = IFINDEX(m->dev),
+			       .spec_dst = raw_specific(s, m),
+			       .time_ns = s->now},
 	    .head = a->header,
 	    .p = a->p};
 

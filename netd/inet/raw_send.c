@@ -1,10 +1,10 @@
 /*
  * raw_sendmsg, raw_send_hdrinc: packets from a raw socket.
  *
- * Without IP_HDRINCL the client's bytes are what follows the IP header. With it they begin with one,
- * of which four fields are ours as they are the kernel's: total length and checksum always, source
- * and identification where they are zero. Such a packet goes where the call says, whatever its own
- * destination is, and is not fragmented.
+ * Without IP_HDRINCL the client's bytes are what follows the IP header. With it they begin with
+ * one, of which four fields are ours as they are the kernel's: total length and checksum always,
+ * source and identification where they are zero. Such a packet goes where the call says, whatever
+ * its own destination is, and is not fragmented.
  */
 #include "inet/layer.h"
 #include "base/util.h"
@@ -85,7 +85,8 @@ int raw_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t po
 	if (!mailbox_room(s, r.dev, h->len + IPV4_LEN))
 		return MAILBOX_FULL;
 	s->count.raw_out++;
-	ret = raw_fragmenting(s, sk, h->len + (raw->hdrincl ? 0 : IPV4_LEN), raw->hdrincl, &how, &r);
+	ret =
+	    raw_fragmenting(s, sk, h->len + (raw->hdrincl ? 0 : IPV4_LEN), raw->hdrincl, &how, &r);
 	if (ret)
 		return ret;
 	if (raw->hdrincl)

@@ -1,8 +1,8 @@
 /*
  * AF_PACKET: sockets that hear and speak frames. Their record, names, options, memberships.
  *
- * The local name is a link address (proto/link.h): ethertype, and the device, if it is bound to one.
- * A socket without an ethertype hears nothing and stands in no list.
+ * The local name is a link address (proto/link.h): ethertype, and the device, if it is bound to
+ * one. A socket without an ethertype hears nothing and stands in no list.
  *
  * A network card keeps frames for other hosts to itself unless it is promiscuous. netd's devices
  * are handed them all, so that is decided here: such a frame is shown to taps while somebody has
@@ -118,8 +118,8 @@ static struct raw_member *member_of(struct raw_rec *r, const struct packet_mreq 
 	for (unsigned i = 0; i < RAW_MEMBERS; i++) {
 		struct raw_member *have = &r->member[i];
 
-		if (have->count && have->dev == dev && have->type == m->mr_type && have->alen == m->mr_alen &&
-		    !memcmp(have->addr, m->mr_address, m->mr_alen))
+		if (have->count && have->dev == dev && have->type == m->mr_type &&
+		    have->alen == m->mr_alen && !memcmp(have->addr, m->mr_address, m->mr_alen))
 			return have;
 	}
 	return NULL;
@@ -127,7 +127,8 @@ static struct raw_member *member_of(struct raw_rec *r, const struct packet_mreq 
 
 static int join(struct stack *s, struct raw_rec *r, const struct packet_mreq *m)
 {
-	const struct device_rec *d = m->mr_ifindex > 0 ? device_peek(s, (uint32_t)m->mr_ifindex - 1) : NULL;
+	const struct device_rec *d =
+	    m->mr_ifindex > 0 ? device_peek(s, (uint32_t)m->mr_ifindex - 1) : NULL;
 	uint32_t dev = (uint32_t)m->mr_ifindex - 1;
 	struct raw_member *have;
 
@@ -145,7 +146,8 @@ static int join(struct stack *s, struct raw_rec *r, const struct packet_mreq *m)
 	for (unsigned i = 0; i < RAW_MEMBERS; i++) {
 		if (r->member[i].count)
 			continue;
-		r->member[i] = (struct raw_member){.dev = dev, .count = 1, .type = m->mr_type, .alen = m->mr_alen};
+		r->member[i] = (struct raw_member){
+		    .dev = dev, .count = 1, .type = m->mr_type, .alen = m->mr_alen};
 		memcpy(r->member[i].addr, m->mr_address, m->mr_alen);
 		promisc(s, &r->member[i], 1);
 		return 0;
@@ -155,8 +157,9 @@ static int join(struct stack *s, struct raw_rec *r, const struct packet_mreq *m)
 
 static int leave(struct stack *s, struct raw_rec *r, const struct packet_mreq *m)
 {
-	struct raw_member *have =
-	    m->mr_alen <= sizeof(m->mr_address) ? member_of(r, m, (uint32_t)m->mr_ifindex - 1) : NULL;
+	struct raw_member *have = m->mr_alen <= sizeof(m->mr_address)
+				      ? member_of(r, m, (uint32_t)m->mr_ifindex - 1)
+				      : NULL;
 
 	if (!have)
 		return -EADDRNOTAVAIL;
@@ -184,7 +187,8 @@ static int set_number(struct stack *s, uint32_t sk, struct raw_rec *r, int name,
 			return -EINVAL;
 		r->ignore_outgoing = (uint8_t)v;
 		return 0;
-	case PACKET_RX_RING: /* bytes: the client library keeps the mapped ring, and its frames wait here */
+	case PACKET_RX_RING: /* bytes: the client library keeps the mapped ring, and its frames wait
+				here */
 		if (v < 0)
 			return -EINVAL;
 		sock_get(s, sk)->rcvbuf = min_of((uint32_t)v, RING_MAX);

@@ -74,7 +74,7 @@ static bool look(struct sight *v, const struct device_rec *d)
 	    .ifindex = v->p->dev + 1,
 	    .hatype = d->is_lo ? ARPHRD_LOOPBACK : ARPHRD_ETHER};
 	memcpy(v->from.addr, v->link + 6, 6);
-	v->status = v->p->flags & DESC_CSUM_NEEDED ? TP_STATUS_CSUMNOTREADY
+	v->status = v->p->flags & DESC_CSUM_NEEDED		    ? TP_STATUS_CSUMNOTREADY
 		    : !v->outgoing && v->p->flags & DESC_CSUM_VALID ? TP_STATUS_CSUM_VALID
 								    : 0;
 	return true;
@@ -104,11 +104,11 @@ static void show(struct stack *s, uint32_t sk, const struct sock_rec *k, const s
 		.pkttype = v->from.pkttype,
 		.ifindex = v->from.ifindex,
 		.hatype = v->from.hatype}};
-	struct letter l = {.h = {.peer = link_to_endpoint(&v->from, v->ethertype),
-			       .frame = {.len = len,
-				   .status = v->status,
-				   .net = whole ? ETHERNET_LEN : 0},
-			       .ifindex = (uint16_t)v->from.ifindex, .time_ns = s->now},
+	struct letter l = {
+	    .h = {.peer = link_to_endpoint(&v->from, v->ethertype),
+		.frame = {.len = len, .status = v->status, .net = whole ? ETHERNET_LEN : 0},
+		.ifindex = (uint16_t)v->from.ifindex,
+		.time_ns = s->now},
 	    .head = v->link,
 	    .p = v->p,
 	    .off = v->off};
@@ -136,7 +136,8 @@ void tap_input(struct stack *s, const struct packet *p, bool outgoing)
 
 	if (!d || !look(&v, d))
 		return;
-	if (v.from.pkttype == PACKET_OTHERHOST && (p->dev >= DEVICES_MAX || !s->inet->promisc[p->dev]))
+	if (v.from.pkttype == PACKET_OTHERHOST &&
+	    (p->dev >= DEVICES_MAX || !s->inet->promisc[p->dev]))
 		return;
 	if (outgoing)
 		s->count.tap_out++;

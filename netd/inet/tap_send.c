@@ -13,12 +13,14 @@
 #include <sys/socket.h>
 
 /* The packet goes out; nobody has to tell its sender. */
-static int put_out(struct stack *s, uint32_t sk, struct packet *p, const struct link_name *to, uint16_t ethertype)
+static int put_out(
+    struct stack *s, uint32_t sk, struct packet *p, const struct link_name *to, uint16_t ethertype)
 {
 	int ret;
 
 	s->inet->tap_sends = sk + 1;
-	ret = sock_peek(s, sk)->type == SOCK_RAW ? device_output(s, p) : ether_output(s, p, to->addr, ethertype);
+	ret = sock_peek(s, sk)->type == SOCK_RAW ? device_output(s, p)
+						 : ether_output(s, p, to->addr, ethertype);
 	s->inet->tap_sends = 0;
 	return ret == -ENOBUFS ? 0 : ret;
 }

@@ -10,7 +10,7 @@
 static bool known(uint16_t code)
 {
 	switch (code) {
-	case BPF_ALU | BPF_ADD | BPF_K:
+	case BPF_ALU | BPF_ADD: /* of a constant: BPF_K is 0 */
 	case BPF_ALU | BPF_ADD | BPF_X:
 	case BPF_ALU | BPF_SUB | BPF_K:
 	case BPF_ALU | BPF_SUB | BPF_X:
@@ -65,7 +65,8 @@ static bool known(uint16_t code)
 	}
 }
 
-/* What can be asked for beyond the packet; the kernel knows more, and so do programs that ask whether they may. */
+/* What can be asked for beyond the packet; the kernel knows more, and so do programs that ask
+ * whether they may. */
 static bool known_fact(uint32_t k)
 {
 	switch (k - (uint32_t)SKF_AD_OFF) {
@@ -115,7 +116,8 @@ static bool insn_ok(const struct bpf_insn *i, uint32_t left)
 	}
 }
 
-/* A word is read only after it was written on every way there, as the kernel asks since it does not clear them. */
+/* A word is read only after it was written on every way there, as the kernel asks since it does not
+ * clear them. */
 static bool words_ok(const struct bpf_insn *prog, uint32_t n)
 {
 	uint16_t mask[BPF_MAX_INSNS], have = 0;
@@ -184,7 +186,7 @@ static uint32_t load(struct machine *m, const struct bpf_packet *p, uint32_t k, 
 		m->failed = true;
 		return 0;
 	}
-	return size == 4   ? (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]
+	return size == 4 ? (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]
 	       : size == 2 ? (uint32_t)b[0] << 8 | b[1]
 			   : b[0];
 }

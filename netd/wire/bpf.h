@@ -2,8 +2,9 @@
  * Classic BPF, the language of SO_ATTACH_FILTER: checked once, then run over a packet.
  *
  * A checked program cannot do harm: it only jumps forward, so it ends after as many steps as it has
- * instructions; it reads the packet through `read`, which says no beyond its end, and writes nothing
- * but its sixteen words. A read that fails, or a division by zero, ends it with 0: not wanted.
+ * instructions; it reads the packet through `read`, which says no beyond its end, and writes
+ * nothing but its sixteen words. A read that fails, or a division by zero, ends it with 0: not
+ * wanted.
  */
 #pragma once
 #include <stdbool.h>

@@ -24,11 +24,15 @@ static uint32_t open_socket(int family, int type, int protocol)
 	return sk;
 }
 
-static uint32_t icmp_message(uint8_t *out, uint8_t type, uint16_t id, uint16_t seq, const void *data, uint32_t len)
+static uint32_t icmp_message(
+    uint8_t *out, uint8_t type, uint16_t id, uint16_t seq, const void *data, uint32_t len)
 {
 	uint16_t sum;
 
-	memcpy(out, (uint8_t[8]){type, 0, 0, 0, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)(seq >> 8), (uint8_t)seq}, 8);
+	memcpy(out,
+	    (uint8_t[8]){
+		type, 0, 0, 0, (uint8_t)(id >> 8), (uint8_t)id, (uint8_t)(seq >> 8), (uint8_t)seq},
+	    8);
 	memcpy(out + 8, data, len);
 	sum = csum_finish(csum(out, 8 + len, 0));
 	out[2] = (uint8_t)(sum >> 8);
@@ -41,7 +45,10 @@ static void receive_icmp(uint8_t type, uint16_t id, const char *data)
 	uint8_t msg[256];
 	uint32_t n = icmp_message(msg, type, id, 1, data, (uint32_t)strlen(data));
 
-	rig_receive(ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = IPPROTO_ICMP, .ttl = 61}, msg, n));
+	rig_receive(ip,
+	    rig_ip(ip,
+		(struct ipv4_header){.src = PEER, .dst = HOST, .proto = IPPROTO_ICMP, .ttl = 61},
+		msg, n));
 	rig_cycle();
 }
 
@@ -54,7 +61,9 @@ static bool empty(uint32_t sk)
 
 static void set(uint32_t sk, int level, int name, int v)
 {
-	cr_assert_eq(sock_ops_of(&rig.s, sock_peek(&rig.s, sk))->setsockopt(&rig.s, sk, level, name, &v, sizeof(v)), 0);
+	cr_assert_eq(sock_ops_of(&rig.s, sock_peek(&rig.s, sk))
+			 ->setsockopt(&rig.s, sk, level, name, &v, sizeof(v)),
+	    0);
 }
 
 static int attach(uint32_t sk, const struct bpf_insn *prog, uint32_t n)
@@ -71,7 +80,8 @@ static int attach(uint32_t sk, const struct bpf_insn *prog, uint32_t n)
 
 Test(raw, sees_its_protocol_with_the_header)
 {
-	uint32_t icmp = open_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), udp = open_socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
+	uint32_t icmp = open_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP),
+		 udp = open_socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
 	struct cm_dgram h;
 
 	rig_cycle();
@@ -98,11 +108,13 @@ Test(raw, a_protocol_that_only_it_wants)
 
 	rig_cycle();
 	rig_drain();
-	rig_receive(ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
+	rig_receive(
+	    ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
 	rig_cycle();
 	cr_assert_gt(rig_sent(buf, sizeof(buf)), 0, "protocol unreachable");
 	sk = open_socket(AF_INET, SOCK_RAW, 200);
-	rig_receive(ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
+	rig_receive(
+	    ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
 	rig_cycle();
 	cr_assert_eq(rig_sent(buf, sizeof(buf)), 0);
 	cr_assert(!empty(sk));
@@ -111,7 +123,8 @@ Test(raw, a_protocol_that_only_it_wants)
 Test(raw, names_and_icmp_filter_choose)
 {
 	uint32_t sk = open_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
-	struct endpoint other = rig_ep(PEER + 7, 0), peer = rig_ep(PEER, 0), strange = rig_ep(0x08080808, 0);
+	struct endpoint other = rig_ep(PEER + 7, 0), peer = rig_ep(PEER, 0),
+			strange = rig_ep(0x08080808, 0);
 
 	cr_assert_eq(raw_ops.connect(&rig.s, sk, &other), 0);
 	receive_icmp(0, 1, "x");
@@ -130,7 +143,8 @@ Test(raw, names_and_icmp_filter_choose)
 Test(raw, fragments_are_seen_whole)
 {
 	uint32_t sk = open_socket(AF_INET, SOCK_RAW, 200);
-	struct ipv4_header h = {.src = PEER, .dst = HOST, .proto = 200, .id = 9, .more_fragments = true};
+	struct ipv4_header h = {
+	    .src = PEER, .dst = HOST, .proto = 200, .id = 9, .more_fragments = true};
 	struct cm_dgram d;
 
 	rig_cycle();
@@ -149,9 +163,11 @@ Test(raw, fragments_are_seen_whole)
 
 Test(raw, sends)
 {
-	uint32_t sk = open_socket(AF_INET, SOCK_RAW, 200), own = open_socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+	uint32_t sk = open_socket(AF_INET, SOCK_RAW, 200),
+		 own = open_socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
 	struct endpoint to = rig_ep(PEER, 0);
-	uint8_t whole[24] = {0x45, 0, 99, 99, 0, 0, 0, 0, 33, 201, 1, 1, 0, 0, 0, 0, 10, 99, 0, 77, 'w', 'x', 'y', 'z'};
+	uint8_t whole[24] = {0x45, 0, 99, 99, 0, 0, 0, 0, 33, 201, 1, 1, 0, 0, 0, 0, 10, 99, 0, 77,
+	    'w', 'x', 'y', 'z'};
 	struct ipv4_header h;
 
 	rig_cycle();
@@ -164,7 +180,8 @@ Test(raw, sends)
 	cr_assert_eq(h.ttl, 3);
 	cr_assert_eq(h.proto, 200);
 	cr_assert_eq(h.src, HOST);
-	/* Its own header: destination and the rest as written, four fields ours; sent where the call says. */
+	/* Its own header: destination and the rest as written, four fields ours; sent where the
+	 * call says. */
 	cr_assert_eq(rig_send(own, &to, whole, sizeof(whole)), 0);
 	rig_cycle();
 	cr_assert_eq(rig_sent(buf, sizeof(buf)), 24);
@@ -189,7 +206,8 @@ Test(raw, sends)
 
 Test(raw, ping_gets_its_own_replies_only)
 {
-	uint32_t a = open_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP), b = open_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+	uint32_t a = open_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP),
+		 b = open_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
 	struct endpoint to = rig_ep(PEER, 0), mine = rig_ep(0, 4711);
 	uint8_t msg[64];
 	uint32_t n = icmp_message(msg, 8, 1, 7, "data", 4);
@@ -232,8 +250,10 @@ static struct link_name from(const struct cm_dgram *h)
 
 Test(raw, taps_see_both_ways)
 {
-	uint32_t all = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL), in = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_IP);
-	uint32_t arp = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_ARP), none = open_socket(AF_PACKET, SOCK_RAW, 0);
+	uint32_t all = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL),
+		 in = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_IP);
+	uint32_t arp = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_ARP),
+		 none = open_socket(AF_PACKET, SOCK_RAW, 0);
 	struct cm_dgram h;
 
 	rig_cycle();
@@ -283,23 +303,32 @@ static void receive_for_other(void)
 	struct region_queue *q = &((struct region *)rig.region)->queue[0];
 	uint64_t pos = q->receive_prod.v;
 
-	rig_receive(ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
-	((uint8_t *)region_chunk(rig.region, &rig.geo, region_desc(rig.region, &rig.geo, 0, RING_RECEIVE, pos)->chunk))[5] ^= 0x55;
+	rig_receive(
+	    ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
+	((uint8_t *)region_chunk(rig.region, &rig.geo,
+	    region_desc(rig.region, &rig.geo, 0, RING_RECEIVE, pos)->chunk))[5] ^= 0x55;
 	rig_cycle();
 }
 
 Test(raw, frames_of_others_need_promiscuity)
 {
-	uint32_t tap = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL), asks = open_socket(AF_PACKET, SOCK_RAW, 0);
-	struct packet_mreq m = {.mr_ifindex = (int)rig.dev + 1, .mr_type = PACKET_MR_PROMISC}, bad = {.mr_ifindex = 99};
+	uint32_t tap = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL),
+		 asks = open_socket(AF_PACKET, SOCK_RAW, 0);
+	struct packet_mreq m = {.mr_ifindex = (int)rig.dev + 1, .mr_type = PACKET_MR_PROMISC},
+			   bad = {.mr_ifindex = 99};
 	struct cm_dgram h;
 
 	rig_cycle();
 	receive_for_other();
 	cr_assert(empty(tap));
-	cr_assert_eq(tap_ops.setsockopt(&rig.s, asks, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &bad, sizeof(bad)), -ENODEV);
-	cr_assert_eq(tap_ops.setsockopt(&rig.s, asks, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &m, sizeof(m)), -EADDRNOTAVAIL);
-	cr_assert_eq(tap_ops.setsockopt(&rig.s, asks, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &m, sizeof(m)), 0);
+	cr_assert_eq(
+	    tap_ops.setsockopt(&rig.s, asks, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &bad, sizeof(bad)),
+	    -ENODEV);
+	cr_assert_eq(
+	    tap_ops.setsockopt(&rig.s, asks, SOL_PACKET, PACKET_DROP_MEMBERSHIP, &m, sizeof(m)),
+	    -EADDRNOTAVAIL);
+	cr_assert_eq(
+	    tap_ops.setsockopt(&rig.s, asks, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &m, sizeof(m)), 0);
 	rig_commit();
 	receive_for_other();
 	cr_assert(rig_recv(tap, &h, buf, sizeof(buf)));
@@ -316,9 +345,11 @@ Test(raw, frames_of_others_need_promiscuity)
 
 Test(raw, packet_sockets_send)
 {
-	uint32_t whole = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL), dgram = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_ALL);
+	uint32_t whole = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL),
+		 dgram = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_ALL);
 	struct link_name to = {.halen = 6, .ifindex = rig.dev + 1};
-	struct endpoint name, here = link_to_endpoint(&(struct link_name){.ifindex = rig.dev + 1}, 0);
+	struct endpoint name,
+	    here = link_to_endpoint(&(struct link_name){.ifindex = rig.dev + 1}, 0);
 	uint8_t frame[60] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x88, 0xb5, 'x', 'y'};
 	struct cm_dgram h;
 
@@ -374,12 +405,16 @@ Test(raw, binding_chooses_device_and_ethertype)
 #define ONLY_LEN(n)                                                                                \
 	{                                                                                          \
 		{BPF_LD | BPF_W | BPF_LEN, 0, 0, 0}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, (n)},       \
-		    {BPF_RET | BPF_K, 0, 0, 20}, {BPF_RET | BPF_K, 0, 0, 0}                        \
+		    {BPF_RET | BPF_K, 0, 0, 20},                                                   \
+		{                                                                                  \
+			BPF_RET | BPF_K, 0, 0, 0                                                   \
+		}                                                                                  \
 	}
 
 Test(raw, filters_cut_and_drop)
 {
-	static const struct bpf_insn ours[] = ONLY_LEN(14 + 33), never_ends[] = {{BPF_LD | BPF_IMM, 0, 0, 1}};
+	static const struct bpf_insn ours[] = ONLY_LEN(14 + 33),
+				     never_ends[] = {{BPF_LD | BPF_IMM, 0, 0, 1}};
 	uint32_t sk = open_socket(AF_PACKET, SOCK_RAW, ETH_P_ALL);
 	struct tpacket_stats st = {0};
 	uint32_t len = sizeof(st);
@@ -421,7 +456,8 @@ Test(raw, filters_in_pieces)
 	for (uint32_t i = 0; i < BPF_MAX_INSNS; i++)
 		prog[i] = (struct bpf_insn){BPF_ALU | BPF_ADD | BPF_K, 0, 0, 1};
 	prog[BPF_MAX_INSNS - 1] = (struct bpf_insn){BPF_RET | BPF_K, 0, 0, 65535};
-	cr_assert_eq(filter_piece(&rig.s, sk, 8, 16, prog, 8), -EINVAL, "it begins at the beginning");
+	cr_assert_eq(
+	    filter_piece(&rig.s, sk, 8, 16, prog, 8), -EINVAL, "it begins at the beginning");
 	cr_assert_eq(filter_piece(&rig.s, sk, 0, BPF_MAX_INSNS + 1, prog, 8), -EINVAL);
 	cr_assert_eq(filter_piece(&rig.s, sk, 0, 16, prog, 9), -EINVAL);
 	cr_assert_eq(filter_piece(&rig.s, sk, 0, 16, prog, 8), 0);
@@ -446,13 +482,15 @@ Test(raw, filters_in_pieces)
 
 Test(raw, a_death_before_the_commit_changes_nothing)
 {
-	uint32_t tap = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_IP), raw = open_socket(AF_INET, SOCK_RAW, 200);
+	uint32_t tap = open_socket(AF_PACKET, SOCK_DGRAM, ETH_P_IP),
+		 raw = open_socket(AF_INET, SOCK_RAW, 200);
 	struct endpoint to = rig_ep(PEER, 0);
 
 	cr_assert_eq(rig_send(raw, &to, "first", 5), 0);
 	rig_cycle();
 	rig_drain();
-	rig_receive(ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
+	rig_receive(
+	    ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, "abc", 3));
 	rig_work();
 	rig_restart();
 	cr_assert(empty(tap) && empty(raw), "not told before it is true");
@@ -463,8 +501,11 @@ Test(raw, a_death_before_the_commit_changes_nothing)
 	cr_assert_eq(rig_send(raw, &to, "hello", 5), 0);
 	rig_restart();
 	rig_cycle();
-	cr_assert_eq(rig_sent(buf, sizeof(buf)), 0, "the client's poke was not committed: it will be looked at again");
-	cr_assert_eq(raw_ops.poke(&rig.s, raw, sock_peek(&rig.s, raw)->rx_head, sock_peek(&rig.s, raw)->tx_tail + 128), 0);
+	cr_assert_eq(rig_sent(buf, sizeof(buf)), 0,
+	    "the client's poke was not committed: it will be looked at again");
+	cr_assert_eq(raw_ops.poke(&rig.s, raw, sock_peek(&rig.s, raw)->rx_head,
+			 sock_peek(&rig.s, raw)->tx_tail + 128),
+	    0);
 	rig_cycle();
 	cr_assert_eq(rig_sent(buf, sizeof(buf)), 25);
 	rig_restart();
@@ -483,7 +524,9 @@ Test(raw, rings_fill_and_count)
 	set(sk, SOL_PACKET, PACKET_IGNORE_OUTGOING, 1);
 	rig_cycle();
 	for (unsigned i = 0; i < 400; i++) {
-		rig_receive(ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200}, big, sizeof(big)));
+		rig_receive(
+		    ip, rig_ip(ip, (struct ipv4_header){.src = PEER, .dst = HOST, .proto = 200},
+			    big, sizeof(big)));
 		rig_cycle();
 	}
 	cr_assert_eq(tap_ops.getsockopt(&rig.s, sk, SOL_PACKET, PACKET_STATISTICS, &st, &len), 0);
