@@ -219,6 +219,12 @@ static bool is_udp(const struct nsock *s)
 	return s->type == SOCK_DGRAM && s->protocol == IPPROTO_UDP;
 }
 
+/* What goes well depends on the message itself, not on where it goes: each is waited for. */
+static bool writes_headers(const struct nsock *s)
+{
+	return s->family == AF_PACKET || s->protocol == IPPROTO_RAW;
+}
+
 static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgram *d)
 {
 	struct cm_dgram mine = *d;
@@ -228,8 +234,7 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 
 	side_lock(s, false);
 	mine.len += s->d->cork_len;
-	/* Who sends raw packets wants to know at once what became of each. */
-	if (!(d->flags & CM_DGRAM_MORE) && (!is_udp(s) || !known_has(s, &mine)))
+	if (!(d->flags & CM_DGRAM_MORE) && (writes_headers(s) || !known_has(s, &mine)))
 		mine.flags |= CM_DGRAM_ASK;
 	mine.len = d->len;
 	ret = s->tx.lent ? -EBUSY : s->d->cork_len + d->len > CM_DGRAM_MAX ? -EMSGSIZE : 0;
@@ -302,6 +307,12 @@ int dgram_uncork(struct nsock *s)
 	return load_once(&s->d->corked) ? (int)dgram_send(s, &nothing, 0, false) : 0;
 }
 
+/* As in the kernel a raw socket's send does not stumble over what ICMP said of the packet before. */
+static bool takes_error(const struct nsock *s)
+{
+	return s->family == AF_PACKET || s->type != SOCK_RAW || s->protocol == IPPROTO_RAW;
+}
+
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->d->sndtimeo);
@@ -321,7 +332,7 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		struct sleep_seen seen = sock_seen(s);
 
 		ret = sock_check(s);
-		if (ret == 0)
+		if (ret == 0 && takes_error(s))
 			ret = sock_take_error(s);
 		if (ret == 0 && (sock_state(s) & CM_ST_TX_SHUT))
 			ret = -EPIPE;
