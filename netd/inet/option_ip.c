@@ -47,7 +47,7 @@ static int set_mcast_ttl(struct stack *s, uint32_t sk, struct sock_rec *k, int v
 {
 	(void)s;
 	(void)sk;
-	if (v < -1 || v > 255)
+	if (k->type == SOCK_STREAM || v < -1 || v > 255)
 		return -EINVAL;
 	k->mcast_ttl = v == -1 ? 1 : (uint8_t)v;
 	return 0;
@@ -211,7 +211,7 @@ static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_UNICAST_IF, .set = set_unicast_if, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_PROTOCOL, .access = GET_ONLY, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVERR, .empty = true, .set = set_recverr, .get = get_recverr},
-    {.level = IPPROTO_IP, .name = IP_MULTICAST_TTL, .type = SOCK_DGRAM, .set = set_mcast_ttl, .get = get_mcast_ttl},
+    {.level = IPPROTO_IP, .name = IP_MULTICAST_TTL, .set = set_mcast_ttl, .get = get_mcast_ttl},
     {.level = IPPROTO_IP, .name = IP_MULTICAST_LOOP, .xflag = SOCKX_NO_LOOP, .inverted = true},
     {.level = IPPROTO_IP, .name = IP_MULTICAST_ALL, .xflag = SOCKX_NO_ALL, .inverted = true, .strict = true},
     {.level = IPPROTO_IP, .name = IP_HDRINCL, .access = GET_ONLY, .get = get_off},

@@ -47,6 +47,12 @@ answers raw netctl run -- ping -c $want -i 0.05 -e 0 "$NETD"
 netctl run -- ping -c 2 -i 0.2 -W 1 10.99.0.77 >"$work/ping.log" 2>&1 && fail "10.99.0.77 answered"
 grep -q "0 received" "$work/ping.log" || { cat "$work/ping.log"; fail "nobody"; }
 
+# Too long for the interface, and not to be cut.
+for ident in "" "-e 0"; do
+	netctl run -- ping $ident -M do -s 2000 -c 1 -W 1 "$KERNEL" >"$work/ping.log" 2>&1 && fail "2000 bytes in one frame"
+	grep -q "message too long, mtu=1500" "$work/ping.log" || { cat "$work/ping.log"; fail "ping $ident -M do"; }
+done
+
 # Whose ping sockets work, and who may have a raw one.
 chmod 755 "$work"
 cp "$(command -v ping)" "$work/ping" # without the file's capabilities, which would make it deaf to LD_PRELOAD

@@ -30,11 +30,18 @@ hops() {
 	[ "$(grep -cE '^ *[0-9]+ ' "$work/$1")" -eq 2 ] || { cat "$work/$1"; fail "$1: not two hops"; }
 	[ "${STORM:-}" ] || ! grep -q '\*' "$work/$1" || { cat "$work/$1"; fail "$1: a probe got no answer"; }
 }
-rounds=$([ "${STORM:-}" ] && echo 25 || echo 1)
+rounds=$([ "${STORM:-}" ] && echo 40 || echo 1)
 for _ in $(seq "$rounds"); do
 	hops udp
 	hops icmp -I
 	hops tcp -T -p 8000
 	hops udp-one-port -U -p 33434
+done
+# The same said to ping: through the error queue of a ping socket, and to a raw socket by the ICMP packet itself.
+for ident in "" "-e 0"; do
+	netctl run -- ping $ident -c 3 -i 0.2 -W 9 -t 1 $FAR >"$work/ping" 2>&1 && fail "an answer from beyond the router"
+	[ "$(grep -c "^From 10.99.0.1 icmp_seq=[123] Time to live exceeded" "$work/ping")" -eq 3 ] || [ "${STORM:-}" ] ||
+		{ cat "$work/ping"; fail "ping $ident: time exceeded"; }
+	grep -q "Time to live exceeded" "$work/ping" || { cat "$work/ping"; fail "ping $ident: time exceeded"; }
 done
 grep -q "$FAR" "$work/tcp" && echo "two hops by UDP, ICMP and TCP, $rounds times"
