@@ -270,10 +270,12 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 	if (len)
 		memcpy(e.data, val, len);
 	memcpy(&v, e.data, sizeof(v));
-	if (level == SOL_SOCKET && name == SO_ATTACH_FILTER)
-		return filter_attach(s, val, len);
-	if (level == SOL_SOCKET && name == SO_DETACH_FILTER)
-		return filter_detach(s);
+	if (level == SOL_SOCKET && (s->type == SOCK_RAW || s->family == AF_PACKET)) {
+		if (name == SO_ATTACH_FILTER)
+			return filter_attach(s, val, len);
+		if (name == SO_DETACH_FILTER)
+			return len < sizeof(v) ? -EINVAL : filter_detach(s);
+	}
 	if (level == SOL_SOCKET && (ret = set_local(s, name, val, len)) <= 0)
 		return ret;
 	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM)

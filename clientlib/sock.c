@@ -69,18 +69,17 @@ static int check_kind(int family, int type, int protocol)
 
 	if (family != AF_INET && family != AF_INET6 && family != AF_PACKET)
 		return -EAFNOSUPPORT;
-	if ((type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK | 0xf)) || base == 0 || base > SOCK_PACKET)
+	if ((type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK | 0xf)) || base > SOCK_PACKET)
 		return -EINVAL;
 	if (family == AF_PACKET) /* the protocol is an ethertype, whatever else is in the number */
-		return 0;
+		return base ? 0 : -ESOCKTNOSUPPORT;
 	if (protocol < 0 || protocol > PROTO_MPTCP)
 		return -EINVAL;
 	if (base == SOCK_STREAM && protocol && protocol != IPPROTO_TCP)
 		return -EPROTONOSUPPORT;
 	if (base == SOCK_DGRAM && protocol > 255)
 		return -EPROTONOSUPPORT;
-	return base == SOCK_PACKET || base == SOCK_RDM || base == SOCK_SEQPACKET ? -ESOCKTNOSUPPORT
-										 : 0;
+	return base == SOCK_STREAM || base == SOCK_DGRAM || base == SOCK_RAW ? 0 : -ESOCKTNOSUPPORT;
 }
 
 int ns_socket(int family, int type, int protocol, struct nsock **out)

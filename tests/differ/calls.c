@@ -27,8 +27,8 @@ static struct sockaddr_in6 addr6(const char *host, uint16_t port)
 
 void do_creation(void)
 {
-	static const int families[] = {AF_INET, AF_INET6, AF_UNSPEC, -1, 99, AF_APPLETALK};
-	static const int types[] = {0, SOCK_STREAM, SOCK_DGRAM, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, 11, -1,
+	static const int families[] = {AF_INET, AF_INET6, AF_PACKET, AF_UNSPEC, -1, 99, AF_APPLETALK};
+	static const int types[] = {0, SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, 11, -1,
 	    SOCK_STREAM | SOCK_NONBLOCK, SOCK_STREAM | SOCK_CLOEXEC, SOCK_STREAM | 0x100, SOCK_DGRAM | 0x10};
 	static const int protocols[] = {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_SCTP, 255, 256, 261, 263, -1};
 
@@ -37,17 +37,19 @@ void do_creation(void)
 			for (size_t p = 0; p < sizeof(protocols) / sizeof(int); p++) {
 				int fd = socket(families[f], types[t], protocols[p]);
 				const char *answer = fd < 0 ? said(fd) : "a socket";
+				bool ping = types[t] == SOCK_DGRAM && protocols[p] == IPPROTO_ICMP;
 
-				if (types[t] == SOCK_DGRAM && protocols[p] == IPPROTO_ICMP)
+				if (ping)
 					answer = "ping socket: by sysctl";
 				line(answer, "creation socket(%d, %#x, %d)", families[f], (unsigned)types[t], protocols[p]);
-				if (fd >= 0) {
+				if (fd >= 0 && !ping) {
 					line(fcntl(fd, F_GETFL) & O_NONBLOCK ? "nonblock" : "block",
 					    "creation socket(%d, %#x, %d) flags", families[f], (unsigned)types[t], protocols[p]);
 					line(fcntl(fd, F_GETFD) & FD_CLOEXEC ? "cloexec" : "stays",
 					    "creation socket(%d, %#x, %d) at exec", families[f], (unsigned)types[t], protocols[p]);
-					close(fd);
 				}
+				if (fd >= 0)
+					close(fd);
 			}
 }
 
