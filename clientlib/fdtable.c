@@ -39,43 +39,45 @@ static int get_anchor(void)
 	return anchor;
 }
 
+/* A socket that lost a number, with the reference that the table had for it. */
+struct leaver {
+	struct nsock *s; /* NULL: none */
+	bool last;	 /* it was its last number */
+};
+
 /*
- * Takes the number out of the table; the socket that was there, still with the table's reference.
- * table_lock held.
+ * Takes the number out of the table. table_lock held: a fork that comes next must find no socket that counts a number it
+ * has not got, for its child would keep it open.
  */
-static struct nsock *take_out(int fd)
+static struct leaver take_out(int fd)
 {
 	struct nsock **e = entry(fd), *s = e ? *e : NULL;
 
 	if (s)
 		store_release(e, NULL);
-	return s;
+	return (struct leaver){.s = s, .last = s && --s->fds == 0};
 }
 
 /* Gives the table's reference up; closes the socket if this was its last number. */
-static void leave(struct nsock *s)
+static void leave(struct leaver l)
 {
-	bool last;
-
-	pthread_mutex_lock(&table_lock);
-	last = --s->fds == 0;
-	pthread_mutex_unlock(&table_lock);
-	if (last) {
-		ns_linger(s);
-		ns_close(s);
+	if (l.last) {
+		ns_linger(l.s);
+		ns_close(l.s);
 	}
-	ns_put(s);
+	if (l.s)
+		ns_put(l.s);
 }
 
-static int install(struct nsock *s, int fd, struct nsock **old)
+static int install(struct nsock *s, int fd, struct leaver *old)
 {
 	struct nsock **e = entry_make(fd);
 
 	if (!e)
 		return -EMFILE;
-	*old = take_out(fd);
 	ns_get(s);
 	s->fds++;
+	*old = take_out(fd);
 	store_release(e, s);
 	if (fd >= limit)
 		store_once(&limit, fd + 1);
@@ -83,7 +85,7 @@ static int install(struct nsock *s, int fd, struct nsock **old)
 }
 
 /* A copy of the placeholder `from` at the lowest free number >= min, for this socket. table_lock held. */
-static int open_from(int from, struct nsock *s, bool cloexec, int min, struct nsock **old)
+static int open_from(int from, struct nsock *s, bool cloexec, int min, struct leaver *old)
 {
 	int ret, fd = sys_fcntl(from, cloexec ? F_DUPFD_CLOEXEC : F_DUPFD, min);
 
@@ -95,7 +97,7 @@ static int open_from(int from, struct nsock *s, bool cloexec, int min, struct ns
 
 int fdtable_open(struct nsock *s, bool cloexec, int min)
 {
-	struct nsock *old = NULL;
+	struct leaver old = {0};
 	int from, ret;
 
 	pthread_mutex_lock(&table_lock);
@@ -107,28 +109,28 @@ int fdtable_open(struct nsock *s, bool cloexec, int min)
 		ret = from < 0 ? from : open_from(from, s, cloexec, min, &old);
 	}
 	pthread_mutex_unlock(&table_lock);
-	if (old) /* was closed behind our back */
-		leave(old);
+	leave(old); /* was closed behind our back */
 	return ret;
 }
 
 int fdtable_dup(struct nsock *s, int from, bool cloexec, int min)
 {
-	struct nsock **e = entry(from), *old = NULL;
+	struct nsock **e = entry(from);
+	struct leaver old = {0};
 	int ret = -EBADF;
 
 	pthread_mutex_lock(&table_lock);
 	if (e && *e == s)
 		ret = open_from(from, s, cloexec, min, &old);
 	pthread_mutex_unlock(&table_lock);
-	if (old)
-		leave(old);
+	leave(old);
 	return ret;
 }
 
 int fdtable_dup_at(struct nsock *s, int from, bool cloexec, int fd)
 {
-	struct nsock **e = entry(from), *old = NULL;
+	struct nsock **e = entry(from);
+	struct leaver old = {0};
 	int ret = -EBADF;
 
 	pthread_mutex_lock(&table_lock);
@@ -137,14 +139,14 @@ int fdtable_dup_at(struct nsock *s, int from, bool cloexec, int fd)
 	if (ret >= 0)
 		ret = install(s, fd, &old);
 	pthread_mutex_unlock(&table_lock);
-	if (old)
-		leave(old);
+	leave(old);
 	return ret;
 }
 
 int fdtable_join(int fd)
 {
-	struct nsock *s, *old = NULL;
+	struct leaver old = {0};
+	struct nsock *s;
 	int ret;
 
 	if (fdtable_has(fd))
@@ -155,8 +157,7 @@ int fdtable_join(int fd)
 	pthread_mutex_lock(&table_lock);
 	ret = install(s, fd, &old);
 	pthread_mutex_unlock(&table_lock);
-	if (old)
-		leave(old);
+	leave(old);
 	ns_put(s);
 	return ret;
 }
@@ -224,33 +225,29 @@ bool fdtable_has(int fd)
 
 int fdtable_close(int fd)
 {
-	struct nsock *s;
+	struct leaver l;
 
 	if (!fdtable_has(fd))
 		return -EBADF;
 	pthread_mutex_lock(&table_lock);
-	s = take_out(fd);
+	l = take_out(fd);
 	/* Out of the table first: the number may be given out again as soon as it is closed. */
-	if (s)
+	if (l.s)
 		sys_close(fd);
 	pthread_mutex_unlock(&table_lock);
-	if (!s)
-		return -EBADF;
-	leave(s);
-	return 0;
+	leave(l);
+	return l.s ? 0 : -EBADF;
 }
 
 int fdtable_forget(int fd)
 {
-	struct nsock *s;
+	struct leaver l;
 
 	pthread_mutex_lock(&table_lock);
-	s = take_out(fd);
+	l = take_out(fd);
 	pthread_mutex_unlock(&table_lock);
-	if (!s)
-		return -EBADF;
-	leave(s);
-	return 0;
+	leave(l);
+	return l.s ? 0 : -EBADF;
 }
 
 int fdtable_limit(void)

@@ -51,6 +51,13 @@ static bool left(int sessions, int socks, int tokens)
 	return false;
 }
 
+static bool all_closed(void)
+{
+	for (int i = 0; i < 2000 && share_rig->socks; i++)
+		usleep(1000);
+	return !share_rig->socks;
+}
+
 Test(clientlib_share, parent_and_child_use_one_socket)
 {
 	int fd = made();
@@ -249,4 +256,59 @@ Test(clientlib_share, answers_may_come_twice)
 	cr_assert_eq(share_rig->tokens, 1);
 	netd_close(fd);
 	cr_assert(left(1, 0, 0), "the token went with its descriptor");
+}
+
+/* ---- closes beside a fork */
+
+enum { CLOSERS = 8, EACH = 8 };
+
+static pthread_barrier_t together;
+static int victims[CLOSERS][EACH];
+
+static void *closer(void *arg)
+{
+	const int *mine = arg;
+
+	pthread_barrier_wait(&together);
+	for (int i = 0; i < EACH; i++)
+		netd_close(mine[i]);
+	return NULL;
+}
+
+/* Whoever comes first, thread or fork: the child does not keep what the parent closed. */
+Test(clientlib_share, closes_beside_a_fork)
+{
+	pthread_t t[CLOSERS];
+	int go[2];
+	char c;
+
+	cr_assert_eq(pthread_barrier_init(&together, NULL, CLOSERS + 1), 0);
+	for (int round = 0; round < 30; round++) {
+		pid_t pid;
+
+		cr_assert_eq(pipe(go), 0);
+		for (int i = 0; i < CLOSERS * EACH; i++)
+			victims[i / EACH][i % EACH] = made();
+		pid = fork(); /* from here on they are shared */
+		if (!pid)
+			_exit(0);
+		cr_assert(ended_well(pid));
+		for (int i = 0; i < CLOSERS; i++)
+			pthread_create(&t[i], NULL, closer, victims[i]);
+		pthread_barrier_wait(&together);
+		pid = fork();
+		if (!pid) {
+			close(go[1]);
+			for (int i = 0; i < CLOSERS * EACH; i++) /* those that it has: the fork came first */
+				netd_close(victims[i / EACH][i % EACH]);
+			_exit(read(go[0], &c, 1) != 0);
+		}
+		for (int i = 0; i < CLOSERS; i++)
+			pthread_join(t[i], NULL);
+		cr_assert(all_closed(), "in round %d", round);
+		close(go[0]);
+		close(go[1]);
+		cr_assert(ended_well(pid));
+	}
+	pthread_barrier_destroy(&together);
 }
