@@ -168,6 +168,11 @@ static void copy_ring(struct stack *s, const struct ring_place *from, const stru
 	}
 }
 
+static uint32_t ring_cap(uint32_t cap)
+{
+	return cap > RING_MAX ? 0 : max_of(round_up_pow2(cap), RING_LEAST);
+}
+
 /* A new place for a ring in memory `mem`; what was live is in it. The old place is the caller's. */
 static int new_place(
     struct stack *s, uint32_t sk, bool rx, uint32_t mem, uint32_t cap, struct ring_place *out)
@@ -185,6 +190,8 @@ static int new_place(
 	if (to - from > cap || to - from > old->cap)
 		return -EINVAL;
 	ret = ring_alloc(s->mem, mem, cap, out);
+	if (ret == -ENOMEM && mem != old->mem) /* it moves to its owner: as small as may be, but what it holds was promised */
+		ret = ring_alloc_must(s->mem, mem, ring_cap((uint32_t)(to - from)), out);
 	if (ret)
 		return ret;
 	out->base = from;
@@ -193,17 +200,14 @@ static int new_place(
 	return 0;
 }
 
-static uint32_t ring_cap(uint32_t cap)
-{
-	return cap > RING_MAX ? 0 : max_of(round_up_pow2(cap), 4096u);
-}
-
 static int first_place(
     struct stack *s, struct ring_place *r, uint32_t mem, uint32_t cap, uint64_t pos)
 {
 	struct ring_place place = *r;
 	int ret = ring_alloc(s->mem, mem, cap, &place);
 
+	if (ret == -ENOMEM && cap > RING_LEAST)
+		ret = ring_alloc(s->mem, mem, RING_LEAST, &place);
 	if (ret)
 		return ret == -ENOENT ? -ENOMEM : ret;
 	place.base = pos;
@@ -259,6 +263,23 @@ int sock_tx_ring(struct stack *s, uint32_t sk, uint32_t cap, uint64_t pos)
 	ring_free(s->mem, &k->tx);
 	k->tx = place;
 	return 0;
+}
+
+bool sock_rx_give_back(struct stack *s, uint32_t sk)
+{
+	struct sock_rec *k = sock_get(s, sk);
+	uint64_t from = 0, to = 0;
+
+	if (!k || !k->rx.cap)
+		return false;
+	sock_ops_of(s, k)->live_range(s, sk, true, &from, &to);
+	if (from != to)
+		return false;
+	sock_forget_old_ring(s, k);
+	ring_free(s->mem, &k->rx);
+	k->rx.cap = 0;
+	sock_changed(s, sk);
+	return true;
 }
 
 void sock_forget_old_ring(struct stack *s, struct sock_rec *k)

@@ -192,6 +192,12 @@ int sock_rx_ring(struct stack *s, uint32_t sk, uint32_t cap, uint64_t pos);
 int sock_tx_ring(struct stack *s, uint32_t sk, uint32_t cap, uint64_t pos);
 
 /*
+ * Gives an empty receive ring back: its client has read everything, so it reads in no place of it. The next bytes get a new
+ * one. False if it is not empty, or there is none.
+ */
+bool sock_rx_give_back(struct stack *s, uint32_t sk);
+
+/*
  * The client uses the receive ring of this epoch: the place before is freed. While rx_old is pending
  * another move of the receive ring is refused with -EBUSY.
  */

@@ -273,9 +273,8 @@ int session_identify(struct stack *s, struct session *ss)
 		return -ENOMEM;
 	if (u != ss->user) {
 		u->sessions++;
-		u->memory += ss->charged;
 		ss->user->sessions--;
-		ss->user->memory -= ss->charged;
+		memory_charge(s->mem, ss->index + 1, &u->memory);
 		user_put(s->socket, ss->user);
 		ss->user = u;
 	}

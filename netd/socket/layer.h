@@ -29,7 +29,7 @@ struct user {
 	LIST_ENTRY(user) link;
 	uint32_t uid;
 	uint32_t sessions, sockets;
-	uint64_t memory; /* ring bytes in client memories */
+	struct memory_quota memory; /* ring bytes in client memories */
 };
 LIST_HEAD(user_list, user);
 #define USER_BUCKETS 64
@@ -55,7 +55,6 @@ struct session {
 	uint32_t empty_looks;
 	uint32_t close_next;    /* DYING: slots below are closed */
 	uint32_t drained;       /* DYING: requests taken since the end; a ring's worth at most */
-	uint64_t charged;       /* part of user->memory */
 	const char *lie;        /* set by a request that costs the session its life */
 	/* Control request in work */
 	Netd__Control__Request *request;
@@ -201,7 +200,7 @@ uint64_t limit_memory(const struct stack *s);
 /* Notes who pays for a socket; and no more. */
 void socket_charge(struct stack *s, uint32_t sk, const struct session *ss, uint32_t uid);
 void socket_discharge(struct stack *s, uint32_t sk);
-/* Brings user->memory up to date with what the session's rings take now. */
+/* The session's rings count for its user, within the limit of now. */
 void session_charge(struct stack *s, struct session *ss);
 
 /* ---- attach.c */

@@ -126,12 +126,18 @@ int policy_socket(const struct stack *s, const struct user *u)
 	return u->sockets < (v ? v : DEFAULT_USER_SOCKS) ? 0 : -ENOBUFS;
 }
 
-int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes)
+static uint64_t user_memory(const struct stack *s)
 {
 	uint64_t v = CONFIG_LIMIT(s, user_memory);
 
-	v = v ? v : DEFAULT_USER_MEMORY;
-	return u->memory <= v && bytes <= v - u->memory ? 0 : -ENOMEM;
+	return v ? v : DEFAULT_USER_MEMORY;
+}
+
+int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes)
+{
+	uint64_t v = user_memory(s), used = u->memory.used;
+
+	return used <= v && bytes <= v - used ? 0 : -ENOMEM;
 }
 
 struct user *user_get(struct socket_layer *l, uint32_t uid)
@@ -192,10 +198,8 @@ void socket_discharge(struct stack *s, uint32_t sk)
 
 void session_charge(struct stack *s, struct session *ss)
 {
-	uint64_t used = memory_used(s->mem, ss->index + 1);
-
 	if (!ss->user)
 		return;
-	ss->user->memory += used - ss->charged;
-	ss->charged = used;
+	ss->user->memory.limit = user_memory(s);
+	memory_charge(s->mem, ss->index + 1, &ss->user->memory);
 }

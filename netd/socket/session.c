@@ -193,7 +193,6 @@ void session_drop(struct stack *s, struct session *ss)
 	if (ss->request)
 		netd__control__request__free_unpacked(ss->request, NULL);
 	if (ss->user) {
-		ss->user->memory -= ss->charged;
 		ss->user->sessions--;
 		user_put(l, ss->user);
 	}

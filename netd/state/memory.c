@@ -25,6 +25,7 @@ struct list {
 struct memory {
 	uint8_t *base;
 	uint64_t size, heap_off, top, used;
+	struct memory_quota *quota;
 	uint64_t *taken; /* a bit a page, from heap_off */
 	uint64_t taken_words;
 	bool claimed; /* lists are to be made from the gaps */
@@ -73,6 +74,27 @@ void memories_free(struct memories *ms)
 	free(ms);
 }
 
+/* `by` bytes more are taken (or, in two's complement, less). */
+static void account(struct memory *m, uint64_t by)
+{
+	m->used += by;
+	if (m->quota)
+		m->quota->used += by;
+}
+
+void memory_charge(struct memories *ms, uint32_t id, struct memory_quota *q)
+{
+	struct memory *m = find(ms, id);
+
+	if (!m || m->quota == q)
+		return;
+	if (m->quota)
+		m->quota->used -= m->used;
+	if (q)
+		q->used += m->used;
+	m->quota = q;
+}
+
 int memory_add(struct memories *ms, uint32_t id, void *base, uint64_t size, uint64_t heap_off)
 {
 	struct memory *m;
@@ -115,6 +137,7 @@ void memory_remove(struct memories *ms, uint32_t id)
 			i++;
 	}
 	munmap(m->base, m->size);
+	memory_charge(ms, id, NULL);
 	memory_drop(m);
 	ms->m[id] = NULL;
 }
@@ -278,6 +301,16 @@ static uint64_t take_piece(struct memory *m, unsigned order)
 
 int ring_alloc(struct memories *ms, uint32_t id, uint32_t cap, struct ring_place *place)
 {
+	const struct memory *m = find(ms, id);
+	const struct memory_quota *q = m ? m->quota : NULL;
+
+	if (q && q->limit && cap > RING_LEAST && (q->used > q->limit || cap > q->limit - q->used))
+		return -ENOMEM;
+	return ring_alloc_must(ms, id, cap, place);
+}
+
+int ring_alloc_must(struct memories *ms, uint32_t id, uint32_t cap, struct ring_place *place)
+{
 	struct memory *m = find(ms, id);
 	uint64_t off;
 
@@ -295,7 +328,7 @@ int ring_alloc(struct memories *ms, uint32_t id, uint32_t cap, struct ring_place
 		return -ENOMEM;
 	}
 	mark(m, off, cap, true);
-	m->used += cap;
+	account(m, cap);
 	place->mem = id;
 	place->off = off;
 	place->cap = cap;
@@ -330,7 +363,7 @@ int ring_claim(struct memories *ms, const struct ring_place *place)
 	if (cover(m, place->off + place->cap) < 0)
 		return -ENOMEM;
 	mark(m, place->off, place->cap, true);
-	m->used += place->cap;
+	account(m, place->cap);
 	m->top = max_of(m->top, place->off + place->cap);
 	m->claimed = true;
 	return 0;
@@ -348,7 +381,7 @@ void memories_commit(struct memories *ms)
 		if (m->claimed)
 			list_gaps(m);
 		mark(m, p->off, len, false);
-		m->used -= len;
+		account(m, -len);
 		/* Large pieces, and many small ones, go back to the kernel; a few stay warm. */
 		if (p->order > 6 || m->list[p->order].n >= KEEP_PAGES)
 			madvise(m->base + p->off, len, MADV_REMOVE);

@@ -21,9 +21,22 @@ void memory_remove(struct memories *m, uint32_t id);
 void *memory_base(const struct memories *m, uint32_t id);
 
 /*
- * A ring of `cap` bytes (power of two, at least 4096) in memory `id`. Fills mem, off, cap in; leaves
- * base and epoch to the caller. Returns 0, -ENOMEM, -ENOENT.
+ * What the rings of several memories, a user's, may take together. Above the limit nothing grows: rings of RING_LEAST
+ * bytes are still given, of which there are only as many as the user may have sockets. Limit 0: none.
  */
+#define RING_LEAST 4096u
+struct memory_quota {
+	uint64_t used, limit;
+};
+/* The memory counts for this quota from now on, with what it takes already; NULL: for none. */
+void memory_charge(struct memories *m, uint32_t id, struct memory_quota *q);
+
+/*
+ * A ring of `cap` bytes (power of two, at least RING_LEAST) in memory `id`. Fills mem, off, cap in; leaves
+ * base and epoch to the caller. Returns 0, -ENOMEM, -ENOENT. ring_alloc_must() is for bytes that have been promised
+ * a place: no quota keeps it.
+ */
+int ring_alloc_must(struct memories *m, uint32_t id, uint32_t cap, struct ring_place *place);
 int ring_alloc(struct memories *m, uint32_t id, uint32_t cap, struct ring_place *place);
 /* Given back at the next memories_commit(); its pages are returned to the kernel. */
 void ring_free(struct memories *m, const struct ring_place *place);

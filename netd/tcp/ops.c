@@ -85,6 +85,7 @@ static int tcp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_
 	if (rx_head != t->rx_head) {
 		t->rx_head = rx_head;
 		receive_consumed(s, sk, t);
+		timer_arm(s, sk, t);
 	}
 	return 0;
 }

@@ -11,6 +11,8 @@
  * probe, as often and as long as retransmissions; also ends TCP_CORK after 200 ms. KIND_TCP,
  * ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one. KIND_TCP,
  * keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
+ * KIND_TCP, nothing of its own: a receive ring that has been empty for 10 s is given back; the moment follows from
+ * rcv_at. A ring that is in use is looked at once in this time.
  * KIND_SYNRCV:       SYN-ACK again: 1 s, doubling, 5 times (listen.c).
  * KIND_TIMEWAIT:     the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2)
  * (timewait.c).
@@ -19,8 +21,10 @@
  * clock.
  */
 #include "tcp/layer.h"
+#include "inet/sockx.h"
 #include "tcp/tcp.h"
 
+#define RING_IDLE_NS (10 * NSEC_PER_SEC)
 #define PROBE_MIN_NS (5 * NSEC_PER_MSEC)
 #define PROBE_ALONE_NS                                                                             \
 	(200 * NSEC_PER_MSEC) /* a single segment: its acknowledgement may be delayed */
@@ -30,9 +34,31 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return b && b < a ? b : a;
 }
 
+/* When the receive ring is to be looked at for having been empty; 0: it is not. */
+static uint64_t ring_idle_at(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+
+	if ((x && x->n_ooo) || (sockx_peek(s, sk)->flags & SOCKX_URGENT_IN)) /* out of band it may be read still */
+		return 0;
+	return k && k->rx.cap && t->rx_head == rx_tail_of(t) && t->rcv_at ? t->rcv_at + RING_IDLE_NS : 0;
+}
+
+/* What the ring could take was promised to the peer: the next one is as large. */
+static void give_ring_back(struct stack *s, uint32_t sk)
+{
+	uint32_t cap = sock_peek(s, sk)->rx.cap;
+
+	if (sock_rx_give_back(s, sk))
+		tcb_get(s, sk)->rx_cap = cap;
+}
+
 void timer_arm(struct stack *s, uint32_t sk, const struct tcp_rec *t)
 {
 	uint64_t at = UINT64_MAX;
+
+	at = earlier(at, ring_idle_at(s, sk, t));
 
 	at = earlier(at, t->rtx_at);
 	at = earlier(at, t->ack_at);
@@ -244,6 +270,8 @@ void tcp_expired(struct stack *s, uint32_t sk)
 	if (t && sock_peek(s, sk) && due(s, t))
 		timer_run(s, sk, tcb_get(s, sk));
 	t = tcb_peek(s, sk);
+	if (t && ring_idle_at(s, sk, t) && ring_idle_at(s, sk, t) <= s->now)
+		give_ring_back(s, sk);
 	if (t)
-		timer_arm(s, sk, t);
+		timer_arm(s, sk, tcb_peek(s, sk));
 }
