@@ -103,11 +103,18 @@ def wait_for(condition, seconds):
     return False
 
 
+def held_by(pid):
+    """A process's descriptors, and how many client memories it has mapped."""
+    with open(f"/proc/{pid}/maps") as f:
+        return len(os.listdir(f"/proc/{pid}/fd")), sum("memfd:netd-client" in line for line in f)
+
+
 def holdings():
-    """What could leak: descriptors of daemon and supervisor, sessions, sockets."""
+    """What could leak: descriptors and mapped memories of daemon, standbys and supervisor; sessions, sockets, rings, chunks."""
     status = json.loads(subprocess.run(["netctl", "--json", "status"], capture_output=True, text=True, check=True).stdout)
     try:
-        out = {k: len(os.listdir(f"/proc/{pid_of(f)}/fd")) for k, f in (("inet descriptors", "inet.pid"), ("supervisor descriptors", "supervisor.pid"))}
+        out = {"netd-inet": held_by(pid_of("inet.pid")), "supervisor": held_by(pid_of("supervisor.pid"))}
+        out["standbys"] = sorted(held_by(c["pid"]) for c in status["components"] if c["name"].startswith("standby") and c["state"] == "standby")
     except FileNotFoundError:
         return None  # the file still names the one that was killed: the successor is taking over
     out["sessions"] = status.get("sessions")
