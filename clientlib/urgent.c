@@ -137,11 +137,14 @@ ssize_t urgent_recv(struct nsock *s, struct msghdr *m, int flags)
 	return 1;
 }
 
-/* What will end at stream offset `end` has its last byte urgent. Before it is shown to the daemon. tx_lock held. */
+/*
+ * What will end at stream offset `end` has its last byte urgent. The daemon has to know before it can see that byte, or it
+ * might be sent and acknowledged unmarked: so this is waited for. tx_lock held.
+ */
 int urgent_announce(struct nsock *s, uint64_t end)
 {
 	struct cm_sqe e = {.op = CM_URGENT, .slot = s->slot};
 
 	memcpy(e.data, &end, sizeof(end));
-	return request_async(s->ss, &e, REQ_IGNORED, NULL);
+	return request_wait(s->ss, &e, NULL);
 }

@@ -463,6 +463,18 @@ int sim_setsockopt(struct sim_sock *k, int level, int name, int v)
 	return ask(k, &(struct request){.a = level, .b = name, .c = v}, do_setsockopt);
 }
 
+static void do_hint(struct sim_host *h, void *arg)
+{
+	struct request *r = arg;
+
+	tcp_ops.hint(&h->s, r->k->sk, (enum sock_hint)r->a, r->x);
+}
+
+void sim_hint(struct sim_sock *k, enum sock_hint hint, uint64_t pos)
+{
+	(void)ask(k, &(struct request){.a = (int)hint, .x = pos}, do_hint);
+}
+
 int sim_getsockopt(struct sim_sock *k, int level, int name)
 {
 	uint32_t len = sizeof(int);
