@@ -12,6 +12,7 @@
  * without a peer owns.
  */
 #include "inet/layer.h"
+#include "inet/sockx.h"
 #include "base/siphash.h"
 #include "base/util.h"
 #include "ip/ip.h"
@@ -174,6 +175,25 @@ int port_address(const struct stack *s, uint32_t sk, const struct ipaddr *a)
 }
 
 int port_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
+{
+	struct sock_rec *k = sock_get(s, sk);
+	int ret;
+
+	if (!k || ep->port || !(sockx_peek(s, sk)->flags & SOCKX_NO_PORT) || (k->flags & SOCK_F_BOUND))
+		return port_take(s, sk, ep);
+	ret = address_ok(s, k, &ep->addr);
+	if (ret)
+		return ret;
+	/* The port comes with the peer: then it need not be free of all others. */
+	k->local.addr = ep->addr;
+	k->flags &= ~(uint32_t)SOCK_F_BOUND_ADDR;
+	if (!ipaddr_is_any(&ep->addr))
+		k->flags |= SOCK_F_BOUND_ADDR;
+	sock_changed(s, sk);
+	return 0;
+}
+
+int port_take(struct stack *s, uint32_t sk, const struct endpoint *ep)
 {
 	struct sock_rec *k = sock_get(s, sk);
 	uint16_t port = ep->port;

@@ -220,6 +220,16 @@ int sock_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val
 /* KIND_SOCK's timer (datagrams that found the device full); belongs into the switchboard's records table. */
 void sock_expired(struct stack *s, uint32_t sk);
 
+struct route;
+/*
+ * ip_route() for a socket: with IP_FREEBIND the source that it is bound to need not be ours, with SO_DONTROUTE the
+ * destination must be a neighbour (-ENETUNREACH). inet/way.c.
+ */
+int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const struct ipaddr *source, uint32_t oif,
+    struct route *r);
+/* Does this way lead to the destination without a router? */
+bool route_on_link(const struct route *r, const struct ipaddr *to);
+
 /* ---- ports (inet/ports.c). Tables are derived from the records. */
 
 /*
@@ -229,6 +239,8 @@ void sock_expired(struct stack *s, uint32_t sk);
 /* May the socket have this address? 0, -EADDRNOTAVAIL, -EAFNOSUPPORT, -EINVAL. */
 int port_address(const struct stack *s, uint32_t sk, const struct ipaddr *a);
 int port_bind(struct stack *s, uint32_t sk, const struct endpoint *ep);
+/* The same without regard to IP_BIND_ADDRESS_NO_PORT: it has a port afterwards. */
+int port_take(struct stack *s, uint32_t sk, const struct endpoint *ep);
 /* Picks a port for a connect to `remote` from `local` address such that the 4-tuple is free. -EADDRNOTAVAIL. */
 int port_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local, const struct endpoint *remote);
 void port_release(struct stack *s, uint32_t sk);

@@ -63,11 +63,14 @@ static int udp_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 
 int udp_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local)
 {
+	struct ipaddr own = *local;
 	int ret;
 
 	if (sock_peek(s, sk)->flags & SOCK_F_BOUND)
 		return 0;
-	ret = port_autobind(s, sk, local, NULL);
+	if (sock_peek(s, sk)->flags & SOCK_F_BOUND_ADDR) /* IP_BIND_ADDRESS_NO_PORT */
+		own = sock_peek(s, sk)->local.addr;
+	ret = port_autobind(s, sk, &own, NULL);
 	return ret ? ret : udp_receive_ring(s, sk);
 }
 
@@ -99,7 +102,7 @@ static int udp_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	int ret = udp_may_send(s, k, &peer.addr);
 
 	if (!ret)
-		ret = ip_route(s, &peer.addr, &local, k->bound_dev, &r);
+		ret = sock_route(s, sk, &peer.addr, &local, k->bound_dev, &r);
 	if (ret)
 		return ret;
 	if (ipaddr_is_any(&peer.addr))

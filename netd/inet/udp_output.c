@@ -42,19 +42,6 @@ static int choose_destination(
 	return udp_may_send(s, k, &d->to.addr);
 }
 
-/* The source may be no address of ours (IP_FREEBIND): then the way is that of anybody. */
-static int find_way(struct stack *s, const struct sock_rec *k, const struct ipaddr *to, const struct ipaddr *src,
-    uint32_t oif, struct route *r)
-{
-	int ret = ip_route(s, to, src, oif, r);
-
-	if (ret != -EADDRNOTAVAIL || !(k->flags & SOCK_F_FREEBIND) || !ipaddr_eq(src, &k->local.addr))
-		return ret;
-	ret = ip_route(s, to, NULL, oif, r);
-	r->source = *src;
-	return ret;
-}
-
 /* Where from, and which way. */
 static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
 {
@@ -72,11 +59,10 @@ static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k, co
 		src = ipaddr_v4(0);
 	if (group && ipaddr_is_any(&src))
 		src = x->mcast_source;
-	ret = find_way(s, k, &d->to.addr, &src, oif, &d->r);
+	ret = sock_route(s, sk, &d->to.addr, &src, oif, &d->r);
 	if (ret)
 		return ret == -EADDRNOTAVAIL && wish ? -ENETUNREACH : ret;
-	if (((h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE)) && !d->r.local && !group &&
-	    !ipaddr_eq(&d->r.next_hop, &d->to.addr))
+	if ((h->flags & CM_DGRAM_LINK) && !route_on_link(&d->r, &d->to.addr))
 		return -ENETUNREACH;
 	if (ipaddr_is_any(&d->to.addr))
 		d->to.addr = d->r.next_hop;

@@ -201,8 +201,7 @@ uint32_t tcp_first_capacity(const struct stack *s, const struct sock_rec *k, uin
 uint8_t tcp_window_scale(const struct stack *s, const struct sock_rec *k);
 
 /* segment.c: building segments */
-int tcp_path_to(
-    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, struct tcp_path *path);
+int tcp_path_to(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_path *path);
 /* Sends [off, off + len) (and flags) of the stream. 0, or -ENOBUFS: the device is full, nothing
  * happened. */
 int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path,

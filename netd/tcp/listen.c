@@ -37,9 +37,9 @@ int tcp_listen(struct stack *s, uint32_t sk, uint32_t backlog)
 	if ((t->state != TCPS_CLOSE && t->state != TCPS_LISTEN) || (t->flags & TCB_WAS_OPEN))
 		return -EINVAL;
 	if (!(k->flags & SOCK_F_BOUND)) {
-		struct endpoint any = {.port = 0};
+		struct endpoint own = {.addr = k->local.addr};
 
-		if ((ret = port_bind(s, sk, &any)))
+		if ((ret = port_take(s, sk, &own)))
 			return ret;
 	}
 	/* As the kernel, which takes the number as unsigned: negative is the longest. */

@@ -63,7 +63,7 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 	struct endpoint to = *ep, from;
 	struct conn_ref ref;
 	struct route r;
-	int ret = ip_route(s, &ep->addr, &k->local.addr, k->bound_dev, &r);
+	int ret = sock_route(s, sk, &ep->addr, &k->local.addr, k->bound_dev, &r);
 
 	if (ret)
 		return ret;
@@ -229,7 +229,7 @@ bool tcp_established(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return false;
 	}
 	k = sock_peek(s, sk);
-	(void)tcp_path_to(s, k, t, &path);
+	(void)tcp_path_to(s, sk, t, &path);
 	if (!t->mss)
 		t->mss = TCP_MSS_DEFAULT;
 	congestion_init(t);

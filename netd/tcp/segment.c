@@ -10,11 +10,12 @@
 #include "wire/checksum.h"
 #include <netinet/in.h>
 
-int tcp_path_to(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, struct tcp_path *path)
+int tcp_path_to(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_path *path)
 {
+	const struct sock_rec *k = sock_peek(s, sk);
 	const struct device_rec *d;
 	uint32_t mss;
-	int ret = ip_route(s, &k->remote.addr, &k->local.addr, k->bound_dev, &path->r);
+	int ret = sock_route(s, sk, &k->remote.addr, &k->local.addr, k->bound_dev, &path->r);
 
 	if (ret)
 		return ret;

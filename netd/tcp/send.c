@@ -215,7 +215,7 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 	if (!opening && !state_synchronized(t->state))
 		return;
-	if (tcp_path_to(s, k, t, &path)) {
+	if (tcp_path_to(s, sk, t, &path)) {
 		/* No way there now: as if it were sent and lost. */
 		if (!t->rtx_at && (opening || t->tx_tail > t->snd_nxt || flight_of(t))) {
 			t->rtx_kind = opening || flight_of(t) ? RTX_RTO : RTX_PERSIST;
@@ -247,7 +247,7 @@ void tcp_send_ack(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcp_path path;
 
-	if (!tcp_path_to(s, sock_peek(s, sk), t, &path))
+	if (!tcp_path_to(s, sk, t, &path))
 		(void)tcp_transmit(s, sk, t, &path, 0, t->snd_nxt, 0);
 }
 
@@ -257,7 +257,7 @@ void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	uint64_t pipe, off, end = t->snd_nxt, data_end;
 	uint32_t full;
 
-	if (tcp_path_to(s, sock_peek(s, sk), t, &path) || !flight_of(t))
+	if (tcp_path_to(s, sk, t, &path) || !flight_of(t))
 		return;
 	full = tcp_payload_max(s, sk, t);
 	pipe = t->cwnd > full ? t->cwnd - full : 0; /* one segment, even if the window is full */
@@ -279,6 +279,6 @@ void tcp_send_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 	/* An offset below what was acknowledged: unacceptable there, so answered (RFC 9293, 3.8.4).
 	 */
-	if (!tcp_path_to(s, sock_peek(s, sk), t, &path))
+	if (!tcp_path_to(s, sk, t, &path))
 		(void)tcp_transmit(s, sk, t, &path, 0, t->snd_una - 1, 0);
 }

@@ -333,6 +333,27 @@ static void states_on(enum state st)
 		ON(number(s.fd, SIOCOUTQ), "ioctl SIOCOUTQ");
 }
 
+/* IP_BIND_ADDRESS_NO_PORT: the address now, the port with the peer. */
+static void no_port(enum state st)
+{
+	struct subject s = make(st), l = make(is_dgram(st) ? DGRAM_BOUND : STREAM_LISTENING);
+	struct sockaddr_in own = addr("127.0.0.1", 0), to = own;
+	socklen_t len = sizeof(to);
+	char name[40];
+	int one = 1;
+
+	snprintf(name, sizeof(name), "no-port %s", state_name[st]);
+	getsockname(l.fd, (struct sockaddr *)&to, &len);
+	CALL(setsockopt(s.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)), "call option %s", name);
+	CALL(bind(s.fd, (struct sockaddr *)&own, sizeof(own)), "call bind %s", name);
+	tell_name(s.fd, false, 128, name);
+	CALL(connect(s.fd, (struct sockaddr *)&to, sizeof(to)), "call connect %s", name);
+	strcat(name, " connected");
+	tell_name(s.fd, false, 128, name);
+	unmake(&s);
+	unmake(&l);
+}
+
 static void on_nothing(void)
 {
 	int file = open("/dev/null", O_RDWR | O_CLOEXEC), bads[] = {-1, 99999, file};
@@ -365,5 +386,7 @@ void do_calls(void)
 		moves_on(st);
 		states_on(st);
 	}
+	no_port(STREAM_NEW);
+	no_port(DGRAM_NEW);
 	on_nothing();
 }
