@@ -45,6 +45,14 @@ static void give_deposits(struct daemon *d)
 	}
 }
 
+/* A hung predecessor was down before it was dead: since its last proof of life. */
+static uint64_t down_since(const struct daemon *d)
+{
+	uint64_t dead = d->hand.clock->down_ns, hung = d->hand.died_ns;
+
+	return hung && hung < dead ? hung : dead;
+}
+
 int takeover(struct daemon *d, bool predecessor_died)
 {
 	struct stack *s = &d->stack;
@@ -78,7 +86,7 @@ int takeover(struct daemon *d, bool predecessor_died)
 		w->started_ns = s->now;
 		configure_addresses(d);
 	} else {
-		world_resume(s);
+		world_resume(s, down_since(d));
 	}
 	world_commit(s);
 	KILLPOINT("takeover.committed");

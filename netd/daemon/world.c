@@ -99,12 +99,10 @@ int world_reindex(struct stack *s)
 	return s->socket ? socket_reindex(s) : 0;
 }
 
-void world_resume(struct stack *s)
+void world_resume(struct stack *s, uint64_t down_ns)
 {
-	uint64_t last = state_header(s->state)->commit_ns;
-
 	s->resumed_ns = s->now;
-	tcp_resume(s, last && last < s->now ? s->now - last : 0);
+	tcp_resume(s, down_ns < s->now ? s->now - down_ns : 0);
 }
 
 static unsigned run_timers(struct stack *s, unsigned budget)

@@ -23,8 +23,11 @@ void world_close(struct stack *s);
 int world_recover(struct stack *s);
 /* Rebuilds every layer's derived things, lowest layer first (the socket layer too if it is there). */
 int world_reindex(struct stack *s);
-/* Shifts timers by the pause since the last commit; call after world_reindex(), s->now set. */
-void world_resume(struct stack *s);
+/*
+ * Takes the pause, from `down_ns` (CLOCK_MONOTONIC) to s->now, out of the timers; call after world_reindex(). How long there was
+ * nothing to do before the death is no part of it: timers ran on.
+ */
+void world_resume(struct stack *s, uint64_t down_ns);
 
 /* Frames of all devices up to `budget` each, timers, lo. Returns the amount of work found. */
 unsigned world_work(struct stack *s, unsigned budget);

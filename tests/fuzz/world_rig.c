@@ -119,7 +119,7 @@ static void start(struct world *w, bool fresh)
 	if (rec)
 		rec->incarnation++;
 	if (!fresh)
-		world_resume(s);
+		world_resume(s, w->down_ns);
 	world_commit(s);
 	world_speak(s, true);
 	if (w->sockets)
@@ -224,6 +224,7 @@ unsigned world_cycle(struct world *w, enum world_death death)
 		return work;
 	w->restarts++;
 	stop(w);
+	w->down_ns = w->s.now;
 	w->s.now += rnd(3) * NSEC_PER_MSEC;
 	start(w, false);
 	return work;

@@ -48,6 +48,7 @@ struct world {
 	uint64_t rx, tx; /* the driver's own positions */
 	bool complete;	 /* it completes what it is given (else it keeps it for a while) */
 	uint64_t tx_dirty; /* what stands before this in the transmit ring may be a lie's consequence */
+	uint64_t down_ns; /* of the last death */
 	unsigned restarts, accusations, corrupt;
 	bool forged; /* somebody may send raw packets: what goes out need not be right */
 	/* socket layer */

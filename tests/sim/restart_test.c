@@ -200,6 +200,24 @@ Test(restart, the_pause_is_no_timeout)
 	sim_free(m);
 }
 
+/* Only the pause is taken out of the timers: not how long nothing was to do before the death. */
+Test(restart, deaths_in_quiet_do_not_put_timers_off)
+{
+	struct sim *m = sim_new(12);
+	struct sim_pair p = established_pair(m);
+
+	m->link[0].loss = 1000000; /* all of it */
+	sim_send(p.client, "hello", 5);
+	sim_run(m, 20 * SIM_MS);
+	m->link[0].loss = 0;
+	for (unsigned i = 0; i < 40 && !sim_readable(p.server); i++) {
+		sim_run(m, 50 * SIM_MS);
+		sim_kill(&m->host[0], 0);
+	}
+	cr_assert_eq(sim_readable(p.server), 5, "sent again in spite of the deaths");
+	sim_free(m);
+}
+
 Test(restart, out_of_order_data_survives)
 {
 	for (uint64_t seed = 0; seed < 20; seed++)

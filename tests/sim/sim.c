@@ -109,7 +109,7 @@ static void start(struct sim_host *h)
 		cr_assert_eq(addr_add(s, h->dev, &me, 24), 0);
 		cr_assert_eq(neigh_set(s, h->dev, &peer, sim_mac[1 - h->number]), 0);
 	} else {
-		world_resume(s);
+		world_resume(s, h->died_at);
 	}
 	world_commit(s);
 	speak(h, true);
@@ -145,6 +145,7 @@ static void host_open(struct sim *m, unsigned number)
 void sim_kill(struct sim_host *h, uint64_t pause)
 {
 	world_close(&h->s);
+	h->died_at = h->sim->now;
 	h->sim->now += pause;
 	h->restarts++;
 	start(h);

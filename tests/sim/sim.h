@@ -64,6 +64,7 @@ struct sim_host {
 	uint64_t drv_rx, drv_tx; /* the driver's positions */
 	uint32_t dev;
 	struct sim_sock sock[SIM_SOCKS];
+	uint64_t died_at;
 	unsigned restarts;
 	/* Chances in a million, a cycle */
 	uint32_t die_before, die_after;
