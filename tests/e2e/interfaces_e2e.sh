@@ -81,3 +81,20 @@ r.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"tap0")
 print("all is netd's")
 PY
 netctl run -- tcpdump -D | grep -q '^[0-9]*\.tap0 \[Up, Running' || fail "tcpdump -D: $(netctl run -- tcpdump -D)"
+
+# A program that is killed with raw and packet sockets, filters and promiscuity leaves nothing behind.
+held() { [ "$(netctl stats held.raw | awk '{print $2}')" -eq "$1" ]; }
+start holder netctl run -- python3 -c '
+import ctypes, socket, struct, time
+code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 65535))
+many = [socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)) for _ in range(20)]
+many += [socket.socket(socket.AF_INET, socket.SOCK_RAW, 200 + i) for i in range(20)]
+for s in many:
+    s.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", 1, ctypes.addressof(code)))
+many[0].setsockopt(263, 1, struct.pack("iHH8x", socket.if_nametoindex("tap0"), 1, 0))
+time.sleep(1000)'
+holder=$!
+soon held 40 || fail "the sockets are not there: $(netctl stats held.raw)"
+kill -9 "$holder"
+soon held 0 || fail "records are left: $(netctl stats held.raw)"
+[ -z "$(netctl ss -a -w -0 | tail -n +2)" ] || fail "sockets are left"
