@@ -46,6 +46,17 @@ void tcp_abort(struct stack *s, uint32_t sk, struct tcp_rec *t, int err)
 	(void)tcp_done(s, sk, t, err);
 }
 
+/*
+ * Closed by its owner in a way that means a reset. What was written before goes out as far as the windows let it, for the
+ * kernel would have sent it when it was written. A dead owner's is not looked at: its memory may be lost.
+ */
+static void reset_by_owner(struct stack *s, uint32_t sk, struct tcp_rec *t, bool killed)
+{
+	if (!killed)
+		tcp_output(s, sk, t);
+	tcp_abort(s, sk, t, 0);
+}
+
 /* The stream ends at tx_tail. */
 static void send_fin(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
@@ -102,7 +113,7 @@ int tcp_disconnect(struct stack *s, uint32_t sk)
 		tcp_stop_listening(s, sk);
 		tcp_set_state(s, sk, t, TCPS_CLOSE);
 	} else if (t->state != TCPS_CLOSE) {
-		tcp_abort(s, sk, t, 0);
+		reset_by_owner(s, sk, t, false);
 		sock_set_error(s, sk, ECONNRESET); /* whoever still uses it hears of it */
 	}
 	t->flags &=
@@ -161,7 +172,7 @@ void tcp_close(struct stack *s, uint32_t sk, bool killed)
 		break;
 	}
 	if (must_reset(s, k, t)) {
-		tcp_abort(s, sk, t, 0);
+		reset_by_owner(s, sk, t, killed);
 		return;
 	}
 	make_orphan(s, t);

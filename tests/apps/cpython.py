@@ -10,6 +10,7 @@ is not true any more.
 """
 import argparse
 import concurrent.futures
+import fnmatch
 import json
 import os
 import re
@@ -26,6 +27,8 @@ QUICK = ["test_select", "test_selectors", "test_poll", "test_epoll", "test_socke
          "test_asyncio.test_sock_lowlevel", "test_asyncio.test_server", "test_socket.GeneralModuleTests",
          "test_socket.BasicTCPTest", "test_socket.BasicUDPTest", "test_socket.NonBlockingTCPTests",
          "test_socket.SendmsgTCPTest", "test_socket.RecvmsgTCPTest", "test_socket.SendfileUsingSendfileTest"]
+# Has no end on a kernel whose vsock has no peer, and is none of netd's business.
+NEVER = {("test_socket", "ThreadedVSOCKSocketStreamTest")}
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # Runs in the tested process: python3 -c ONE MODULE CLASS, results as JSON in the last line.
@@ -88,9 +91,9 @@ def classes(module):
 
 
 def known():
-    """README.md's table: | `test_socket.Class.test` or `test_socket.Class.*` | reason |"""
+    """README.md's table: | `test_socket.Class.test` | reason |, where a name may have shell patterns in it"""
     with open(os.path.join(HERE, "README.md")) as f:
-        return dict(re.findall(r"^\| `(test_[\w.*]+)` \| (.+) \|$", f.read(), re.M))
+            return dict(re.findall(r"^\| `(test_[\w.*]+)` \| (.+) \|$", f.read(), re.M))
 
 
 def main():
@@ -104,7 +107,7 @@ def main():
     jobs = []
     for what in o.what or (QUICK if o.quick else every):
         if what in every:
-            jobs += [(what, c) for c in classes(what)]
+            jobs += [(what, c) for c in classes(what) if (what, c) not in NEVER]
         else:
             jobs.append(tuple(what.rsplit(".", 1)))
     reasons, used, counts, wrong = known(), set(), {}, []
@@ -118,7 +121,7 @@ def main():
                 k, n = kernel.get(test, ("not run", "")), netd.get(test, ("not run", ""))
                 counts[n[0]] = counts.get(n[0], 0) + 1
                 name = f"{module}.{cls}.{test}"
-                reason = next((r for r in (name, f"{module}.{cls}.*") if r in reasons), None)
+                reason = next((r for r in reasons if fnmatch.fnmatchcase(name, r)), None)
                 if k[0] == n[0]:
                     continue
                 if reason:
@@ -128,8 +131,8 @@ def main():
                 print(f"{name}: kernel {k[0]}, netd {n[0]}", flush=True)
                 if o.verbose:
                     print("    " + n[1].replace("\n", "\n    "), flush=True)
-    ran = {f"{m}.{c}" for m, c in jobs}
-    stale = [r for r in reasons if r not in used and r.rsplit(".", 1)[0] in ran]
+    ran = [f"{m}.{c}" for m, c in jobs]
+    stale = [r for r in reasons if r not in used and fnmatch.filter(ran, r.rsplit(".", 1)[0])]
     for r in stale:
         print(f"{r}: listed in README.md, but the same now")
     print(f"{len(jobs)} classes: " + ", ".join(f"{n} {w}" for w, n in sorted(counts.items())) +

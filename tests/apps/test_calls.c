@@ -363,6 +363,29 @@ static void tcp_errors(void)
 	FAILS(socket(AF_INET, SOCK_STREAM, IPPROTO_UDP), EPROTONOSUPPORT);
 }
 
+/* What was written before a close that resets is there to be read, then the reset. */
+static void tcp_reset(void)
+{
+	struct linger now = {.l_onoff = 1};
+	char buf[8];
+	int p[2];
+
+	make_pair(p);
+	CHECK(setsockopt(p[0], SOL_SOCKET, SO_LINGER, &now, sizeof(now)) == 0);
+	CHECK(write(p[0], "bytes", 5) == 5 && close(p[0]) == 0);
+	CHECK(wait_for(p[1], POLLRDHUP, 3000) >= 0);
+	CHECK(read(p[1], buf, 3) == 3 && read(p[1], buf, sizeof(buf)) == 2);
+	FAILS(read(p[1], buf, 1), ECONNRESET);
+	CHECK(read(p[1], buf, 1) == 0);
+	close(p[1]);
+	make_pair(p); /* unread input resets too */
+	CHECK(write(p[1], "?", 1) == 1 && wait_for(p[0], POLLIN, 3000) >= 0);
+	CHECK(write(p[0], "bytes", 5) == 5 && close(p[0]) == 0);
+	CHECK(wait_for(p[1], POLLRDHUP, 3000) >= 0 && read(p[1], buf, sizeof(buf)) == 5);
+	FAILS(read(p[1], buf, 1), ECONNRESET);
+	close(p[1]);
+}
+
 static void udp(void)
 {
 	struct sockaddr_in at = address, from;
@@ -519,6 +542,7 @@ static void all(void)
 	if (!over_tcp)
 		return;
 	RUN(tcp_errors);
+	RUN(tcp_reset);
 	RUN(udp);
 	RUN(mapped);
 }
