@@ -21,8 +21,11 @@ PYTHON = "/usr/bin/python3"
 MODULES = ["test_socket", "test_select", "test_selectors", "test_poll", "test_epoll", "test_socketserver", "test_httplib",
            "test_ftplib", "test_ssl"]
 PACKAGE = "test_asyncio"
-ASYNCIO = ["test_base_events", "test_buffered_proto", "test_events", "test_selector_events", "test_sendfile", "test_server",
-           "test_sock_lowlevel", "test_ssl", "test_sslproto", "test_streams", "test_subprocess", "test_unix_events"]
+ASYNCIO = ["test_base_events", "test_buffered_proto", "test_context", "test_events", "test_futures", "test_futures2",
+           "test_locks", "test_pep492", "test_protocols", "test_queues", "test_runners", "test_selector_events",
+           "test_sendfile", "test_server", "test_sock_lowlevel", "test_ssl", "test_sslproto", "test_streams",
+           "test_subprocess", "test_taskgroups", "test_tasks", "test_threads", "test_timeouts", "test_transports",
+           "test_unix_events", "test_waitfor"]
 QUICK = ["test_select", "test_selectors", "test_poll", "test_epoll", "test_socketserver", "test_httplib",
          "test_asyncio.test_sock_lowlevel", "test_asyncio.test_server", "test_socket.GeneralModuleTests",
          "test_socket.BasicTCPTest", "test_socket.BasicUDPTest", "test_socket.NonBlockingTCPTests",

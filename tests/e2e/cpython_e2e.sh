@@ -1,0 +1,8 @@
+#!/bin/bash
+# CPython's own socket tests have the same results on netd as on the kernel: the quicker classes.
+# timeout: 240
+# storm: yes
+. "$(dirname "$0")/apps.sh"
+watch_port "$work/seen" "[0-9]*"
+"$(dirname "$0")/../apps/cpython.py" --quick || fail "see tests/apps/README.md"
+[ -e "$work/seen" ] || fail "no connection was seen in netctl ss"
