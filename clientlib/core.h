@@ -83,6 +83,13 @@ int ns_close(struct nsock *s);
 /* Before the last number is closed: sleeps as long as SO_LINGER says, or until a signal. */
 void ns_linger(struct nsock *s);
 /*
+ * Its last number is gone: it closes with the last reference. One that came by fork is closed at once, for references may
+ * be of threads that the fork left behind.
+ */
+void ns_unnamed(struct nsock *s);
+/* Does a number stand for it? */
+bool ns_named(const struct nsock *s);
+/*
  * O_NONBLOCK of the open file description. Only a place to keep it: calls below take `nonblock` as
  * an argument.
  */

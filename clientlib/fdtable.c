@@ -55,16 +55,19 @@ static struct leaver take_out(int fd)
 
 	if (s)
 		store_release(e, NULL);
-	return (struct leaver){.s = s, .last = s && --s->fds == 0};
+	return (struct leaver){.s = s, .last = s && __atomic_sub_fetch(&s->fds, 1, __ATOMIC_RELEASE) == 0};
 }
 
-/* Gives the table's reference up; closes the socket if this was its last number. */
+/*
+ * Gives the table's reference up. A socket without a number is closed when the last call in it has ended, which may be a
+ * long time, as in the kernel.
+ */
 static void leave(struct leaver l)
 {
-	if (l.last) {
+	if (l.last && load_acquire(&l.s->refs) <= 2) /* ours and maybe our caller's: nobody is in a call */
 		ns_linger(l.s);
-		ns_close(l.s);
-	}
+	if (l.last)
+		ns_unnamed(l.s);
 	if (l.s)
 		ns_put(l.s);
 }
@@ -76,7 +79,7 @@ static int install(struct nsock *s, int fd, struct leaver *old)
 	if (!e)
 		return -EMFILE;
 	ns_get(s);
-	s->fds++;
+	__atomic_add_fetch(&s->fds, 1, __ATOMIC_RELEASE);
 	*old = take_out(fd);
 	store_release(e, s);
 	if (fd >= limit)

@@ -11,6 +11,8 @@
  * timeout, which leaves room for a look at the session's health every other second; FUTEX_WAIT with
  * a timeout does not.
  *
+ * A sleep is a point where the thread may be cancelled. It holds no lock then, and whoever sleeps has one reference.
+ *
  * Before it sleeps, a thread spins for a moment if there is more than one processor and spinning
  * has paid lately: a wake-up costs an order of magnitude more than a neighbour's answer.
  */
@@ -117,6 +119,33 @@ static int sleep_long(struct nsock *s, struct sleep_seen seen)
 	return ret;
 }
 
+static void sleep_over(struct nsock *s)
+{
+	small_lock(&s->wait_lock);
+	if (--s->sleepers == 0)
+		store_once(&s->ev->want, 0);
+	small_unlock(&s->wait_lock);
+}
+
+/* The thread was cancelled in its sleep: the reference of the call that it was in is put for it. */
+static void sleep_cancelled(void *arg)
+{
+	sleep_over(arg);
+	ns_put(arg);
+}
+
+static int sleep_or_end(struct nsock *s, struct sleep_seen seen, uint64_t deadline)
+{
+	int ret, type;
+
+	pthread_cleanup_push(sleep_cancelled, s);
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+	ret = deadline ? sleep_until(s, seen, deadline) : sleep_long(s, seen);
+	pthread_setcanceltype(type, NULL);
+	pthread_cleanup_pop(0);
+	return ret;
+}
+
 /*
  * Sleeps until something moved since `seen`. 0 (look again, also for no reason), -EINTR, -EAGAIN
  * when `deadline` (monotonic ns, 0: none) is over.
@@ -133,11 +162,8 @@ int sock_sleep(struct nsock *s, struct sleep_seen seen, uint64_t deadline)
 	small_unlock(&s->wait_lock);
 	fence_full();
 	if (!moved(s, seen) && sock_check(s) == 0)
-		ret = deadline ? sleep_until(s, seen, deadline) : sleep_long(s, seen);
-	small_lock(&s->wait_lock);
-	if (--s->sleepers == 0)
-		store_once(&s->ev->want, 0);
-	small_unlock(&s->wait_lock);
+		ret = sleep_or_end(s, seen, deadline);
+	sleep_over(s);
 	if (ret == -EINTR)
 		return -EINTR;
 	return ret == -ETIMEDOUT && deadline && now_ns() >= deadline ? -EAGAIN : 0;

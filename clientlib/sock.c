@@ -212,6 +212,21 @@ void ns_linger(struct nsock *s)
 	}
 }
 
+void ns_unnamed(struct nsock *s)
+{
+	struct nset *event = __atomic_exchange_n(&s->event, NULL, __ATOMIC_ACQ_REL);
+
+	if (event)
+		ns_set_free(event);
+	if (s->inherited)
+		ns_close(s);
+}
+
+bool ns_named(const struct nsock *s)
+{
+	return load_acquire(&s->fds);
+}
+
 bool ns_nonblock(const struct nsock *s)
 {
 	return load_once(&s->d->nonblock);

@@ -174,23 +174,50 @@ static int filter(struct epoll_event *ev, int n, bool *marks)
 	return kept;
 }
 
-/*
- * The kernel's part; `now`: without sleeping. The signal mask counts only in the one call that may
- * sleep, so that an -EINTR is never thrown away. -1 and errno like the call itself.
- */
-static int kernel_wait(
-    const struct wait *w, struct epoll_event *ev, int max, bool now, const sigset_t *mask)
+/* The kernel's part without sleeping. Not a point to be cancelled at, for the set is locked. */
+static int kernel_look(const struct wait *w, struct epoll_event *ev, int max)
 {
-	struct timespec ts = {0, 0}, *left = now ? &ts : deadline_left(&w->until, &ts);
+	return (int)sys_call(SYS_epoll_pwait, w->epfd, (long)ev, max, 0, 0, 8);
+}
+
+/*
+ * The kernel's part. The signal mask counts only in this one call that may sleep, so that an -EINTR is never thrown away.
+ * -1 and errno like the call itself.
+ */
+static int kernel_wait(const struct wait *w)
+{
+	struct timespec ts = {0, 0}, *left = w->poll ? &ts : deadline_left(&w->until, &ts);
 	long ms = -1;
 
 	if (!w->ms && real.epoll_pwait2)
-		return real.epoll_pwait2(w->epfd, ev, max, left, mask);
+		return real.epoll_pwait2(w->epfd, w->ev, w->max, left, w->mask);
 	if (left)
 		ms = left->tv_sec > 2000000
 			 ? 2000000000
 			 : left->tv_sec * 1000 + (left->tv_nsec + 999999) / 1000000;
-	return real.epoll_pwait(w->epfd, ev, max, (int)ms, mask);
+	return real.epoll_pwait(w->epfd, w->ev, w->max, (int)ms, w->mask);
+}
+
+static void wait_cancelled(void *arg)
+{
+	struct epset *ep = ((struct wait *)arg)->ep;
+
+	pthread_mutex_lock(&ep->lock);
+	__atomic_sub_fetch(&ep->sleepers, 1, __ATOMIC_SEQ_CST);
+	epset_settle(ep);
+	pthread_mutex_unlock(&ep->lock);
+	epset_put(ep);
+}
+
+/* The sleep of one who is counted in ep->sleepers; without the lock. The thread may be cancelled in it. */
+static int kernel_sleep(struct wait *w)
+{
+	int ret;
+
+	pthread_cleanup_push(wait_cancelled, w);
+	ret = kernel_wait(w);
+	pthread_cleanup_pop(0);
+	return ret;
 }
 
 /* No socket of netd in the set (yet). True with *ret if that was all. */
@@ -203,7 +230,7 @@ static bool wait_plain(struct wait *w, int *ret)
 		__atomic_sub_fetch(&w->ep->sleepers, 1, __ATOMIC_SEQ_CST);
 		return false;
 	}
-	*ret = kernel_wait(w, w->ev, w->max, w->poll, w->mask);
+	*ret = kernel_sleep(w);
 	__atomic_sub_fetch(&w->ep->sleepers, 1, __ATOMIC_SEQ_CST);
 	if (*ret <= 0)
 		return true;
@@ -224,7 +251,7 @@ static int collect(struct wait *w)
 		n = epset_harvest(ep, w->ev, w->max);
 	/* Nothing of netd's: the sleep that follows asks the kernel anyway. */
 	if (ask && n < w->max && (ep->kernel_first ? ep->ready : (unsigned)n)) {
-		k = kernel_wait(w, w->ev + n, w->max - n, true, NULL);
+		k = kernel_look(w, w->ev + n, w->max - n);
 		k = k > 0 ? filter(w->ev + n, k, &marks) : 0;
 	}
 	if (ep->kernel_first && ask)
@@ -249,7 +276,7 @@ static int sleep_once(struct wait *w)
 	}
 	pthread_mutex_unlock(&ep->lock);
 	from = halt_poll_now();
-	ret = kernel_wait(w, w->ev, w->max, w->poll, w->mask);
+	ret = kernel_sleep(w);
 	saved = errno;
 	pthread_mutex_lock(&ep->lock);
 	if (!w->poll)

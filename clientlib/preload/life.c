@@ -107,7 +107,7 @@ HOOK int accept(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
 /* After a number of the socket's went: was it the last one? */
 static void after_close(struct nsock *s, int fd)
 {
-	if (ns_poll(s) & POLLNVAL) {
+	if (!ns_named(s)) {
 		epset_forget(s, fd);
 		stash_forget(s);
 	}

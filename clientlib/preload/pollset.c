@@ -19,6 +19,7 @@ struct pollset {
 	struct pollfd *kernel;	 /* n entries */
 	struct watched *watched; /* n entries */
 	struct epset **ep;	 /* n entries */
+	void *heap;		 /* what is not on the stack, or NULL */
 	nfds_t bell_at;		 /* the first entry that is a socket of netd, n if none is */
 	bool have_kernel, have_ep;
 	struct nset *set;
@@ -265,6 +266,26 @@ static int pollset_run(struct pollset *p, const struct timespec *timeout)
 	return ret;
 }
 
+/* Cancelled in the sleep. The thread's wait set, armed as it is, goes with the thread. */
+static void cancelled(void *arg)
+{
+	struct pollset *p = arg;
+
+	release(p);
+	free(p->heap);
+}
+
+static int pollset_safely(struct pollset *p, const struct timespec *timeout)
+{
+	int ret;
+
+	pthread_cleanup_push(cancelled, p);
+	ret = pollset_run(p, timeout);
+	pthread_cleanup_pop(0);
+	free(p->heap);
+	return ret;
+}
+
 int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	struct pollfd kernel[ON_STACK];
@@ -272,20 +293,16 @@ int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct epset *ep[ON_STACK];
 	struct pollset p = {
 	    .fds = fds, .n = n, .mask = mask, .kernel = kernel, .watched = watched, .ep = ep};
-	void *heap;
-	int ret;
 
 	if (n <= ON_STACK)
-		return pollset_run(&p, timeout);
+		return pollset_safely(&p, timeout);
 	if (n > 1u << 20)
 		return (int)done(-EINVAL);
-	heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)));
-	if (!heap)
+	p.heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)));
+	if (!p.heap)
 		return (int)done(-ENOMEM);
-	p.ep = heap;
+	p.ep = p.heap;
 	p.watched = (struct watched *)(void *)(p.ep + n);
 	p.kernel = (struct pollfd *)(void *)(p.watched + n);
-	ret = pollset_run(&p, timeout);
-	free(heap);
-	return ret;
+	return pollset_safely(&p, timeout);
 }
