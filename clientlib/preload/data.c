@@ -81,28 +81,46 @@ static ssize_t vector_size(const struct iovec *iov, int n)
 	return (ssize_t)sum;
 }
 
+static ssize_t read_vector(struct nsock *s, const struct iovec *iov, int n, int flags)
+{
+	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+	ssize_t size = vector_size(iov, n);
+
+	return size > 0 ? recv_message(s, &m, flags) : size;
+}
+
+static ssize_t write_vector(struct nsock *s, const struct iovec *iov, int n, int flags)
+{
+	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
+	ssize_t size = vector_size(iov, n);
+
+	return size < 0 ? size : send_message(s, &m, flags);
+}
+
 HOOK ssize_t readv(int fd, const struct iovec *iov, int n)
 {
 	struct nsock *s = fdtable_get(fd);
-	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
-	ssize_t size;
 
-	if (!s)
-		return real.readv(fd, iov, n);
-	size = vector_size(iov, n);
-	return done_put(s, size > 0 ? recv_message(s, &m, 0) : size);
+	return s ? done_put(s, read_vector(s, iov, n, 0)) : real.readv(fd, iov, n);
 }
 
 HOOK ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	struct nsock *s = fdtable_get(fd);
-	struct msghdr m = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n};
-	ssize_t size;
+
+	return s ? done_put(s, write_vector(s, iov, n, 0)) : real.writev(fd, iov, n);
+}
+
+ssize_t data_vector(int fd, const struct iovec *iov, int n, int flags, bool out)
+{
+	struct nsock *s = fdtable_get(fd);
+	int how = flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
 
 	if (!s)
-		return real.writev(fd, iov, n);
-	size = vector_size(iov, n);
-	return done_put(s, size < 0 ? size : send_message(s, &m, 0));
+		return done(-EBADF);
+	if (flags & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_NOWAIT | RWF_APPEND))
+		return done_put(s, -EOPNOTSUPP);
+	return done_put(s, out ? write_vector(s, iov, n, how) : read_vector(s, iov, n, how));
 }
 
 /* ---- send */
@@ -267,6 +285,8 @@ HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct times
 			rights_received(&v[i].msg_hdr);
 		return (int)ret;
 	}
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999))
+		return (int)done_put(s, -EINVAL);
 	if (timeout) {
 		clock_gettime(CLOCK_MONOTONIC, &end);
 		end.tv_sec += timeout->tv_sec + (end.tv_nsec + timeout->tv_nsec) / 1000000000;

@@ -12,7 +12,7 @@
  * and destroy, the frame that the parent still needs. And in a real vfork() child no socket could
  * be moved, closed or given a token, for it works on its parent's memory. POSIX promises no more
  * than fork() does. Processes that come to be inside libc (posix_spawn, popen, system) are not
- * concerned: they only exec, and posix_spawn() is prepared for here.
+ * concerned: they only exec, and what they take along is prepared for here.
  */
 #include "clientlib/preload/hook.h"
 #include <stdarg.h>
@@ -219,6 +219,30 @@ HOOK int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 
 	EXEC(ret, true, envp, real.posix_spawnp(pid, file, fa, attr, argv, env_));
 	return ret;
+}
+
+/* These hand on this process's own environment, so that is what gets the words if it lost them. */
+static void carry_by_shell(void)
+{
+	if (!carry(false))
+		return;
+	if (preload_word && !has_word(environ, preload_word))
+		(void)putenv(preload_word);
+	if (socket_word && !has_word(environ, socket_word))
+		(void)putenv(socket_word);
+}
+
+HOOK int system(const char *command)
+{
+	if (command)
+		carry_by_shell();
+	return real.system(command);
+}
+
+HOOK FILE *popen(const char *command, const char *mode)
+{
+	carry_by_shell();
+	return real.popen(command, mode);
 }
 
 /* The copy has no FD_CLOEXEC: it will be in the new image. */

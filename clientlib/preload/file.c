@@ -66,7 +66,7 @@ static ssize_t send_file(struct nsock *s, int in, off_t *off, size_t count)
 
 	if (fdtable_has(in))
 		return -EINVAL;
-	if (fstat(in, &st) < 0)
+	if (fstat(in, &st) < 0 || (sys_fcntl(in, F_GETFL, 0) & O_ACCMODE) == O_WRONLY)
 		return -EBADF;
 	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
 		return -EINVAL;
@@ -140,6 +140,31 @@ HOOK ssize_t pwrite(int fd, const void *buf, size_t n, off_t off)
 HOOK ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t off)
 {
 	return fdtable_has(fd) ? done(-ESPIPE) : real.pwrite64(fd, buf, n, off);
+}
+
+/* With the offset -1 they are readv() and writev(). */
+HOOK ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	if (!fdtable_has(fd))
+		return real.preadv2(fd, iov, n, off, flags);
+	return off == -1 ? data_vector(fd, iov, n, flags, false) : done(-ESPIPE);
+}
+
+HOOK ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
+{
+	return preadv2(fd, iov, n, off, flags);
+}
+
+HOOK ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	if (!fdtable_has(fd))
+		return real.pwritev2(fd, iov, n, off, flags);
+	return off == -1 ? data_vector(fd, iov, n, flags, true) : done(-ESPIPE);
+}
+
+HOOK ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
+{
+	return pwritev2(fd, iov, n, off, flags);
 }
 
 HOOK ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)

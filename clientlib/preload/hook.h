@@ -24,6 +24,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -53,7 +54,7 @@ void __chk_fail(void) __attribute__((noreturn));
 /* clang-format off */
 #define REAL_LIST(X) \
 	X(read) X(write) X(close) X(readv) X(writev) X(pread) X(pwrite) X(pread64) \
-	X(pwrite64) X(preadv) X(pwritev) X(preadv64) X(pwritev64) X(lseek) X(lseek64) \
+	X(pwrite64) X(preadv2) X(pwritev2) X(preadv) X(pwritev) X(preadv64) X(pwritev64) X(lseek) X(lseek64) \
 	X(socket) X(bind) X(listen) X(accept) X(accept4) X(connect) X(shutdown) \
 	X(getsockname) X(getpeername) X(getsockopt) X(setsockopt) \
 	X(send) X(sendto) X(sendmsg) X(sendmmsg) X(recv) X(recvfrom) X(recvmsg) \
@@ -61,9 +62,9 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(dup) X(dup2) X(dup3) X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) \
 	X(ppoll) X(select) X(pselect) \
 	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
-	X(epoll_pwait2) X(mmap) X(mmap64) X(getaddrinfo) X(fdopen) X(vdprintf) \
+	X(epoll_pwait2) X(mmap) X(mmap64) X(getaddrinfo) X(fdopen) X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
-	X(posix_spawn_file_actions_adddup2)
+	X(posix_spawn_file_actions_adddup2) X(system) X(popen)
 /* clang-format on */
 
 struct libc_calls {
@@ -102,6 +103,8 @@ static inline ssize_t done_put(struct nsock *s, ssize_t ret)
 ssize_t sent(struct nsock *s, ssize_t ret, int flags);
 ssize_t data_read(struct nsock *s, void *buf, size_t n);
 ssize_t data_write(struct nsock *s, const void *buf, size_t n);
+/* readv() or writev() of a socket of netd with RWF_ flags, of which sockets have RWF_NOWAIT. */
+ssize_t data_vector(int fd, const struct iovec *iov, int n, int flags, bool out);
 
 /*
  * readiness.c: ns_poll(), and POLLIN for a listener whose child could not be given a number
@@ -125,6 +128,8 @@ bool number_own(int fd);
 
 /* stdio.c: a socket is at this number now; if it is one of the first three, libc's stream on it must change. */
 void stdio_over(int fd);
+void stdio_fork_prepare(void);
+void stdio_fork_done(bool child);
 
 /*
  * rights.c: what sendmsg() and recvmsg() of the kernel's sockets carry. Before sending: netd's descriptors in the message

@@ -6,6 +6,7 @@
  * it must never end up on the kernel's stack unnoticed.
  */
 #include "clientlib/preload/epset.h"
+#include <linux/close_range.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,7 +164,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* close_range() around the library's own descriptors. */
-static int close_around(unsigned first, unsigned last, int flags)
+static int close_around(unsigned first, unsigned last, unsigned flags)
 {
 	int own[512], n = ns_own_fds(own, 256), ret = 0;
 
@@ -176,10 +177,10 @@ static int close_around(unsigned first, unsigned last, int flags)
 		if (fd < first || fd > last)
 			continue;
 		if (fd > first)
-			ret = real.close_range(first, fd - 1, flags);
+			ret = real.close_range(first, fd - 1, (int)flags);
 		first = fd + 1;
 	}
-	return ret == 0 && first <= last ? real.close_range(first, last, flags) : ret;
+	return ret == 0 && first <= last ? real.close_range(first, last, (int)flags) : ret;
 }
 
 HOOK int close_range(unsigned first, unsigned last, int flags)
@@ -188,7 +189,7 @@ HOOK int close_range(unsigned first, unsigned last, int flags)
 
 	if (!real.close_range)
 		return (int)done(-ENOSYS);
-	if (first > last || flags || !ns_owner())
+	if (first > last || flags & ~CLOSE_RANGE_UNSHARE || !ns_owner())
 		return real.close_range(first, last, flags);
 	end = fdtable_limit() > epset_limit() ? fdtable_limit() : epset_limit();
 	for (unsigned fd = first; fd <= last && fd < (unsigned)end; fd++) {
@@ -197,7 +198,7 @@ HOOK int close_range(unsigned first, unsigned last, int flags)
 		else if (epset_has((int)fd))
 			epset_drop((int)fd);
 	}
-	return close_around(first, last, 0);
+	return close_around(first, last, (unsigned)flags);
 }
 
 HOOK void closefrom(int low)

@@ -23,6 +23,7 @@ void real_resolve(void)
 
 static void fork_prepare(void)
 {
+	stdio_fork_prepare();
 	epset_fork_prepare();
 	stash_fork_prepare();
 }
@@ -31,6 +32,7 @@ static void fork_done(bool child)
 {
 	stash_fork_done(child);
 	epset_fork_done(child);
+	stdio_fork_done(child);
 }
 
 __attribute__((constructor)) static void real_start(void)

@@ -1,109 +1,151 @@
 /*
- * splice() between a pipe and a socket of netd: the same bytes, copied.
+ * splice() between a pipe and a socket of netd.
  *
- * Into a socket: the pipe is read straight into the transmit ring, as much as there is room for. Out of one: the bytes are
- * peeked at, and taken when the pipe has taken them. So nothing is lost where one side can take less than the other has.
+ * Bytes go a page at a time, through a buffer from the socket, straight into the ring to it. The order of the checks is what
+ * keeps them whole: into a pipe that says POLLOUT a page fits without blocking, so bytes are taken from the socket only
+ * then; and from a pipe they are taken only when there is room in the ring for them. Only what is said about who may block
+ * follows the kernel in its oddity: SPLICE_F_NONBLOCK speaks about the pipe, O_NONBLOCK of the socket about the socket.
  */
 #include "clientlib/preload/hook.h"
+#include <limits.h>
+#include <sys/stat.h>
 
-#define PIECE 16384u
-#define KNOWN (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
+#define PAGE	  4096u
+#define FLAGS_ALL (SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT)
 
 static bool is_pipe(int fd)
 {
-	return sys_fcntl(fd, F_GETPIPE_SZ, 0) > 0;
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-/* Waits for the pipe unless that is not wanted. 0 or -EAGAIN, -EINTR. */
-static int wait_pipe(int fd, short events, bool nonblock)
+/* Waits for `events` of the pipe: its revents, 0 if it may not be waited for, or negative errno. */
+static int pipe_state(int fd, short events, bool wait)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	struct timespec none = {0, 0};
-	int ret = sys_ppoll(&p, 1, nonblock ? &none : NULL);
+	int ret = sys_ppoll(&p, 1, wait ? NULL : &(struct timespec){0, 0});
 
-	return ret > 0 ? 0 : ret < 0 ? ret : -EAGAIN;
+	return ret < 0 ? ret : p.revents;
 }
 
-static ssize_t send_copy(struct nsock *s, int in, size_t len, unsigned flags)
+static ssize_t into_pipe(struct nsock *s, int out, size_t len, bool wait)
 {
-	char buf[PIECE];
-	struct iovec iov = {.iov_base = buf};
+	char page[PAGE];
+	size_t done = 0;
+
+	while (done < len) {
+		struct iovec iov = {.iov_base = page, .iov_len = len - done < PAGE ? len - done : PAGE};
+		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+		int state = pipe_state(out, POLLOUT, wait && !done);
+		ssize_t n;
+
+		if (state >= 0 && state & POLLERR)
+			return done ? (ssize_t)done : sent(s, -EPIPE, 0);
+		if (state <= 0)
+			return done ? (ssize_t)done : state ? state : -EAGAIN;
+		n = ns_recvmsg(s, &m, 0, done || ns_nonblock(s));
+		if (n <= 0)
+			return done ? (ssize_t)done : n;
+		n = sys_write(out, page, (size_t)n);
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
+}
+
+/* A page of the pipe, which has something, to a ring that lends no room. */
+static ssize_t page_by_copy(struct nsock *s, int in, size_t len, bool nonblock)
+{
+	char page[PAGE];
+	struct iovec iov = {.iov_base = page};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t n = ns_nonblock(s) && !(ns_poll(s) & POLLOUT) ? -EAGAIN : sys_read(in, buf, len < PIECE ? len : PIECE);
+	int ready = ns_wait(s, POLLOUT, nonblock ? 0 : -1);
+	ssize_t n, sum = 0;
 
-	if (n <= 0)
-		return n;
-	iov.iov_len = (size_t)n;
-	return ns_sendmsg(s, &m, flags & SPLICE_F_MORE ? MSG_MORE : 0, false); /* it cannot go back into the pipe */
+	if (ready <= 0)
+		return ready ? ready : -EAGAIN;
+	if (ready & POLLERR) /* says why, and takes nothing */
+		return ns_sendmsg(s, &m, 0, true) ?: -EPIPE;
+	n = sys_read(in, page, len < PAGE ? len : PAGE);
+	while (n > 0 && sum < n) { /* what was taken from the pipe must go */
+		ssize_t ret;
+
+		iov = (struct iovec){.iov_base = page + sum, .iov_len = (size_t)(n - sum)};
+		ret = ns_sendmsg(s, &m, 0, false);
+		if (ret < 0 && ret != -EINTR)
+			return sum ? sum : ret;
+		sum += ret > 0 ? ret : 0;
+	}
+	return n;
 }
 
-static ssize_t to_socket(int in, struct nsock *s, size_t len, unsigned flags)
+static ssize_t page_out(struct nsock *s, int in, size_t len, bool nonblock)
 {
-	int ret = wait_pipe(in, POLLIN, flags & SPLICE_F_NONBLOCK);
-	size_t room, piece = ns_type(s) == SOCK_STREAM ? len : len < PIECE ? len : PIECE;
+	size_t room;
 	void *at;
-	ssize_t n;
+	ssize_t n, ret = ns_send_reserve(s, len < PAGE ? len : PAGE, &at, &room, NULL, nonblock);
 
+	if (ret == -EOPNOTSUPP)
+		return page_by_copy(s, in, len, nonblock);
 	if (ret < 0)
 		return ret;
-	ret = ns_send_reserve(s, piece, &at, &room, NULL, ns_nonblock(s));
-	if (ret == -EOPNOTSUPP)
-		return sent(s, send_copy(s, in, len, flags), 0);
-	if (ret < 0)
-		return sent(s, ret, 0);
 	n = sys_read(in, at, room < len ? room : len);
 	ret = ns_send_commit(s, n > 0 ? n : ns_type(s) == SOCK_STREAM ? 0 : -1);
 	return n > 0 && ret < 0 ? ret : n;
 }
 
-static ssize_t from_socket(struct nsock *s, int out, size_t len, unsigned flags)
+static ssize_t out_of_pipe(struct nsock *s, int in, size_t len, bool wait)
 {
-	char buf[PIECE];
-	struct iovec iov = {.iov_base = buf, .iov_len = len < PIECE ? len : PIECE};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-	bool nonblock = (flags & SPLICE_F_NONBLOCK) || ns_nonblock(s);
-	ssize_t n = ns_recvmsg(s, &m, MSG_PEEK, nonblock), put;
-	int ret;
+	size_t done = 0;
 
-	if (n <= 0)
-		return n;
-	ret = wait_pipe(out, POLLOUT, flags & SPLICE_F_NONBLOCK);
-	if (ret < 0)
-		return ret;
-	put = sys_write(out, buf, (size_t)n < 4096 ? (size_t)n : 4096); /* what a writable pipe takes whole */
-	if (put <= 0)
-		return put;
-	iov.iov_len = (size_t)put;
-	m = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
-	(void)ns_recvmsg(s, &m, MSG_TRUNC, true);
-	return put;
+	while (done < len) {
+		int state = pipe_state(in, POLLIN, wait && !done);
+		ssize_t n;
+
+		if (state >= 0 && !(state & POLLIN))
+			return done || state & POLLHUP ? (ssize_t)done : -EAGAIN;
+		n = state < 0 ? state : page_out(s, in, len - done, ns_nonblock(s));
+		if (n <= 0)
+			return done ? (ssize_t)done : sent(s, n, 0);
+		done += (size_t)n;
+	}
+	return (ssize_t)done;
 }
 
-static ssize_t splice_netd(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
+/* `s` is the socket of one side, the other is the descriptor `fd`, open for what `mode` says. */
+static ssize_t splice_netd(struct nsock *s, int fd, bool into, const void *fd_off, const void *sock_off, size_t len, unsigned flags)
 {
-	struct nsock *s;
-	ssize_t ret;
+	int mode = sys_fcntl(fd, F_GETFL, 0);
+	bool wait = !(flags & SPLICE_F_NONBLOCK) && !(mode & O_NONBLOCK);
 
-	if (flags & ~KNOWN)
-		return -EINVAL;
-	if (!len)
-		return 0;
-	s = fdtable_get(is_pipe(in) ? out : in);
-	if (!s)
+	if (mode < 0 || (mode & O_ACCMODE) == (into ? O_RDONLY : O_WRONLY))
 		return -EBADF;
-	if (is_pipe(in))
-		ret = in_off || out_off ? -ESPIPE : to_socket(in, s, len, flags);
-	else if (is_pipe(out))
-		ret = in_off || out_off ? -ESPIPE : from_socket(s, out, len, flags);
-	else
-		ret = sys_fcntl(in, F_GETFD, 0) < 0 || sys_fcntl(out, F_GETFD, 0) < 0 ? -EBADF : -EINVAL;
-	ns_put(s);
-	return ret;
+	if (fdtable_has(fd) || !is_pipe(fd))
+		return -EINVAL;
+	if (fd_off)
+		return -ESPIPE;
+	if (sock_off)
+		return -EINVAL;
+	len = len < SSIZE_MAX ? len : SSIZE_MAX;
+	return into ? into_pipe(s, fd, len, wait) : out_of_pipe(s, fd, len, wait);
 }
 
 HOOK ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)
 {
-	if (fdtable_has(in) || fdtable_has(out))
-		return done(splice_netd(in, in_off, out, out_off, len, flags));
-	return real.splice(in, in_off, out, out_off, len, flags);
+	struct nsock *from = fdtable_get(in), *to = from ? NULL : fdtable_get(out);
+	ssize_t ret;
+
+	if (!from && !to)
+		return real.splice(in, in_off, out, out_off, len, flags);
+	if (!len)
+		ret = 0;
+	else if (flags & ~FLAGS_ALL)
+		ret = -EINVAL;
+	else if (from)
+		ret = splice_netd(from, out, true, out_off, in_off, len, flags);
+	else
+		ret = splice_netd(to, in, false, in_off, out_off, len, flags);
+	return done_put(from ? from : to, ret);
 }
