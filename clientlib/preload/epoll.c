@@ -7,6 +7,9 @@
 #include "clientlib/preload/deadline.h"
 #include "clientlib/preload/epset.h"
 
+/* What may stand beside EPOLLEXCLUSIVE. */
+#define EXCLUSIVE_WITH                                                                             \
+	(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 #define EVENTS_MAX ((int)(0x7fffffff / sizeof(struct epoll_event)))
 
 static int created(int epfd)
@@ -75,13 +78,18 @@ static int ctl_del(struct epset *ep, int fd, struct nsock *s)
 static int ctl_mod(struct epset *ep, int fd, struct nsock *s, const struct epoll_event *ev)
 {
 	struct epmember *m;
+	int ret = 0;
 
 	pthread_mutex_lock(&ep->lock);
 	m = epmember_find(ep, fd, s);
-	if (m)
+	if (m && m->events & EPOLLEXCLUSIVE)
+		ret = -EINVAL;
+	else if (m)
 		epmember_mod(ep, m, ev);
+	else
+		ret = -ENOENT;
 	pthread_mutex_unlock(&ep->lock);
-	return m ? 0 : -ENOENT;
+	return ret;
 }
 
 static int ctl_netd(int epfd, int op, int fd, struct nsock *s, const struct epoll_event *ev)
@@ -91,10 +99,14 @@ static int ctl_netd(int epfd, int op, int fd, struct nsock *s, const struct epol
 
 	if (op != EPOLL_CTL_DEL && !ev)
 		ret = -EFAULT;
+	else if (!ep && sys_fcntl(epfd, F_GETFD, 0) < 0)
+		ret = -EBADF;
 	else if (!ep && fdtable_has(epfd))
 		ret = -EINVAL;
 	else if (!ep && !(ep = epset_open(epfd, true)))
 		ret = -ENOMEM;
+	else if (op != EPOLL_CTL_DEL && ev->events & EPOLLEXCLUSIVE && (op == EPOLL_CTL_MOD || ev->events & ~EXCLUSIVE_WITH))
+		ret = -EINVAL;
 	else if (op == EPOLL_CTL_ADD)
 		ret = ctl_add(ep, fd, s, ev);
 	else if (op == EPOLL_CTL_DEL)

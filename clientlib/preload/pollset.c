@@ -3,8 +3,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define ON_STACK 64
+#define FEW	 16 /* entries that no limit forbids in practice */
 #define SLICE_NS 5000000L /* between looks if there is no wait set */
 
 struct watched {
@@ -266,6 +268,15 @@ static int pollset_run(struct pollset *p, const struct timespec *timeout)
 	return ret;
 }
 
+/* The kernel refuses more entries than there may be descriptors. */
+static bool too_many(nfds_t n)
+{
+	struct rlimit rl;
+
+	return n > 1u << 20 ||
+	       (sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&rl, 0, 0) == 0 && n > rl.rlim_cur);
+}
+
 /* Cancelled in the sleep. The thread's wait set, armed as it is, goes with the thread. */
 static void cancelled(void *arg)
 {
@@ -294,10 +305,10 @@ int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct pollset p = {
 	    .fds = fds, .n = n, .mask = mask, .kernel = kernel, .watched = watched, .ep = ep};
 
+	if (n > FEW && too_many(n))
+		return (int)done(-EINVAL);
 	if (n <= ON_STACK)
 		return pollset_safely(&p, timeout);
-	if (n > 1u << 20)
-		return (int)done(-EINVAL);
 	p.heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)));
 	if (!p.heap)
 		return (int)done(-ENOMEM);

@@ -6,7 +6,7 @@
 bin=${NETD_BUILD:-$(dirname "$0")/../../build}/tests/apps
 bad=0
 ulimit -n 4096
-for t in calls wait process threads files; do
+for t in calls wait epoll process threads files; do
 	watch_port "$work/seen-$t" "[0-9]*"
 	netctl run -- "$bin/test_$t" tcp "$NETD" || bad=1
 	[ -e "$work/seen-$t" ] || fail "no connection of test_$t was seen in netctl ss"
