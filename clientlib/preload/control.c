@@ -5,6 +5,7 @@
  * the open file description is the socket's: the placeholders all share one anchor, so F_SETFL and
  * FIONBIO must never reach it.
  */
+#include "clientlib/preload/async.h"
 #include "clientlib/preload/epset.h"
 #include <linux/sockios.h>
 #include <stdarg.h>
@@ -17,29 +18,18 @@ static int fcntl_netd(struct nsock *s, int fd, int cmd, long arg)
 	case F_SETFL:
 		ns_set_nonblock(s, arg & O_NONBLOCK);
 		ns_keep(s, NS_KEPT_FLAGS, (int)arg & (O_APPEND | O_ASYNC));
-		return 0;
+		return async_set(s, fd, arg & O_ASYNC);
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
 		return arg < 0 ? -EINVAL : fdtable_dup(s, fd, cmd == F_DUPFD_CLOEXEC, (int)arg);
-	case F_GETFD:
-	case F_SETFD:
-		return sys_fcntl(fd, cmd, arg);
-	/* Kept, but no signals come. */
 	case F_SETOWN:
-		ns_keep(s, NS_KEPT_OWNER, (int)arg);
-		return 0;
 	case F_GETOWN:
-		return ns_kept(s, NS_KEPT_OWNER);
-	case F_SETSIG:
-		if (arg < 0 || arg >= _NSIG)
-			return -EINVAL;
-		ns_keep(s, NS_KEPT_SIG, (int)arg);
-		return 0;
-	case F_GETSIG:
-		return ns_kept(s, NS_KEPT_SIG);
 	case F_SETOWN_EX:
-		return -EINVAL;
-	default: /* what a socket cannot do, the placeholder cannot either */
+	case F_GETOWN_EX:
+	case F_SETSIG:
+	case F_GETSIG:
+		return async_fcntl(s, fd, cmd, arg);
+	default: /* of the number, or nothing that a socket has: the kernel says which errno */
 		return sys_fcntl(fd, cmd, arg);
 	}
 }
@@ -96,14 +86,13 @@ static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 		return 0;
 	case FIOASYNC:
 		ns_keep(s, NS_KEPT_FLAGS, (ns_kept(s, NS_KEPT_FLAGS) & ~O_ASYNC) | (*(const int *)arg ? O_ASYNC : 0));
-		return 0;
+		return async_set(s, fd, *(const int *)arg != 0);
 	case FIOSETOWN:
 	case SIOCSPGRP:
-		ns_keep(s, NS_KEPT_OWNER, *(const int *)arg);
-		return 0;
+		return async_fcntl(s, fd, F_SETOWN, *(const int *)arg);
 	case FIOGETOWN:
 	case SIOCGPGRP:
-		*(int *)arg = ns_kept(s, NS_KEPT_OWNER);
+		*(int *)arg = async_fcntl(s, fd, F_GETOWN, 0);
 		return 0;
 	case SIOCATMARK:
 	case SIOCOUTQNSD:

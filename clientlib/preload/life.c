@@ -5,6 +5,7 @@
  * Sockets of AF_INET, AF_INET6 and AF_PACKET are netd's; everything else is the kernel's. If netd cannot be reached the program is told so once and socket() fails with ENETDOWN:
  * it must never end up on the kernel's stack unnoticed.
  */
+#include "clientlib/preload/async.h"
 #include "clientlib/preload/epset.h"
 #include <linux/close_range.h>
 #include <stdlib.h>
@@ -111,6 +112,7 @@ static void after_close(struct nsock *s, int fd)
 	if (!ns_named(s)) {
 		epset_forget(s, fd);
 		stash_forget(s);
+		async_forget(s);
 	}
 	ns_put(s);
 }

@@ -4,6 +4,7 @@
  * Resolved by the constructor, or by the first call if some other library's constructor comes
  * earlier. A function that this libc lacks stays NULL; hooks of such functions answer ENOSYS.
  */
+#include "clientlib/preload/async.h"
 #include "clientlib/preload/epset.h"
 #include <dlfcn.h>
 
@@ -23,6 +24,7 @@ void real_resolve(void)
 
 static void fork_prepare(void)
 {
+	async_fork_prepare();
 	stdio_fork_prepare();
 	epset_fork_prepare();
 	stash_fork_prepare();
@@ -33,6 +35,7 @@ static void fork_done(bool child)
 	stash_fork_done(child);
 	epset_fork_done(child);
 	stdio_fork_done(child);
+	async_fork_done(child);
 }
 
 __attribute__((constructor)) static void real_start(void)

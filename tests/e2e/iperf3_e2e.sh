@@ -9,7 +9,8 @@ run() {
 	shift
 	echo "$what"
 	"$@" >"$work/iperf.log" 2>&1 || { cat "$work/iperf.log"; fail "$what"; }
-	grep -E 'sender|receiver' "$work/iperf.log"
+	grep -E 'sender|receiver' "$work/iperf.log" | grep -E 'SUM|^\[ *[0-9]+\]\[|' | tail -4
+	! grep -E ' 0\.00 Bytes .*(sender|receiver)' "$work/iperf.log" || fail "$what: a stream carried nothing"
 }
 start server netctl run -- iperf3 -s -B "$NETD" -p 5201
 start kserver $PEER iperf3 -s -B "$KERNEL" -p 5202
@@ -22,7 +23,10 @@ watch_port "$work/seen-2" 5202
 run "netd's client sends" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3
 run "netd's client receives" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3 -R
 [ -e "$work/seen-2" ] || fail "the connection was not seen in netctl ss"
-run "four streams, both ways" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3 -P 4 --bidir
+run "eight streams to netd" $PEER iperf3 -c "$NETD" -p 5201 -t 2 -P 8
+run "eight streams from netd" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 2 -P 8
+run "both ways at once, from the kernel's side" $PEER iperf3 -c "$NETD" -p 5201 -t 2 --bidir
+run "eight streams, both ways" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3 -P 8 --bidir
 run "a file by sendfile" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 2 -Z
 run "both ends on netd" netctl run -- iperf3 -c "$NETD" -p 5201 -t 3
 run "UDP from netd" netctl run -- iperf3 -c "$KERNEL" -p 5202 -u -b 50M -t 2

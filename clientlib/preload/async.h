@@ -1,0 +1,13 @@
+/* Signals about sockets (async.c). Errors are negative errnos. */
+#pragma once
+#include "clientlib/preload/hook.h"
+
+/* O_ASYNC of the socket, asked for by the number `fd`. */
+int async_set(struct nsock *s, int fd, bool on);
+bool async_on(struct nsock *s);
+/* F_SETOWN, F_GETOWN, their _EX forms, F_SETSIG, F_GETSIG. */
+int async_fcntl(struct nsock *s, int fd, int cmd, long arg);
+/* Its last number was closed. */
+void async_forget(struct nsock *s);
+void async_fork_prepare(void);
+void async_fork_done(bool child);
