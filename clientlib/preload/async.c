@@ -1,15 +1,17 @@
 /*
  * Signals about sockets: F_SETOWN, F_SETSIG, O_ASYNC.
  *
- * The kernel sends them where news comes in; here nobody is awake then. So the first socket that wants them starts a thread,
- * which sleeps on a wait set of all of them with every signal blocked, and sends what the kernel would: SIGIO, or the signal
- * of F_SETSIG with the number and what is ready; SIGURG when there is urgent data. A signal more than the kernel would send
- * is possible, as news is a hint; handlers look for themselves.
+ * The kernel sends them where news comes in; here nobody is awake then. So the first socket that
+ * wants them starts a thread, which sleeps on a wait set of all of them with every signal blocked,
+ * and sends what the kernel would: SIGIO, or the signal of F_SETSIG with the number and what is
+ * ready; SIGURG when there is urgent data. A signal more than the kernel would send is possible, as
+ * news is a hint; handlers look for themselves.
  *
- * What was set belongs to the open file description. A child by fork() inherits it as a fact, but the signals come from the
- * process that asked for them; over an exec it is lost.
+ * What was set belongs to the open file description. A child by fork() inherits it as a fact, but
+ * the signals come from the process that asked for them; over an exec it is lost.
  *
- * Locks: async_lock, then the core's. The core's callback takes none; an entry goes only after ns_set_del().
+ * Locks: async_lock, then the core's. The core's callback takes none; an entry goes only after
+ * ns_set_del().
  */
 #include "clientlib/preload/async.h"
 #include <limits.h>
@@ -19,12 +21,12 @@
 
 struct async {
 	struct nsock *sock;
-	int fd;		    /* the number it was asked for by */
-	int owner_type;	    /* F_OWNER_* */
-	int owner, sig;	    /* atomic */
-	bool on;	    /* O_ASYNC; atomic */
-	bool member;	    /* of the wait set */
-	unsigned was;	    /* ready for, at the last look; the thread's once it is a member */
+	int fd;		/* the number it was asked for by */
+	int owner_type; /* F_OWNER_* */
+	int owner, sig; /* atomic */
+	bool on;	/* O_ASYNC; atomic */
+	bool member;	/* of the wait set */
+	unsigned was;	/* ready for, at the last look; the thread's once it is a member */
 	struct async *next;
 };
 
@@ -44,7 +46,8 @@ static struct async *find(const struct nsock *s)
 
 /* ---- sending */
 
-/* With `band`, what is ready and where: si_code is SI_SIGIO then, for POLL_IN and its like are the kernel's to say. */
+/* With `band`, what is ready and where: si_code is SI_SIGIO then, for POLL_IN and its like are the
+ * kernel's to say. */
 static void send_signal(const struct async *a, int sig, int band)
 {
 	siginfo_t info = {.si_signo = sig, .si_code = band ? SI_SIGIO : SI_QUEUE};
@@ -76,11 +79,13 @@ static void tell(const struct async *a, unsigned ready)
 		send_signal(a, sig, POLLOUT | POLLWRNORM | POLLWRBAND);
 }
 
-/* News of a member. The first comes from its becoming one: it counts only if more is true than was then. */
+/* News of a member. The first comes from its becoming one: it counts only if more is true than was
+ * then. */
 static void news(void *arg, void *udata, struct nsock *s)
 {
 	struct async *a = udata;
-	unsigned ready = readiness(s), more = ready & ~a->was, again = ready & (POLLIN | POLLERR | POLLHUP);
+	unsigned ready = readiness(s), more = ready & ~a->was,
+		 again = ready & (POLLIN | POLLERR | POLLHUP);
 	bool first = a->was & POLLNVAL;
 
 	(void)arg;
@@ -238,7 +243,9 @@ static int get_owner(struct nsock *s, struct f_owner_ex *o)
 	a = find(s);
 	owner = a ? a->owner : 0;
 	if (o)
-		*o = (struct f_owner_ex){.type = owner < 0 ? F_OWNER_PGRP : a ? a->owner_type : F_OWNER_PID,
+		*o = (struct f_owner_ex){.type = owner < 0 ? F_OWNER_PGRP
+						 : a	   ? a->owner_type
+							   : F_OWNER_PID,
 		    .pid = owner < 0 ? -owner : owner};
 	pthread_mutex_unlock(&async_lock);
 	return o ? 0 : owner;

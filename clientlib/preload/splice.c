@@ -1,10 +1,11 @@
 /*
  * splice() between a pipe and a socket of netd.
  *
- * Bytes go a page at a time, through a buffer from the socket, straight into the ring to it. The order of the checks is what
- * keeps them whole: into a pipe that says POLLOUT a page fits without blocking, so bytes are taken from the socket only
- * then; and from a pipe they are taken only when there is room in the ring for them. Only what is said about who may block
- * follows the kernel in its oddity: SPLICE_F_NONBLOCK speaks about the pipe, O_NONBLOCK of the socket about the socket.
+ * Bytes go a page at a time, through a buffer from the socket, straight into the ring to it. The
+ * order of the checks is what keeps them whole: into a pipe that says POLLOUT a page fits without
+ * blocking, so bytes are taken from the socket only then; and from a pipe they are taken only when
+ * there is room in the ring for them. Only what is said about who may block follows the kernel in
+ * its oddity: SPLICE_F_NONBLOCK speaks about the pipe, O_NONBLOCK of the socket about the socket.
  */
 #include "clientlib/preload/hook.h"
 #include <limits.h>
@@ -35,7 +36,8 @@ static ssize_t into_pipe(struct nsock *s, int out, size_t len, bool wait)
 	size_t done = 0;
 
 	while (done < len) {
-		struct iovec iov = {.iov_base = page, .iov_len = len - done < PAGE ? len - done : PAGE};
+		struct iovec iov = {
+		    .iov_base = page, .iov_len = len - done < PAGE ? len - done : PAGE};
 		struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 		int state = pipe_state(out, POLLOUT, wait && !done);
 		ssize_t n;
@@ -115,7 +117,8 @@ static ssize_t out_of_pipe(struct nsock *s, int in, size_t len, bool wait)
 }
 
 /* `s` is the socket of one side, the other is the descriptor `fd`, open for what `mode` says. */
-static ssize_t splice_netd(struct nsock *s, int fd, bool into, const void *fd_off, const void *sock_off, size_t len, unsigned flags)
+static ssize_t splice_netd(struct nsock *s, int fd, bool into, const void *fd_off,
+    const void *sock_off, size_t len, unsigned flags)
 {
 	int mode = sys_fcntl(fd, F_GETFL, 0);
 	bool wait = !(flags & SPLICE_F_NONBLOCK) && !(mode & O_NONBLOCK);

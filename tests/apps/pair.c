@@ -1,6 +1,6 @@
 #include "tests/apps/pair.h"
 
-bool over_tcp;
+bool over_tcp, storm;
 struct sockaddr_in address = {.sin_family = AF_INET};
 int failures;
 
@@ -13,6 +13,7 @@ int test_main(int argc, char **argv, void (*all)(void))
 		fprintf(stderr, "usage: %s unix | tcp ADDRESS\n", argv[0]);
 		return 2;
 	}
+	storm = getenv("STORM");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	all();
 	printf("%d failures\n", failures);

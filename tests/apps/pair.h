@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 extern bool over_tcp;
+extern bool storm; /* netd-inet is being killed: a wait may end once for nothing (netd-preload(7)) */
 extern struct sockaddr_in address; /* port 0 */
 extern int failures;
 

@@ -1,4 +1,5 @@
-/* A socket among files: splice, sendfile, vectors at their limits, stdio, ioctl, ranges of numbers; see pair.h. */
+/* A socket among files: splice, sendfile, vectors at their limits, stdio, ioctl, ranges of numbers;
+ * see pair.h. */
 #include "tests/apps/pair.h"
 #include <limits.h>
 #include <linux/close_range.h>
@@ -395,7 +396,8 @@ static void range_flags(void)
 	high = fcntl(p[0], F_DUPFD, 500);
 	CHECK(high >= 500);
 	CHECK(close_range(500, 600, CLOSE_RANGE_CLOEXEC) == 0);
-	CHECK(fcntl(high, F_GETFD) == FD_CLOEXEC && write(high, "c", 1) == 1 && read(p[1], &c, 1) == 1);
+	CHECK(fcntl(high, F_GETFD) == FD_CLOEXEC && write(high, "c", 1) == 1 &&
+	      read(p[1], &c, 1) == 1);
 	FAILS(close_range(600, 500, 0), EINVAL);
 	FAILS(close_range(500, 600, 0x100), EINVAL);
 	CHECK(close_range(500, 600, CLOSE_RANGE_UNSHARE) == 0);
@@ -528,7 +530,8 @@ static void stdio_popen(void)
 
 	make_pair(p);
 	f = popen("echo from the shell", "r");
-	CHECK(f && fgets(line, sizeof(line), f) && !strcmp(line, "from the shell\n") && pclose(f) == 0);
+	CHECK(f && fgets(line, sizeof(line), f) && !strcmp(line, "from the shell\n") &&
+	      pclose(f) == 0);
 	snprintf(command, sizeof(command), "cat >&%d", p[0]);
 	f = popen(command, "w");
 	CHECK(f && fputs("through cat\n", f) >= 0 && pclose(f) == 0);

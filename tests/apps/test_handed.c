@@ -1,7 +1,8 @@
 /*
- * Sockets that change hands between programs that are no relatives, and programs that change themselves: daemon(), another
- * user, another root, a closed standard input; signals about sockets. See pair.h. With "take PATH" as its arguments the
- * program is one that is given descriptors over a Unix socket.
+ * Sockets that change hands between programs that are no relatives, and programs that change
+ * themselves: daemon(), another user, another root, a closed standard input; signals about sockets.
+ * See pair.h. With "take PATH" as its arguments the program is one that is given descriptors over a
+ * Unix socket.
  */
 #include "tests/apps/pair.h"
 #include <spawn.h>
@@ -25,8 +26,8 @@ static bool talk(int from, int to, const char *word)
 	char buf[64];
 	size_t len = strlen(word);
 
-	return write(from, word, len) == (ssize_t)len && recv(to, buf, len, MSG_WAITALL) == (ssize_t)len &&
-	       !memcmp(buf, word, len);
+	return write(from, word, len) == (ssize_t)len &&
+	       recv(to, buf, len, MSG_WAITALL) == (ssize_t)len && !memcmp(buf, word, len);
 }
 
 /* ---- SCM_RIGHTS to a stranger: sockets, a pipe and a file in one message */
@@ -40,10 +41,14 @@ union rights {
 
 static int send_rights(int over, const int *fd, size_t n)
 {
-	union rights c = {.h = {.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int))}};
+	union rights c = {.h = {.cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS,
+			      .cmsg_len = CMSG_LEN(n * sizeof(int))}};
 	struct iovec iov = {(char[]){'f'}, 1};
-	struct msghdr m = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = CMSG_SPACE(n * sizeof(int))};
+	struct msghdr m = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &c,
+	    .msg_controllen = CMSG_SPACE(n * sizeof(int))};
 
 	memcpy(CMSG_DATA(&c.h), fd, n * sizeof(int));
 	return sendmsg(over, &m, 0) == 1 ? 0 : -1;
@@ -54,17 +59,20 @@ static size_t take_rights(int over, int *fd)
 	union rights c;
 	char byte;
 	struct iovec iov = {&byte, 1};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c)};
+	struct msghdr m = {
+	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c)};
 	size_t n;
 
-	if (recvmsg(over, &m, 0) != 1 || m.msg_controllen < CMSG_LEN(sizeof(int)) || (m.msg_flags & MSG_CTRUNC))
+	if (recvmsg(over, &m, 0) != 1 || m.msg_controllen < CMSG_LEN(sizeof(int)) ||
+	    (m.msg_flags & MSG_CTRUNC))
 		return 0;
 	n = (c.h.cmsg_len - CMSG_LEN(0)) / sizeof(int);
 	memcpy(fd, CMSG_DATA(&c.h), n * sizeof(int));
 	return n;
 }
 
-/* The stranger: takes {socket, pipe, listener or socket, file}, uses each, says what it found in the pipe. */
+/* The stranger: takes {socket, pipe, listener or socket, file}, uses each, says what it found in
+ * the pipe. */
 static int take(const char *path)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
@@ -92,7 +100,8 @@ static void to_a_stranger(void)
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 	int l, over, p[2], q[2], pipes[2], file, fd[4];
 	pid_t pid;
-	char *const argv[] = {(char *)(uintptr_t)self, (char *)(uintptr_t) "take", at.sun_path, NULL};
+	char *const argv[] = {
+	    (char *)(uintptr_t)self, (char *)(uintptr_t) "take", at.sun_path, NULL};
 	extern char **environ;
 
 	CHECK(mkdtemp(dir) != NULL);
@@ -118,7 +127,8 @@ static void to_a_stranger(void)
 	CHECK(write(p[1], "1", 1) == 1);
 	CHECK(recv(p[1], buf, 3, MSG_WAITALL) == 3 && !memcmp(buf, "one", 3));
 	CHECK(recv(q[1], buf, 3, MSG_WAITALL) == 3 && !memcmp(buf, "two", 3));
-	CHECK(read(pipes[0], buf, 4) == 4 && !memcmp(buf, "pipe", 4) && read(pipes[0], buf, 1) == 0);
+	CHECK(
+	    read(pipes[0], buf, 4) == 4 && !memcmp(buf, "pipe", 4) && read(pipes[0], buf, 1) == 0);
 	CHECK(ended_well(pid));
 	CHECK(read(p[1], buf, 1) == 0 && read(q[1], buf, 1) == 0);
 	close(p[1]);
@@ -139,8 +149,10 @@ static void rights_cut_short(void)
 	union rights c;
 	char byte;
 	struct iovec iov = {&byte, 1};
-	struct msghdr m = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = CMSG_LEN(sizeof(int))};
+	struct msghdr m = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &c,
+	    .msg_controllen = CMSG_LEN(sizeof(int))};
 
 	make_pair(p);
 	make_pair(q);
@@ -197,7 +209,8 @@ static void as_daemon(void)
 	close(p[1]);
 }
 
-/* Another root directory and another user, as servers do after they have started: old sockets and new ones work. */
+/* Another root directory and another user, as servers do after they have started: old sockets and
+ * new ones work. */
 static void jailed(void)
 {
 	char dir[] = "/tmp/netd-jail.XXXXXX";
@@ -273,7 +286,8 @@ static void standard_numbers(void)
 			_exit(3);
 		if (write(p[1], "in 5\n", 5) != 5 || scanf("%7s", word) != 1 || strcmp(word, "in"))
 			_exit(4);
-		if (!freopen("/dev/null", "w", stdout) || printf("nowhere\n") != 8 || fflush(stdout))
+		if (!freopen("/dev/null", "w", stdout) || printf("nowhere\n") != 8 ||
+		    fflush(stdout))
 			_exit(5);
 		close(0);
 		close(1);

@@ -1,13 +1,16 @@
 /*
- * One socket in the hands of several threads, and signals that come into the middle of calls; see pair.h. What closing and
- * shutting down do to a blocked thread is the kernel's way: shutdown wakes it, close does not.
+ * One socket in the hands of several threads, and signals that come into the middle of calls; see
+ * pair.h. What closing and shutting down do to a blocked thread is the kernel's way: shutdown wakes
+ * it, close does not.
  */
 #include "tests/apps/pair.h"
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/time.h>
 
-#define NAP 60000 /* microseconds after which a thread that was started is surely asleep, or late: both must work */
+#define NAP                                                                                        \
+	60000 /* microseconds after which a thread that was started is surely asleep, or late:     \
+		 both must work */
 
 /* ---- several in one call */
 
@@ -283,7 +286,8 @@ static void shutdown_wakes_accept(void)
 	}
 }
 
-/* close() in one thread leaves the others in their calls: these hold the socket, and what comes still reaches them. */
+/* close() in one thread leaves the others in their calls: these hold the socket, and what comes
+ * still reaches them. */
 static void close_wakes_nobody(void)
 {
 	static const enum what readers[] = {READ, RECVMSG, POLL, SELECT};
@@ -390,7 +394,8 @@ static void cancelled(void)
 		CHECK(pthread_cancel(b.t) == 0);
 		pthread_join(b.t, &ret);
 		CHECK(ret == PTHREAD_CANCELED);
-		CHECK(write(p[1], "z", 1) == 1 && wait_for(p[0], POLLIN, 3000) >= 0 && read(p[0], &c, 1) == 1);
+		CHECK(write(p[1], "z", 1) == 1 && wait_for(p[0], POLLIN, 3000) >= 0 &&
+		      read(p[0], &c, 1) == 1);
 		close(p[0]); /* nobody else holds it */
 		while (wait_for(p[1], POLLIN, 3000) >= 0 && read(p[1], sink, sizeof(sink)) > 0)
 			;
@@ -537,7 +542,8 @@ static void stopped(void)
 	if (pid == 0)
 		_exit(read(p[0], &c, 1) == 1 && c == 's' ? 0 : 1);
 	usleep(NAP);
-	CHECK(kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
+	CHECK(kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid &&
+	      WIFSTOPPED(status));
 	CHECK(kill(pid, SIGCONT) == 0);
 	usleep(NAP);
 	CHECK(write(p[1], "s", 1) == 1);
