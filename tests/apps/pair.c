@@ -13,7 +13,7 @@ int test_main(int argc, char **argv, void (*all)(void))
 		fprintf(stderr, "usage: %s unix | tcp ADDRESS\n", argv[0]);
 		return 2;
 	}
-	storm = getenv("STORM");
+	storm = getenv("STORM") && *getenv("STORM");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	all();
 	printf("%d failures\n", failures);
