@@ -194,18 +194,6 @@ int async_set(struct nsock *s, int fd, bool on)
 	return ret;
 }
 
-bool async_on(struct nsock *s)
-{
-	const struct async *a;
-	bool on;
-
-	pthread_mutex_lock(&async_lock);
-	a = find(s);
-	on = a && a->on;
-	pthread_mutex_unlock(&async_lock);
-	return on;
-}
-
 /* `pid` as kill() takes it, 0 for nobody. */
 static int set_owner(struct nsock *s, int fd, int type, int pid)
 {
@@ -221,6 +209,7 @@ static int set_owner(struct nsock *s, int fd, int type, int pid)
 	if (a) {
 		a->owner_type = type;
 		__atomic_store_n(&a->owner, pid, __ATOMIC_RELAXED);
+		ns_keep(s, NS_KEPT_OWNER, pid);
 		ret = attend(a);
 	}
 	pthread_mutex_unlock(&async_lock);
@@ -234,21 +223,16 @@ static int set_owner_ex(struct nsock *s, int fd, const struct f_owner_ex *o)
 	return set_owner(s, fd, o->type, o->type == F_OWNER_PGRP ? -o->pid : o->pid);
 }
 
-static int get_owner(struct nsock *s, struct f_owner_ex *o)
+static void get_owner_ex(const struct nsock *s, struct f_owner_ex *o)
 {
+	int owner = ns_kept(s, NS_KEPT_OWNER);
 	const struct async *a;
-	int owner;
 
 	pthread_mutex_lock(&async_lock);
 	a = find(s);
-	owner = a ? a->owner : 0;
-	if (o)
-		*o = (struct f_owner_ex){.type = owner < 0 ? F_OWNER_PGRP
-						 : a	   ? a->owner_type
-							   : F_OWNER_PID,
-		    .pid = owner < 0 ? -owner : owner};
+	o->type = owner < 0 ? F_OWNER_PGRP : a ? a->owner_type : F_OWNER_PID;
 	pthread_mutex_unlock(&async_lock);
-	return o ? 0 : owner;
+	o->pid = owner < 0 ? -owner : owner;
 }
 
 static int set_signal(struct nsock *s, int fd, long sig)
@@ -259,22 +243,12 @@ static int set_signal(struct nsock *s, int fd, long sig)
 		return -EINVAL;
 	pthread_mutex_lock(&async_lock);
 	a = find_or_make(s, fd);
-	if (a)
+	if (a) {
 		__atomic_store_n(&a->sig, (int)sig, __ATOMIC_RELAXED);
+		ns_keep(s, NS_KEPT_SIG, (int)sig);
+	}
 	pthread_mutex_unlock(&async_lock);
 	return a ? 0 : -ENOMEM;
-}
-
-static int get_signal(struct nsock *s)
-{
-	const struct async *a;
-	int sig;
-
-	pthread_mutex_lock(&async_lock);
-	a = find(s);
-	sig = a ? a->sig : 0;
-	pthread_mutex_unlock(&async_lock);
-	return sig;
 }
 
 int async_fcntl(struct nsock *s, int fd, int cmd, long arg)
@@ -283,15 +257,16 @@ int async_fcntl(struct nsock *s, int fd, int cmd, long arg)
 	case F_SETOWN:
 		return set_owner(s, fd, F_OWNER_PID, (int)arg);
 	case F_GETOWN:
-		return get_owner(s, NULL);
+		return ns_kept(s, NS_KEPT_OWNER);
 	case F_SETOWN_EX:
 		return set_owner_ex(s, fd, (const struct f_owner_ex *)arg);
 	case F_GETOWN_EX:
-		return get_owner(s, (struct f_owner_ex *)arg);
+		get_owner_ex(s, (struct f_owner_ex *)arg);
+		return 0;
 	case F_SETSIG:
 		return set_signal(s, fd, arg);
 	default:
-		return get_signal(s);
+		return ns_kept(s, NS_KEPT_SIG);
 	}
 }
 

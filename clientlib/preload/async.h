@@ -4,7 +4,6 @@
 
 /* O_ASYNC of the socket, asked for by the number `fd`. */
 int async_set(struct nsock *s, int fd, bool on);
-bool async_on(struct nsock *s);
 /* F_SETOWN, F_GETOWN, their _EX forms, F_SETSIG, F_GETSIG. */
 int async_fcntl(struct nsock *s, int fd, int cmd, long arg);
 /* Its last number was closed. */

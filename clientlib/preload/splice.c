@@ -58,12 +58,12 @@ static ssize_t into_pipe(struct nsock *s, int out, size_t len, bool wait)
 }
 
 /* A page of the pipe, which has something, to a ring that lends no room. */
-static ssize_t page_by_copy(struct nsock *s, int in, size_t len, bool nonblock)
+static ssize_t page_by_copy(struct nsock *s, int in, size_t len, int how)
 {
 	char page[PAGE];
 	struct iovec iov = {.iov_base = page};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-	int ready = ns_wait(s, POLLOUT, nonblock ? 0 : -1);
+	int ready = ns_wait(s, POLLOUT, ns_nonblock(s) ? 0 : -1);
 	ssize_t n, sum = 0;
 
 	if (ready <= 0)
@@ -75,7 +75,7 @@ static ssize_t page_by_copy(struct nsock *s, int in, size_t len, bool nonblock)
 		ssize_t ret;
 
 		iov = (struct iovec){.iov_base = page + sum, .iov_len = (size_t)(n - sum)};
-		ret = ns_sendmsg(s, &m, 0, false);
+		ret = ns_sendmsg(s, &m, how, false);
 		if (ret < 0 && ret != -EINTR)
 			return sum ? sum : ret;
 		sum += ret > 0 ? ret : 0;
@@ -83,14 +83,15 @@ static ssize_t page_by_copy(struct nsock *s, int in, size_t len, bool nonblock)
 	return n;
 }
 
-static ssize_t page_out(struct nsock *s, int in, size_t len, bool nonblock)
+static ssize_t page_out(struct nsock *s, int in, size_t len, int how)
 {
 	size_t room;
 	void *at;
-	ssize_t n, ret = ns_send_reserve(s, len < PAGE ? len : PAGE, &at, &room, NULL, nonblock);
+	ssize_t n,
+	    ret = ns_send_reserve(s, len < PAGE ? len : PAGE, &at, &room, NULL, ns_nonblock(s));
 
 	if (ret == -EOPNOTSUPP)
-		return page_by_copy(s, in, len, nonblock);
+		return page_by_copy(s, in, len, how);
 	if (ret < 0)
 		return ret;
 	n = sys_read(in, at, room < len ? room : len);
@@ -98,7 +99,7 @@ static ssize_t page_out(struct nsock *s, int in, size_t len, bool nonblock)
 	return n > 0 && ret < 0 ? ret : n;
 }
 
-static ssize_t out_of_pipe(struct nsock *s, int in, size_t len, bool wait)
+static ssize_t out_of_pipe(struct nsock *s, int in, size_t len, bool wait, int how)
 {
 	size_t done = 0;
 
@@ -108,7 +109,7 @@ static ssize_t out_of_pipe(struct nsock *s, int in, size_t len, bool wait)
 
 		if (state >= 0 && !(state & POLLIN))
 			return done || state & POLLHUP ? (ssize_t)done : -EAGAIN;
-		n = state < 0 ? state : page_out(s, in, len - done, ns_nonblock(s));
+		n = state < 0 ? state : page_out(s, in, len - done, how);
 		if (n <= 0)
 			return done ? (ssize_t)done : sent(s, n, 0);
 		done += (size_t)n;
@@ -132,7 +133,8 @@ static ssize_t splice_netd(struct nsock *s, int fd, bool into, const void *fd_of
 	if (sock_off)
 		return -EINVAL;
 	len = len < SSIZE_MAX ? len : SSIZE_MAX;
-	return into ? into_pipe(s, fd, len, wait) : out_of_pipe(s, fd, len, wait);
+	return into ? into_pipe(s, fd, len, wait)
+		    : out_of_pipe(s, fd, len, wait, flags & SPLICE_F_MORE ? MSG_MORE : 0);
 }
 
 HOOK ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t len, unsigned flags)

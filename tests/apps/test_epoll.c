@@ -322,7 +322,7 @@ static void many_descriptors(void)
 	for (; n < N && rl.rlim_cur > 2000; n++)
 		f[n] = (struct pollfd){.fd = n % 2 ? p[0] : -1, .events = POLLIN};
 	CHECK(poll(f, (nfds_t)n, 0) == 0);
-	CHECK(write(p[1], "x", 1) == 1);
+	CHECK(write(p[1], "x", 1) == 1 && wait_for(p[0], POLLIN, 3000) >= 0);
 	CHECK(poll(f, (nfds_t)n, 3000) == n / 2 && (!n || f[n - 1].revents == POLLIN));
 	high = fcntl(p[0], F_DUPFD, 1100);
 	if (high >= 0) {
