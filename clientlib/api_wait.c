@@ -56,6 +56,7 @@ static int thread_set(struct nset **out)
 			free(t);
 			return ret;
 		}
+		ns_set_of_calls(t->set);
 		t->pid = sys_getpid();
 		pthread_setspecific(set_key, t);
 	}

@@ -226,6 +226,8 @@ int ns_send_commit(struct nsock *s, ssize_t n);
  * one set: each arms before and disarms after; news wakes at least one of them.
  */
 int ns_set_new(struct nset **out);
+/* Sockets are in this set only while a call is under way, as of poll(): they stay when their last number goes. */
+void ns_set_of_calls(struct nset *set);
 void ns_set_free(struct nset *set);
 int ns_set_fd(const struct nset *set);
 /*

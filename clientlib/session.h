@@ -113,7 +113,7 @@ struct nset {
 	uint32_t idx; /* the daemon's number, CM_NO_SET if there was none left */
 	int bell, kick, fd;
 	uint32_t arm, sleepers;
-	bool plain, kicked;
+	bool plain, kicked, of_calls;
 	struct member *members, *pending;
 	struct nset *next;
 };
@@ -242,7 +242,7 @@ void pool_fork_done(bool child);
 
 /* set.c */
 extern struct pool member_pool;
-void set_forget(struct nsock *s);
+void set_forget(struct nsock *s, bool all);
 
 /* urgent.c */
 uint64_t urgent_limit(struct nsock *s, uint64_t at, uint64_t avail, bool started, bool *over, bool *stop);

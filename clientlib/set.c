@@ -350,16 +350,21 @@ int ns_set_del(struct nset *set, struct nsock *s)
 	return 0;
 }
 
-/* The socket is closed: out of all sets. */
-void set_forget(struct nsock *s)
+/* The socket is closed: out of all sets, or out of those that are not of a call under way. */
+void set_forget(struct nsock *s, bool all)
 {
 	unsigned n = 0;
 
 	if (!load_once(&s->members))
 		return;
 	pthread_mutex_lock(&s->ss->ev_lock);
-	for (; s->members; n++)
-		member_remove(s->members);
+	for (struct member *next, *m = s->members; m; m = next) {
+		next = m->next_of_sock;
+		if (!all && m->set->of_calls)
+			continue;
+		member_remove(m);
+		n++;
+	}
 	pthread_mutex_unlock(&s->ss->ev_lock);
 	while (n--)
 		ns_put(s);
@@ -471,6 +476,11 @@ int ns_set_new(struct nset **out)
 	}
 	*out = set;
 	return 0;
+}
+
+void ns_set_of_calls(struct nset *set)
+{
+	set->of_calls = true;
 }
 
 void ns_set_free(struct nset *set)

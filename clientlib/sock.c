@@ -164,7 +164,7 @@ int ns_close(struct nsock *s)
 
 	if (__atomic_exchange_n(&s->closed, true, __ATOMIC_SEQ_CST))
 		return 0;
-	set_forget(s);
+	set_forget(s, true);
 	event = __atomic_exchange_n(&s->event, NULL, __ATOMIC_ACQ_REL);
 	if (event)
 		ns_set_free(event);
@@ -220,6 +220,8 @@ void ns_unnamed(struct nsock *s)
 		ns_set_free(event);
 	if (s->inherited)
 		ns_close(s);
+	else
+		set_forget(s, false);
 }
 
 bool ns_named(const struct nsock *s)

@@ -58,6 +58,8 @@ static struct nset *my_set(bool again)
 	if (!thread_set) {
 		if (ns_set_new(&thread_set) < 0)
 			thread_set = NULL;
+		else
+			ns_set_of_calls(thread_set);
 		thread_pid = sys_getpid();
 		(void)pthread_setspecific(thread_key, thread_set);
 	}
