@@ -186,6 +186,16 @@ int ns_close(struct nsock *s)
 	return 0;
 }
 
+/* SO_LINGER for no time: the reset is on its way when close() returns, as in the kernel. */
+static void reset_now(struct nsock *s)
+{
+	struct cm_sqe nop = {.op = CM_NOP, .slot = s->slot};
+
+	ns_close(s);
+	give_up(s);
+	request_wait(s->ss, &nop, NULL);
+}
+
 /* Until what was written, and the end of it, has arrived there: SO_LINGER of a socket that nobody else holds. */
 void ns_linger(struct nsock *s)
 {
@@ -193,9 +203,13 @@ void ns_linger(struct nsock *s)
 	int64_t seconds = load_once(&s->d->linger) - 1;
 	uint64_t deadline = now_ns() + (uint64_t)seconds * 1000000000ull, unread = 0;
 
-	if (seconds <= 0 || s->type != SOCK_STREAM || sock_settle(s) < 0 ||
+	if (seconds < 0 || s->type != SOCK_STREAM || sock_settle(s) < 0 ||
 	    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)
 		return;
+	if (!seconds) {
+		reset_now(s);
+		return;
+	}
 	side_lock(s, true);
 	(void)rx_avail(s, &unread);
 	side_unlock(s, true);
