@@ -1,39 +1,12 @@
 /* From the configuration's words to devices, addresses and routes. */
 #include "daemon/daemon.h"
+#include "base/address.h"
 #include "base/log.h"
 #include "device/device.h"
 #include "ip/addr.h"
 #include "ip/route.h"
-#include <arpa/inet.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* "10.0.0.1", or with `prefix` "10.0.0.1/24". False if it is not that. */
-static bool parse_address(const char *text, struct ipaddr *addr, uint8_t *prefix)
-{
-	char buf[64];
-	char *slash, *end;
-	struct in_addr v4;
-	unsigned long bits = 32;
-
-	if (strlen(text) >= sizeof(buf))
-		return false;
-	strcpy(buf, text);
-	slash = strchr(buf, '/');
-	if (slash) {
-		*slash = 0;
-		bits = strtoul(slash + 1, &end, 10);
-		if (!prefix || *end || end == slash + 1 || bits > 32)
-			return false;
-	}
-	if (inet_pton(AF_INET, buf, &v4) != 1)
-		return false;
-	*addr = ipaddr_v4(ntohl(v4.s_addr));
-	if (prefix)
-		*prefix = (uint8_t)bits;
-	return true;
-}
 
 int configure_devices(struct daemon *d)
 {
@@ -52,28 +25,29 @@ int configure_devices(struct daemon *d)
 	return 0;
 }
 
-static void add_addresses(struct daemon *d, const Netd__Component__DeviceConfig *c)
+static void change_addresses(struct daemon *d, const Netd__Component__DeviceConfig *c, size_t i, bool add)
 {
-	int dev = device_find(&d->stack, c->name);
+	int dev = device_find(&d->stack, c->name), ret = -EINVAL;
+	struct ipaddr a;
+	unsigned prefix;
 
-	for (size_t i = 0; dev >= 0 && i < c->n_address; i++) {
-		struct ipaddr a;
-		uint8_t prefix;
-		int ret = -EINVAL;
-
-		if (parse_address(c->address[i], &a, &prefix))
-			ret = addr_add(&d->stack, (uint32_t)dev, &a, prefix);
-		if (ret < 0 && ret != -EEXIST)
-			log_warn("address %s on %s: %s", c->address[i], c->name, strerror(-ret));
-	}
+	if (dev < 0)
+		return;
+	if (!prefix_parse(c->address[i], &a, &prefix))
+		ret = add ? addr_add(&d->stack, (uint32_t)dev, &a, (uint8_t)prefix)
+			  : addr_delete(&d->stack, (uint32_t)dev, &a, (uint8_t)prefix);
+	if (ret < 0 && ret != (add ? -EEXIST : -EADDRNOTAVAIL))
+		log_warn("address %s on %s: %s", c->address[i], c->name, strerror(-ret));
 }
 
-static void add_route(struct daemon *d, const Netd__Component__RouteConfig *c)
+static void change_route(struct daemon *d, const Netd__Component__RouteConfig *c, bool add)
 {
 	struct route_rec r = {.dev = NO_INDEX, .metric = c->metric};
-	bool valid = !strcmp(c->destination, "default") || parse_address(c->destination, &r.dst, &r.prefix);
+	unsigned prefix = 0;
+	bool valid = !strcmp(c->destination, "default") || !prefix_parse(c->destination, &r.dst, &prefix);
 	int ret = -EINVAL;
 
+	r.prefix = (uint8_t)prefix;
 	if (c->device && *c->device) {
 		int dev = device_find(&d->stack, c->device);
 
@@ -81,10 +55,10 @@ static void add_route(struct daemon *d, const Netd__Component__RouteConfig *c)
 		r.dev = (uint32_t)dev;
 	}
 	if (c->gateway && *c->gateway)
-		valid = valid && parse_address(c->gateway, &r.gateway, NULL);
+		valid = valid && !address_parse(c->gateway, &r.gateway);
 	if (valid)
-		ret = route_add(&d->stack, &r);
-	if (ret < 0 && ret != -EEXIST)
+		ret = add ? route_add(&d->stack, &r) : route_delete(&d->stack, &r);
+	if (ret < 0 && ret != (add ? -EEXIST : -ESRCH))
 		log_warn("route %s: %s", c->destination, strerror(-ret));
 }
 
@@ -105,7 +79,56 @@ void configure_addresses(struct daemon *d)
 	if (!c)
 		return;
 	for (size_t i = 0; i < c->n_device; i++)
-		add_addresses(d, c->device[i]);
+		for (size_t k = 0; k < c->device[i]->n_address; k++)
+			change_addresses(d, c->device[i], k, true);
 	for (size_t i = 0; i < c->n_route; i++)
-		add_route(d, c->route[i]);
+		change_route(d, c->route[i], true);
+}
+
+/* ---- what a reload took out */
+
+static const Netd__Component__DeviceConfig *device_of(const Netd__Component__Config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_device; i++)
+		if (!strcmp(c->device[i]->name, name))
+			return c->device[i];
+	return NULL;
+}
+
+static bool has_address(const Netd__Component__DeviceConfig *c, const char *address)
+{
+	for (size_t i = 0; c && i < c->n_address; i++)
+		if (!strcmp(c->address[i], address))
+			return true;
+	return false;
+}
+
+static bool has_route(const Netd__Component__Config *c, const Netd__Component__RouteConfig *r)
+{
+	for (size_t i = 0; i < c->n_route; i++) {
+		const Netd__Component__RouteConfig *o = c->route[i];
+
+		if (!strcmp(o->destination, r->destination) && !strcmp(o->gateway, r->gateway) &&
+		    !strcmp(o->device, r->device) && o->metric == r->metric)
+			return true;
+	}
+	return false;
+}
+
+void configure_remove(struct daemon *d)
+{
+	const Netd__Component__Config *was = d->hand.config_was, *now = d->hand.config;
+
+	for (size_t i = 0; was && now && i < was->n_route; i++)
+		if (!has_route(now, was->route[i]))
+			change_route(d, was->route[i], false);
+	for (size_t i = 0; was && now && i < was->n_device; i++) {
+		const Netd__Component__DeviceConfig *dev = was->device[i], *still = device_of(now, dev->name);
+
+		if (!still)
+			log_info("device %s is not in the configuration any more", dev->name);
+		for (size_t k = 0; k < dev->n_address; k++)
+			if (!has_address(still, dev->address[k]))
+				change_addresses(d, dev, k, false);
+	}
 }

@@ -173,11 +173,12 @@ static void watch_bells(struct daemon *d)
 static void follow_supervisor(struct daemon *d)
 {
 	if (d->hand.config_new) {
-		d->hand.config_new = false;
 		configure_limits(d);
 		configure_devices(d);
 		watch_bells(d);
+		configure_remove(d);
 		configure_addresses(d);
+		handover_config_done(&d->hand);
 	}
 	if (d->hand.redeposit) {
 		d->hand.redeposit = false;

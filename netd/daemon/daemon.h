@@ -31,6 +31,8 @@ void link_set_aside(struct daemon *d, const char *text, const uint8_t *frame, si
 int configure_devices(struct daemon *d);
 /* How large buffers may become. */
 void configure_limits(struct daemon *d);
+/* Takes out what stood in the configuration before a reload and does no more; what netctl added stays. */
+void configure_remove(struct daemon *d);
 /* Enters addresses and routes of the configuration; what is there already stays. */
 void configure_addresses(struct daemon *d);
 

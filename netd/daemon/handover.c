@@ -164,11 +164,22 @@ static void on_config(struct handover *h, const Netd__Component__Config *config)
 	if (!buf)
 		return;
 	netd__component__config__pack(config, buf);
-	if (h->config)
+	if (!h->config_new) {
+		h->config_was = h->config;
+	} else if (h->config) { /* that one was never in force */
 		netd__component__config__free_unpacked(h->config, NULL);
+	}
 	h->config = netd__component__config__unpack(NULL, size, buf);
 	h->config_new = true;
 	free(buf);
+}
+
+void handover_config_done(struct handover *h)
+{
+	if (h->config_was)
+		netd__component__config__free_unpacked(h->config_was, NULL);
+	h->config_was = NULL;
+	h->config_new = false;
 }
 
 static void on_status(struct handover *h, const Netd__Component__Status *status)

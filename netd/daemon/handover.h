@@ -37,6 +37,7 @@ struct handover {
 	void *arena, *memory;
 	struct clock_page *clock;
 	Netd__Component__Config *config; /* newest, or NULL */
+	Netd__Component__Config *config_was; /* the one that was in force until then; only while config_new is set */
 	Netd__Component__Status *status; /* newest, or NULL */
 	struct handed_device device[HANDOVER_DEVICES];
 	unsigned devices;
@@ -61,6 +62,8 @@ int handover_start(struct handover *h, int channel);
 int handover_receive(struct handover *h);
 /* Waits (poll) until there is a message, at most `timeout_ms` (-1: for ever), then handover_receive(). */
 int handover_wait(struct handover *h, int timeout_ms);
+/* The newest configuration is in force. */
+void handover_config_done(struct handover *h);
 /* The next deposit, taken out of the table; false when there is none. */
 bool handover_take(struct handover *h, struct handed *out);
 

@@ -11,9 +11,9 @@
  * and the kernel closes them when the request is consumed.
  */
 #include "socket/layer.h"
+#include "base/address.h"
 #include "base/util.h"
 #include "proto/channel.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -190,17 +190,6 @@ unsigned control_work(struct stack *s)
 }
 
 /* ---- answers */
-
-static int address_parse(const char *text, struct ipaddr *out)
-{
-	struct in_addr v4;
-
-	if (inet_pton(AF_INET, text, &v4) == 1)
-		*out = ipaddr_v4(ntohl(v4.s_addr));
-	else if (inet_pton(AF_INET6, text, out->b) != 1)
-		return -EINVAL;
-	return 0;
-}
 
 static void add_pass_through(const Netd__Component__Config *c, Netd__Control__Attached *a,
     Netd__Control__PassThrough *row, Netd__Control__PassThrough **rows, struct ipaddr *addr,

@@ -65,8 +65,3 @@ struct config {
 int config_load(const char *path, struct config **out, char *err, size_t err_size);
 void config_free(struct config *c);
 const struct config_device *config_find_device(const struct config *c, const char *name);
-
-/* "10.0.0.2" or "fd99::2"; 0 or -EINVAL. */
-int config_parse_address(const char *text, struct ipaddr *a);
-/* "10.0.0.0/8"; the length counts the bits of the address's own family. 0 or -EINVAL. */
-int config_parse_prefix(const char *text, struct ipaddr *a, unsigned *bits);

@@ -1,9 +1,9 @@
 /* Defaults, and what must hold beyond the schema. See config_check.h. */
 #include "supervisor/config_check.h"
+#include "base/address.h"
 #include "base/log.h"
 #include "base/siphash.h"
 #include "base/util.h"
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -95,31 +95,6 @@ int config_defaults(struct config *c)
 	return 0;
 }
 
-int config_parse_address(const char *text, struct ipaddr *a)
-{
-	uint8_t v4[4];
-
-	if (inet_pton(AF_INET, text, v4) == 1) {
-		*a = ipaddr_v4((uint32_t)v4[0] << 24 | (uint32_t)v4[1] << 16 | (uint32_t)v4[2] << 8 | v4[3]);
-		return 0;
-	}
-	return inet_pton(AF_INET6, text, a->b) == 1 ? 0 : -EINVAL;
-}
-
-int config_parse_prefix(const char *text, struct ipaddr *a, unsigned *bits)
-{
-	const char *slash = strchr(text, '/');
-	char addr[64], rest;
-
-	if (!slash || (size_t)(slash - text) >= sizeof(addr))
-		return -EINVAL;
-	memcpy(addr, text, (size_t)(slash - text));
-	addr[slash - text] = 0;
-	if (config_parse_address(addr, a) || sscanf(slash + 1, "%3u%c", bits, &rest) != 1)
-		return -EINVAL;
-	return *bits <= (strchr(addr, ':') ? 128u : 32u) ? 0 : -EINVAL;
-}
-
 /* Where an error is reported to, so that a check is one line. */
 struct report {
 	char *key, *why;
@@ -150,7 +125,7 @@ static int address(struct report *r, const char *key, const char *text)
 {
 	struct ipaddr a;
 
-	return config_parse_address(text, &a) ? wrong(r, key, "'%s' is not an IP address", text) : 0;
+	return address_parse(text, &a) ? wrong(r, key, "'%s' is not an IP address", text) : 0;
 }
 
 static int prefix(struct report *r, const char *key, const char *text)
@@ -158,7 +133,7 @@ static int prefix(struct report *r, const char *key, const char *text)
 	struct ipaddr a;
 	unsigned bits;
 
-	if (config_parse_prefix(text, &a, &bits))
+	if (!strchr(text, '/') || prefix_parse(text, &a, &bits))
 		return wrong(r, key, "'%s' is not an IP address with a prefix length", text);
 	return 0;
 }

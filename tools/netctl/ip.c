@@ -116,7 +116,7 @@ int cmd_addr(int argc, char **argv)
 		fprintf(stderr, "usage: netctl addr [show | add ADDR/LEN dev DEV | del ADDR/LEN dev DEV]\n");
 		return EXIT_WORDS;
 	}
-	if (!address_parse(argv[2], bytes, &x.prefix))
+	if (!address_bytes(argv[2], bytes, &x.prefix))
 		return bad("an address", argv[2]);
 	if (!words_take(&w, argc - 3, argv + 3))
 		return EXIT_WORDS;
@@ -173,13 +173,13 @@ int cmd_route(int argc, char **argv)
 		fprintf(stderr, "usage: netctl route [show | add DST [via GW] [dev DEV] [metric N] [src ADDR] | del DST ...]\n");
 		return EXIT_WORDS;
 	}
-	if (strcmp(argv[2], "default") != 0 && !address_parse(argv[2], dst, &x.prefix))
+	if (strcmp(argv[2], "default") != 0 && !address_bytes(argv[2], dst, &x.prefix))
 		return bad("a destination", argv[2]);
 	if (!words_take(&w, argc - 3, argv + 3))
 		return EXIT_WORDS;
-	if (w.via && !address_parse(w.via, via, NULL))
+	if (w.via && !address_bytes(w.via, via, NULL))
 		return bad("an address", w.via);
-	if (w.src && !address_parse(w.src, src, NULL))
+	if (w.src && !address_bytes(w.src, src, NULL))
 		return bad("an address", w.src);
 	x.dst = (ProtobufCBinaryData){16, dst};
 	if (w.via)
@@ -233,7 +233,7 @@ int cmd_neigh(int argc, char **argv)
 		fprintf(stderr, "usage: netctl neigh [show | add ADDR lladdr MAC dev DEV | del ADDR dev DEV]\n");
 		return EXIT_WORDS;
 	}
-	if (!address_parse(argv[2], addr, NULL))
+	if (!address_bytes(argv[2], addr, NULL))
 		return bad("an address", argv[2]);
 	if (!words_take(&w, argc - 3, argv + 3))
 		return EXIT_WORDS;

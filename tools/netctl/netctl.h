@@ -22,7 +22,7 @@ const char *socket_path(void);
 const char *address_text(const ProtobufCBinaryData *a, const char *any);
 const char *mac_text(const ProtobufCBinaryData *m);
 /* "10.0.0.1" or, with `prefix`, "10.0.0.0/8", to 16 bytes in `buf`. False if it is neither. */
-bool address_parse(const char *text, uint8_t buf[16], uint32_t *prefix);
+bool address_bytes(const char *text, uint8_t buf[16], uint32_t *prefix);
 
 /* table.c: columns as wide as their widest cell. */
 struct table;

@@ -1,9 +1,8 @@
 /* Addresses between bytes and text. */
 #include "tools/netctl/netctl.h"
-#include "proto/endpoint.h"
+#include "netd/base/address.h"
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static char *buffer(void)
@@ -42,30 +41,15 @@ const char *mac_text(const ProtobufCBinaryData *m)
 	return buf;
 }
 
-bool address_parse(const char *text, uint8_t buf[16], uint32_t *prefix)
+bool address_bytes(const char *text, uint8_t buf[16], uint32_t *prefix)
 {
-	char copy[64];
-	char *slash, *end;
-	struct in_addr v4;
 	struct ipaddr ip;
+	unsigned bits = 0;
 
-	if (strlen(text) >= sizeof(copy))
+	if (prefix ? prefix_parse(text, &ip, &bits) : address_parse(text, &ip))
 		return false;
-	strcpy(copy, text);
-	slash = strchr(copy, '/');
-	if (slash) {
-		unsigned long n = strtoul(slash + 1, &end, 10);
-
-		if (!prefix || *end || end == slash + 1 || n > 32)
-			return false;
-		*prefix = (uint32_t)n;
-		*slash = 0;
-	} else if (prefix) {
-		*prefix = 32;
-	}
-	if (inet_pton(AF_INET, copy, &v4) != 1)
-		return false;
-	ip = ipaddr_v4(ntohl(v4.s_addr));
-	memcpy(buf, ip.b, 16);
+	if (prefix)
+		*prefix = bits;
+	memcpy(buf, ip.b, sizeof(ip.b));
 	return true;
 }
