@@ -8,13 +8,32 @@
 #include <errno.h>
 #include <string.h>
 
+/* Its driver is gone, or going. What still waits in its chunks keeps it: then it only stays silent. */
+static void let_go(struct daemon *d, unsigned i)
+{
+	struct handed_device *h = &d->hand.device[i];
+	int ret = d->device_index[i] < 0 ? 0 : device_detach(&d->stack, (uint32_t)d->device_index[i]);
+
+	if (ret < 0 && ret != -ENODEV) {
+		log_warn("device %s cannot be let go of now: %s", h->name, strerror(-ret));
+		return;
+	}
+	if (i < d->bells)
+		uv_poll_stop(&d->watch_bell[i]);
+	h->attached = false;
+	handover_drop_device(h);
+}
+
 int configure_devices(struct daemon *d)
 {
+	for (unsigned i = 0; i < d->hand.devices; i++)
+		if (d->hand.device[i].gone && d->hand.device[i].attached)
+			let_go(d, i);
 	for (unsigned i = 0; i < d->hand.devices; i++) {
 		struct handed_device *h = &d->hand.device[i];
 		int index;
 
-		if (h->attached)
+		if (h->attached || h->gone)
 			continue;
 		index = device_attach(&d->stack, h->name, h->driver, h->region, h->region_size, h->driver_bell);
 		d->device_index[i] = index;

@@ -164,6 +164,8 @@ static void watch_bells(struct daemon *d)
 	for (; d->bells < d->hand.devices; d->bells++) {
 		uv_poll_t *p = &d->watch_bell[d->bells];
 
+		if (d->hand.device[d->bells].bell < 0) /* added and taken out again */
+			continue;
 		uv_poll_init(&d->loop, p, d->hand.device[d->bells].bell);
 		p->data = &d->hand.device[d->bells];
 		uv_poll_start(p, UV_READABLE, on_bell);

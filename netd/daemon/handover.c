@@ -124,7 +124,7 @@ static void on_withdrawn(struct handover *h, const Netd__Component__Key *key)
 static struct handed_device *find_device(struct handover *h, const char *name)
 {
 	for (unsigned i = 0; i < h->devices; i++)
-		if (!strcmp(h->device[i].name, name))
+		if (!h->device[i].gone && !strcmp(h->device[i].name, name))
 			return &h->device[i];
 	return NULL;
 }
@@ -134,8 +134,12 @@ static void add_device(struct handover *h, const Netd__Component__DeviceConfig *
 	struct handed_device *d;
 	int fd;
 
-	if (find_device(h, c->name) || h->devices == HANDOVER_DEVICES)
+	if (find_device(h, c->name))
 		return;
+	if (h->devices == HANDOVER_DEVICES) {
+		log_error("device %s: there have been too many; only a new netd-inet can take it", c->name);
+		return;
+	}
 	d = &h->device[h->devices];
 	memset(d, 0, sizeof(*d));
 	strncpy(d->name, c->name, sizeof(d->name) - 1);
@@ -154,11 +158,41 @@ static void add_device(struct handover *h, const Netd__Component__DeviceConfig *
 	h->devices++;
 }
 
+void handover_drop_device(struct handed_device *d)
+{
+	if (d->region)
+		munmap(d->region, d->region_size);
+	if (d->bell >= 0)
+		close(d->bell);
+	if (d->driver_bell >= 0)
+		close(d->driver_bell);
+	d->region = NULL;
+	d->bell = d->driver_bell = -1;
+}
+
+/* One that is attached is dropped when the stack has let go of it (configure.c). */
+static void note_gone(struct handover *h, const Netd__Component__Config *config)
+{
+	for (unsigned i = 0; i < h->devices; i++) {
+		struct handed_device *d = &h->device[i];
+		bool there = false;
+
+		for (size_t k = 0; k < config->n_device; k++)
+			there |= !strcmp(config->device[k]->name, d->name);
+		if (there || d->gone)
+			continue;
+		d->gone = true;
+		if (!d->attached)
+			handover_drop_device(d);
+	}
+}
+
 static void on_config(struct handover *h, const Netd__Component__Config *config)
 {
 	size_t size = netd__component__config__get_packed_size(config);
 	uint8_t *buf = malloc(size ? size : 1);
 
+	note_gone(h, config);
 	for (size_t i = 0; i < config->n_device; i++)
 		add_device(h, config->device[i], (int)i * 3);
 	if (!buf)

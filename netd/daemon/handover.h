@@ -25,6 +25,7 @@ struct handed_device {
 	int bell;        /* reading end of ours */
 	int driver_bell; /* writing end of the driver's */
 	bool attached;
+	bool gone;       /* not in the configuration any more; its place is not used again */
 };
 
 #define HANDOVER_DEVICES 16
@@ -62,6 +63,8 @@ int handover_start(struct handover *h, int channel);
 int handover_receive(struct handover *h);
 /* Waits (poll) until there is a message, at most `timeout_ms` (-1: for ever), then handover_receive(). */
 int handover_wait(struct handover *h, int timeout_ms);
+/* Gives up what a device that is gone was handed over with. */
+void handover_drop_device(struct handed_device *d);
 /* The newest configuration is in force. */
 void handover_config_done(struct handover *h);
 /* The next deposit, taken out of the table; false when there is none. */

@@ -163,6 +163,22 @@ int device_attach(
 	return (int)dev;
 }
 
+int device_detach(struct stack *s, uint32_t dev)
+{
+	struct device *d = device_of(s, dev);
+
+	if (!d || !d->region)
+		return -ENODEV;
+	for (uint32_t i = 0; i < d->geo.chunks; i++)
+		if (d->place[i] == CHUNK_HELD)
+			return -EBUSY;
+	if (device_get(s, dev))
+		device_get(s, dev)->up = 0;
+	chunks_close(d);
+	*d = (struct device){.bell = -1};
+	return 0;
+}
+
 int device_reindex(struct stack *s)
 {
 	int ret = lo_attach(s);

@@ -49,6 +49,11 @@ int device_reindex(struct stack *s);
  * (mapped, `size` bytes). `bell` is the driver's bell (to ring), or -1. Returns the index or a negative errno.
  */
 int device_attach(struct stack *s, const char *name, const char *driver, void *region, uint64_t size, int bell);
+/*
+ * Between two cycles: its region is not looked at any more, the record stays. -EBUSY while a packet in one of its chunks
+ * waits in a record (for a neighbour, for its other fragments).
+ */
+int device_detach(struct stack *s, uint32_t dev);
 int device_find(const struct stack *s, const char *name);
 const struct device_rec *device_peek(const struct stack *s, uint32_t dev);
 

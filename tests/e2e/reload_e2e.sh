@@ -9,7 +9,7 @@ cp "$config" "$work/first"
 # within COMMAND...: it comes true soon
 within() {
 	for _ in $(seq 200); do
-		"$@" && return
+		"$@" 2>/dev/null && return
 		sleep 0.02
 	done
 	fail "not so: $*"
@@ -51,10 +51,22 @@ within answers 10.77.0.2
 kill_inet
 within answers 10.77.0.2
 
+# It comes back under the same name, with another region; each time as if it were the first.
+for round in 1 2 3; do
+	cp "$config" "$work/second"
+	reload <"$work/first"
+	within has_not status "driver tap9"
+	within has_not addr "10.77.0.2"
+	within has_not route "10.77.0.0/24"
+	reload <"$work/second"
+	within has status "driver tap9"
+	within $PEER ip addr add 10.77.0.1/24 dev netd9
+	within answers 10.77.0.2
+	[ "$round" = 1 ] || kill_inet
+	within answers 10.77.0.2
+done
 reload <"$work/first"
 within has_not status "driver tap9"
-within has_not addr "10.77.0.2"
-within has_not route "10.77.0.0/24"
 kill_inet
 within has_not addr "10.77.0.2"
 has addr "tap0 10.99.0.88/24" || fail "what netctl added is gone"
