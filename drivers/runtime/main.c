@@ -14,6 +14,7 @@
 #include "proto/halt_poll.h"
 #include "base/log.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,6 +238,11 @@ int driver_main(const struct driver_ops *ops)
 		return EXIT_FAILURE;
 	signal(SIGPIPE, SIG_IGN);
 	log_init_component(ops->type);
+	if (fcntl(CHANNEL_FD, F_GETFD) < 0) {
+		log_error("started without a supervisor: run netd instead");
+		free(d);
+		return 2;
+	}
 	d->ops = ops;
 	d->dev_fd = d->bell = d->inet_bell = -1;
 	d->channel_open = d->bell_open = true;

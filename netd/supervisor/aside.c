@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define LINKTYPE_ETHERNET 1
 #define OPT_END		  0
@@ -87,6 +88,8 @@ void aside_write(struct supervisor *s, const char *text, const uint8_t *frame, s
 	}
 	put_section(f);
 	put_frame(f, &ts, text, frame, n);
-	if (fclose(f) != 0)
-		log_warn("%s: %s", path, strerror(errno));
+	if (file_finish(f) == 0)
+		return;
+	log_warn("%s: cannot be written: %s", path, strerror(errno));
+	unlink(path);
 }

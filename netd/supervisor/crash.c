@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define CRASH_FILES 50
 
@@ -75,6 +76,10 @@ void crash_write(const struct component *c, const char *death, uint64_t died_ns)
 		return;
 	}
 	write_facts(f, c, name, when, death, died_ns);
-	fclose(f);
+	if (file_finish(f) < 0) {
+		log_warn("%s: cannot be written: %s", path, strerror(errno));
+		unlink(path); /* half of it helps nobody */
+		return;
+	}
 	bound_number(dir);
 }

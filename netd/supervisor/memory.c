@@ -70,7 +70,11 @@ static int listen_at(struct supervisor *s)
 	int ret;
 
 	strncpy(addr.sun_path, s->config->socket, sizeof(addr.sun_path) - 1);
-	make_directories(addr.sun_path, true);
+	ret = make_directories(addr.sun_path, true);
+	if (ret < 0) {
+		log_error("the directory of %s cannot be made: %s", addr.sun_path, strerror(-ret));
+		return ret;
+	}
 	if (served(&addr)) {
 		log_error("%s is served already: by another netd, or by a netd-inet (pid %d) that outlived its "
 			  "supervisor", addr.sun_path, (int)pidfile_read(s, "inet"));

@@ -21,6 +21,18 @@ int make_directories(const char *path, bool parent_only)
 	return 0;
 }
 
+int file_finish(FILE *f)
+{
+	bool bad = ferror(f);
+	int e = errno;
+
+	if (fclose(f) == 0 && !bad)
+		return 0;
+	if (bad)
+		errno = e;
+	return -errno;
+}
+
 static void file_name(const struct supervisor *s, const char *name, const char *suffix, char *path, size_t size)
 {
 	snprintf(path, size, "%s/%s.pid%s", s->config->pidfile_dir, name, suffix);

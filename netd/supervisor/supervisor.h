@@ -27,6 +27,7 @@
 #include "supervisor/outq.h"
 #include "supervisor/watch.h"
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -210,6 +211,8 @@ void pidfile_remove_device(struct supervisor *s, const struct device *d);
 /* The process that the file names, or 0. */
 pid_t pidfile_read(const struct supervisor *s, const char *name);
 int make_directories(const char *path, bool parent_only);
+/* Closes it; 0, or a negative errno (and errno) if not all that was written to it is there. */
+int file_finish(FILE *f);
 
 /* ---- systemd.c */
 void store_take_all(struct supervisor *s);

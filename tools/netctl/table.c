@@ -55,18 +55,25 @@ void table_free(struct table *t)
 
 void table_print(struct table *t)
 {
+	size_t *width = calloc(t->columns, sizeof(*width));
+
+	if (!width)
+		abort();
+	for (size_t i = 0; i < t->n; i++) {
+		size_t len = strlen(t->cell[i]);
+
+		if (len > width[i % t->columns])
+			width[i % t->columns] = len;
+	}
 	for (size_t i = 0; i < t->n; i++) {
 		unsigned column = (unsigned)(i % t->columns);
-		size_t width = 0;
 
-		for (size_t k = column; k < t->n; k += t->columns)
-			if (strlen(t->cell[k]) > width)
-				width = strlen(t->cell[k]);
 		if (column + 1 == t->columns)
 			printf("%s\n", t->cell[i]);
 		else
-			printf("%-*s  ", (int)width, t->cell[i]);
+			printf("%-*s  ", (int)width[column], t->cell[i]);
 	}
+	free(width);
 	table_free(t);
 }
 
