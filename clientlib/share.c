@@ -119,14 +119,12 @@ static int ask_share(struct session *ss, struct nsock **v, unsigned n)
 	if (answer->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED &&
 	    answer->shared->n_slot == n)
 		sh = share_map(answer->shared, &r);
-	for (unsigned i = 0; sh && i < n; i++)
-		if (answer->shared->slot[i] >= sh->slots)
-			ret = -EPROTO;
 	for (unsigned i = 0; i < n; i++) {
-		if (sh && ret == 0)
-			enter(v[i], sh, answer->shared->slot[i], true);
-		else
+		if (!sh)
 			sock_lied(v[i]); /* where it is now, we cannot follow */
+		else if (answer->shared->slot[i] < sh->slots)
+			enter(v[i], sh, answer->shared->slot[i], true);
+		/* else there was no room for it: it is reset, and its slot says so */
 	}
 	if (sh)
 		share_put(sh);

@@ -138,6 +138,7 @@ int session_share(struct stack *s, struct session *ss, const Netd__Control__Shar
 			log_error("socket %u cannot be shared: it is reset", sk);
 			session_set_sock(ss, q->slot[i], NO_INDEX);
 			session_set_sock(share, (uint32_t)i, NO_INDEX);
+			session_tell(s, ss, q->slot[i], CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
 			death_orphan(s, sk, true);
 		}
 	}

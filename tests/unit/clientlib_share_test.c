@@ -258,6 +258,26 @@ Test(clientlib_share, answers_may_come_twice)
 	cr_assert(left(1, 0, 0), "the token went with its descriptor");
 }
 
+/* One socket finds no room in the share: no other is lost with it. */
+Test(clientlib_share, a_socket_that_cannot_be_shared)
+{
+	int fd = made(), poor = made();
+	pid_t pid;
+
+	share_rig->crowded = true;
+	pid = fork();
+	if (!pid)
+		_exit(!(echoes(fd, "child") && !echoes(poor, "child")));
+	cr_assert(ended_well(pid));
+	cr_assert(echoes(fd, "parent"));
+	cr_assert_not(echoes(poor, "parent"));
+	cr_assert(left(1, 1, 0));
+	netd_close(poor);
+	share_rig->crowded = false;
+	poor = made();
+	cr_assert(echoes(poor, "another"));
+}
+
 /* ---- closes beside a fork */
 
 enum { CLOSERS = 8, EACH = 8 };

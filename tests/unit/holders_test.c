@@ -312,3 +312,39 @@ Test(holders, token_ends_with_its_asker)
 	rig_restart(r);
 	nothing_is_left();
 }
+
+/* One more than can be held: that one is reset, and nobody else notices. */
+Test(holders, who_cannot_be_shared_is_reset_alone)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Share share = NETD__CONTROL__SHARE__INIT;
+	Netd__Control__Response *a;
+	uint32_t slot[33];
+
+	for (uint32_t i = 0; i < ARRAY_SIZE(slot); i++) {
+		slot[i] = i;
+		if (i)
+			cr_assert_eq(client_socket(&c, i, AF_INET, SOCK_STREAM, 0), 0);
+	}
+	share.n_slot = ARRAY_SIZE(slot);
+	share.slot = slot;
+	q.body_case = NETD__CONTROL__REQUEST__BODY_SHARE;
+	q.share = &share;
+	client_ask(&c, &q);
+	rig_settle(r);
+	a = answered();
+	cr_assert(a && a->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED);
+	cr_assert_eq(a->shared->n_slot, ARRAY_SIZE(slot));
+	for (uint32_t i = 0; i < ARRAY_SIZE(slot) - 1; i++)
+		cr_assert_lt(a->shared->slot[i], a->shared->slots);
+	cr_assert_geq(a->shared->slot[32], a->shared->slots);
+	netd__control__response__free_unpacked(a, NULL);
+	channel_close_fds(&m);
+	cr_assert_eq(client_slot(&c, 32)->state, CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
+	cr_assert_eq(client_slot(&c, 31)->state, CM_ST_OPEN | CM_ST_SHARED);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = 32}), -EBADF);
+	cr_assert_eq(client_slot(&c, 32)->state, 0);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_LISTEN, .slot = 31, .arg = {5}}), 0);
+	client_die(&c);
+	nothing_is_left();
+}

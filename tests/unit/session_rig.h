@@ -318,7 +318,7 @@ static struct rig *rig_new(void)
 	r->records[KIND_SOCK] =
 	    (struct record_type){.name = "sock", .size = sizeof(struct sock_rec), .capacity = 4096};
 	r->records[KIND_HOLDER] = (struct record_type){
-	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = 64};
+	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = 32};
 	r->records[KIND_TOKEN] =
 	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = 16};
 	r->board = (struct switchboard){

@@ -567,6 +567,12 @@ static void share_slots(
 
 		if (s < 0 || k->mem != n)
 			abort();
+		if (share_rig->crowded && i == q->n_slot - 1) {
+			let_go(n, q->slot[i]);
+			own->state = CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP;
+			a->slot[i] = UINT32_MAX;
+			continue;
+		}
 		k->mem = to;
 		k->slot = a->slot[i] = mems[to].slots++;
 		mems[to].holds++;

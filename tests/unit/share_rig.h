@@ -10,7 +10,8 @@
 
 struct share_rig { /* seen by the tests */
 	int sessions, socks, tokens, shares, refused_grows;
-	bool twice; /* set by the test */
+	bool twice;   /* set by the test */
+	bool crowded; /* set by the test: the last socket of each share does not get in, and is reset */
 };
 extern volatile struct share_rig *share_rig;
 
