@@ -1,9 +1,9 @@
 /*
  * Control messages that come along with what is received, and the options that choose them.
  *
- * Which of them recvmsg() gives is a matter between the application and this library alone: the header of every datagram
- * has the facts. (A few options the daemon has to know of as well.) Times are taken by the daemon on the machine's
- * monotonic clock and turned into the wall clock's here.
+ * Which of them recvmsg() gives is a matter between the application and this library alone: the
+ * header of every datagram has the facts. (A few options the daemon has to know of as well.) Times
+ * are taken by the daemon on the machine's monotonic clock and turned into the wall clock's here.
  */
 #include "clientlib/cmsg.h"
 #include <linux/if_packet.h>
@@ -14,7 +14,8 @@
 #include <string.h>
 #include <sys/time.h>
 
-#define STAMPING_KNOWN (SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG)
+#define STAMPING_KNOWN                                                                             \
+	(SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG)
 #define IPV6_ORIGDSTADDR_ 74
 
 static const struct {
@@ -100,7 +101,8 @@ int cmsg_stamping(struct nsock *s, const void *val, socklen_t len)
 
 /* ---- putting them */
 
-/* Appends one; MSG_CTRUNC if it finds no room, or not all of it. `used` is what the ones before it took. */
+/* Appends one; MSG_CTRUNC if it finds no room, or not all of it. `used` is what the ones before it
+ * took. */
 void cmsg_append(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
 {
 	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
@@ -133,14 +135,17 @@ void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t m
 {
 	uint32_t flags = load_once(&s->d->want_cmsg), stamping = load_once(&s->d->stamping);
 	uint64_t at = mono + (wall_ns(CLOCK_REALTIME) - wall_ns(CLOCK_MONOTONIC));
-	struct timespec ts[3] = {{.tv_sec = (time_t)(at / 1000000000ull), .tv_nsec = (long)(at % 1000000000ull)}};
+	struct timespec ts[3] = {
+	    {.tv_sec = (time_t)(at / 1000000000ull), .tv_nsec = (long)(at % 1000000000ull)}};
 	struct timeval tv = {.tv_sec = ts[0].tv_sec, .tv_usec = ts[0].tv_nsec / 1000};
 
 	if (flags & (WANT_TIME_NS | WANT_TIME_NS_NEW))
-		cmsg_append(m, used, SOL_SOCKET, flags & WANT_TIME_NS ? SO_TIMESTAMPNS : SO_TIMESTAMPNS_NEW, &ts[0],
+		cmsg_append(m, used, SOL_SOCKET,
+		    flags & WANT_TIME_NS ? SO_TIMESTAMPNS : SO_TIMESTAMPNS_NEW, &ts[0],
 		    sizeof(ts[0]));
 	else if (flags & (WANT_TIME | WANT_TIME_NEW))
-		cmsg_append(m, used, SOL_SOCKET, flags & WANT_TIME ? SO_TIMESTAMP : SO_TIMESTAMP_NEW, &tv, sizeof(tv));
+		cmsg_append(m, used, SOL_SOCKET,
+		    flags & WANT_TIME ? SO_TIMESTAMP : SO_TIMESTAMP_NEW, &tv, sizeof(tv));
 	if ((stamping & SOF_TIMESTAMPING_SOFTWARE) && (stamping & SOF_TIMESTAMPING_RX_SOFTWARE))
 		cmsg_append(m, used, SOL_SOCKET, SO_TIMESTAMPING, ts, sizeof(ts));
 }
@@ -150,7 +155,8 @@ bool cmsg_wants_time(const struct nsock *s)
 	return (load_once(&s->d->want_cmsg) & WANT_ANY_TIME) || load_once(&s->d->stamping);
 }
 
-static void put_info(struct msghdr *m, size_t *used, uint32_t flags, const struct cm_dgram *d, bool v4)
+static void put_info(
+    struct msghdr *m, size_t *used, uint32_t flags, const struct cm_dgram *d, bool v4)
 {
 	if (flags & WANT_PKTINFO && v4) {
 		struct in_pktinfo info = {.ipi_ifindex = d->ifindex};

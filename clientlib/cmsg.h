@@ -24,11 +24,12 @@ enum want_cmsg {
 
 /* cmsg.c */
 /*
- * An option that only says which control messages come along: 0, or 1 if the daemon has to be told as
- * well; -ENOPROTOOPT if it is not one.
+ * An option that only says which control messages come along: 0, or 1 if the daemon has to be told
+ * as well; -ENOPROTOOPT if it is not one.
  */
 int cmsg_option(struct nsock *s, int level, int name, bool set, int *val);
-/* setsockopt() of such an option: 0 or its error; 1 if the daemon is to be asked as well, or alone. */
+/* setsockopt() of such an option: 0 or its error; 1 if the daemon is to be asked as well, or alone.
+ */
 int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t len);
 /* SO_TIMESTAMPING: receive times by software; -EINVAL for anything else. */
 int cmsg_stamping(struct nsock *s, const void *val, socklen_t len);

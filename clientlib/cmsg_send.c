@@ -98,7 +98,8 @@ int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
 		return 0;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&copy); c && ret == 0; c = CMSG_NXTHDR(&copy, c)) {
 		if (c->cmsg_len < sizeof(*c) ||
-		    c->cmsg_len > copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
+		    c->cmsg_len >
+			copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
 			return -EINVAL;
 		ret = get_one(s, c, d);
 	}

@@ -1,9 +1,9 @@
 /*
  * recvmsg() with MSG_ERRQUEUE: the oldest entry of the socket's error queue.
  *
- * The queue is the daemon's (inet/errq.h); an entry comes in pieces over the request ring and is then taken by its number.
- * The consumer's lock is held meanwhile, so of several readers each gets an entry of its own; a reader that dies in the
- * middle has taken nothing.
+ * The queue is the daemon's (inet/errq.h); an entry comes in pieces over the request ring and is
+ * then taken by its number. The consumer's lock is held meanwhile, so of several readers each gets
+ * an entry of its own; a reader that dies in the middle has taken nothing.
  */
 #include "clientlib/cmsg.h"
 #include <linux/errqueue.h>
@@ -45,7 +45,8 @@ static int fetch(struct nsock *s, struct entry *q)
 	return ask(s, CM_ERROR_TAKE, q->e.number, NULL);
 }
 
-static void put_error(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_error *e)
+static void put_error(
+    const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_error *e)
 {
 	struct {
 		struct sock_extended_err ee;
@@ -78,7 +79,8 @@ static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry 
 	socklen_t need;
 
 	for (size_t i = 0; i < m->msg_iovlen && done < q->len; i++) {
-		size_t n = m->msg_iov[i].iov_len < q->len - done ? m->msg_iov[i].iov_len : q->len - done;
+		size_t n =
+		    m->msg_iov[i].iov_len < q->len - done ? m->msg_iov[i].iov_len : q->len - done;
 
 		memcpy(m->msg_iov[i].iov_base, q->data + done, n);
 		done += n;

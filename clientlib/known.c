@@ -1,13 +1,15 @@
 /*
  * Destinations that the daemon has found a way to.
  *
- * The kernel's sendto() says at once that there is no way to an address, or that a datagram is too long. Here a datagram
- * that is written into the ring is worked later, and to wait for each would cost every sender a round trip. So only the
- * first one to a destination is waited for (CM_DGRAM_ASK): what went well once for this socket, with these wishes, goes
- * without asking from then on, and what becomes wrong later is a pending error of the socket. An address that we heard
+ * The kernel's sendto() says at once that there is no way to an address, or that a datagram is too
+ * long. Here a datagram that is written into the ring is worked later, and to wait for each would
+ * cost every sender a round trip. So only the first one to a destination is waited for
+ * (CM_DGRAM_ASK): what went well once for this socket, with these wishes, goes without asking from
+ * then on, and what becomes wrong later is a pending error of the socket. An address that we heard
  * from counts as known, so a server's answers are not waited for.
  *
- * One table a process, an entry a hash: two that collide cost a question, or make an error come late.
+ * One table a process, an entry a hash: two that collide cost a question, or make an error come
+ * late.
  */
 #include "clientlib/cmsg.h"
 

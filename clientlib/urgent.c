@@ -1,9 +1,10 @@
 /*
  * Urgent bytes of a stream, as a reader meets them.
  *
- * The daemon tells where the newest one is (the slot's `urgent`); it lies in the ring like any other byte. Without
- * SO_OOBINLINE it is not part of what is read: a read stops before it, the next one passes over it. With MSG_OOB it is
- * taken from where it lies, once. What was taken is remembered in the description, so all who hold the socket agree.
+ * The daemon tells where the newest one is (the slot's `urgent`); it lies in the ring like any
+ * other byte. Without SO_OOBINLINE it is not part of what is read: a read stops before it, the next
+ * one passes over it. With MSG_OOB it is taken from where it lies, once. What was taken is
+ * remembered in the description, so all who hold the socket agree.
  */
 #include "clientlib/cmsg.h"
 #include <string.h>
@@ -19,7 +20,8 @@ static uint64_t mark(struct nsock *s)
 	uint64_t u = load_acquire(&s->sl->urgent);
 
 	if (u != s->d->urgent_seen) {
-		/* A newer one, while the reader stands before the old: that byte is no part of the stream either. */
+		/* A newer one, while the reader stands before the old: that byte is no part of the
+		 * stream either. */
 		if (s->d->urgent_seen && s->rx.pos == s->d->urgent_seen - 1 && !inlined(s)) {
 			uint64_t n;
 
@@ -33,10 +35,12 @@ static uint64_t mark(struct nsock *s)
 }
 
 /*
- * Of the `avail` bytes from `at` on, how many may be read in one go; `started`: something was read before them. *over: the
- * byte at `at` is to be passed over first. *stop: nothing, and the call ends here. rx_lock held.
+ * Of the `avail` bytes from `at` on, how many may be read in one go; `started`: something was read
+ * before them. *over: the byte at `at` is to be passed over first. *stop: nothing, and the call
+ * ends here. rx_lock held.
  */
-uint64_t urgent_limit(struct nsock *s, uint64_t at, uint64_t avail, bool started, bool *over, bool *stop)
+uint64_t urgent_limit(
+    struct nsock *s, uint64_t at, uint64_t avail, bool started, bool *over, bool *stop)
 {
 	uint64_t m = mark(s);
 
@@ -138,8 +142,9 @@ ssize_t urgent_recv(struct nsock *s, struct msghdr *m, int flags)
 }
 
 /*
- * What will end at stream offset `end` has its last byte urgent. The daemon has to know before it can see that byte, or it
- * might be sent and acknowledged unmarked: so this is waited for. tx_lock held.
+ * What will end at stream offset `end` has its last byte urgent. The daemon has to know before it
+ * can see that byte, or it might be sent and acknowledged unmarked: so this is waited for. tx_lock
+ * held.
  */
 int urgent_announce(struct nsock *s, uint64_t end)
 {

@@ -31,8 +31,8 @@ static int link_last(struct stack *s, uint32_t sk, uint32_t i)
 	return 0;
 }
 
-void errq_push(struct stack *s, uint32_t sk, const struct cm_error *e, const struct endpoint *name, const void *data,
-    uint32_t len)
+void errq_push(struct stack *s, uint32_t sk, const struct cm_error *e, const struct endpoint *name,
+    const void *data, uint32_t len)
 {
 	struct world_rec *w = world_get(s);
 	struct errq_rec *r;
@@ -59,7 +59,8 @@ void errq_push(struct stack *s, uint32_t sk, const struct cm_error *e, const str
 	sock_changed(s, sk);
 }
 
-void errq_icmp(struct stack *s, uint32_t sk, const struct ip_error *e, const struct endpoint *name, uint32_t skip)
+void errq_icmp(struct stack *s, uint32_t sk, const struct ip_error *e, const struct endpoint *name,
+    uint32_t skip)
 {
 	struct cm_error q = {.err = (uint32_t)e->err,
 	    .origin = SO_EE_ORIGIN_ICMP,
@@ -159,7 +160,8 @@ int errq_reindex(struct stack *s)
 	     i = state_next(s->state, KIND_ERRQ, i + 1)) {
 		const struct errq_rec *r = errq_peek(s, i);
 
-		if (sock_peek(s, r->sk) && r->sk_gen == state_generation(s->state, KIND_SOCK, r->sk))
+		if (sock_peek(s, r->sk) &&
+		    r->sk_gen == state_generation(s->state, KIND_SOCK, r->sk))
 			w[n++] = (struct waiting){r->order, r->sk, i};
 		else
 			state_free(s->state, KIND_ERRQ, i);

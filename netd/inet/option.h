@@ -13,11 +13,12 @@ struct option {
 	uint8_t type;	 /* SOCK_...: others are refused with -EINVAL; 0: all */
 	uint8_t access;
 	int (*set)(struct stack *s, uint32_t sk, struct sock_rec *k, int v);
-	int (*get)(struct stack *s, uint32_t sk, const struct sock_rec *k); /* negative errno only with `fails` */
-	bool inverted;	 /* the bit says that it is off */
+	int (*get)(struct stack *s, uint32_t sk,
+	    const struct sock_rec *k); /* negative errno only with `fails` */
+	bool inverted;		       /* the bit says that it is off */
 	bool fails;
-	bool empty;	 /* no value at all is 0 */
-	bool strict;	 /* 0 and 1 only, else -EINVAL */
+	bool empty;  /* no value at all is 0 */
+	bool strict; /* 0 and 1 only, else -EINVAL */
 };
 
 struct option_table {
@@ -28,10 +29,17 @@ struct option_table {
 extern const struct option_table options_socket, options_ip;
 
 /* Options that are no numbers. 1 if `name` is none of them. */
-int socket_set_struct(struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len);
-int socket_get_struct(struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len);
-int ip_set_struct(struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len);
-int ip_get_struct(struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len);
+int socket_set_struct(
+    struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len);
+int socket_get_struct(
+    struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len);
+int ip_set_struct(
+    struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len);
+int ip_get_struct(
+    struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len);
 
+/* Told doubled where a user set them, as by the kernel, which counts its own overhead in. */
+int socket_get_rcvbuf(struct stack *s, uint32_t sk, const struct sock_rec *k);
+int socket_get_sndbuf(struct stack *s, uint32_t sk, const struct sock_rec *k);
 /* The value, cut to the room there is. 0. */
 int option_give(void *val, uint32_t *len, const void *from, uint32_t size);

@@ -198,6 +198,7 @@ static int set_unicast_if(struct stack *s, uint32_t sk, struct sock_rec *k, int 
 	return device_peek(s, ntohl((uint32_t)v) - 1) ? -EOPNOTSUPP : -EADDRNOTAVAIL;
 }
 
+/* clang-format off */
 static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_TTL, .set = set_ttl, .get = get_ttl},
     {.level = IPPROTO_IP, .name = IP_TOS, .empty = true, .set = set_tos, .get = get_tos},
@@ -233,13 +234,15 @@ static const struct option rows[] = {
     {.level = IPPROTO_IPV6, .name = IPV6_RECVERR, .family = AF_INET6, .set = set_recverr, .get = get_recverr},
     {.level = IPPROTO_IPV6, .name = IPV6_FLOWINFO_SEND, .family = AF_INET6, .set = set_off, .get = get_off},
 };
+/* clang-format on */
 
 const struct option_table options_ip = {rows, ARRAY_SIZE(rows)};
 
 /* ---- IP_MULTICAST_IF */
 
 /* Takes an address, a group and an address, or these and a device. */
-static int set_mcast_if(struct stack *s, uint32_t sk, struct sock_rec *k, const void *val, uint32_t len)
+static int set_mcast_if(
+    struct stack *s, uint32_t sk, struct sock_rec *k, const void *val, uint32_t len)
 {
 	struct ip_mreqn m = {.imr_ifindex = 0};
 	struct sockx_rec *x;
@@ -262,7 +265,8 @@ static int set_mcast_if(struct stack *s, uint32_t sk, struct sock_rec *k, const 
 		dev = (uint32_t)m.imr_ifindex - 1;
 	else if (ip_is_loopback(&addr))
 		dev = DEVICE_LO;
-	for (uint32_t i = 0; dev == NO_INDEX && !ipaddr_is_any(&addr) && (i = addr_next(s, i, &a)) != NO_INDEX; i++)
+	for (uint32_t i = 0;
+	     dev == NO_INDEX && !ipaddr_is_any(&addr) && (i = addr_next(s, i, &a)) != NO_INDEX; i++)
 		if (ipaddr_eq(&a->addr, &addr))
 			dev = a->dev;
 	if (dev == NO_INDEX && !ipaddr_is_any(&addr))
@@ -282,7 +286,8 @@ static int get_mcast_if(struct stack *s, uint32_t sk, void *val, uint32_t *len)
 	return option_give(val, len, &a, sizeof(a));
 }
 
-int ip_set_struct(struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len)
+int ip_set_struct(
+    struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len)
 {
 	switch (name) {
 	case IP_MULTICAST_IF:
@@ -294,7 +299,8 @@ int ip_set_struct(struct stack *s, uint32_t sk, struct sock_rec *k, int name, co
 	}
 }
 
-int ip_get_struct(struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len)
+int ip_get_struct(
+    struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len)
 {
 	switch (name) {
 	case IP_MULTICAST_IF:

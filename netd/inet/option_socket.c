@@ -1,21 +1,19 @@
 /*
  * Options of SOL_SOCKET.
  *
- * SO_PRIORITY, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU and SO_DEBUG are wishes to a kernel's queues, filters and processors
- * that netd has not: they are kept and told again, and change nothing.
+ * SO_PRIORITY, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU and SO_DEBUG are wishes to a kernel's queues,
+ * filters and processors that netd has not: they are kept and told again, and change nothing.
  */
 #include "inet/option.h"
 #include "base/util.h"
 #include "device/device.h"
 #include <errno.h>
-#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define BUF_FORCED    (64u << 20)
-#define BUF_MIN_RCV   1152u /* half of the kernel's SOCK_MIN_RCVBUF, which counts doubled */
-#define BUF_MIN_SND   2304u
-#define IP_DEVICE_LEN 16
+#define BUF_FORCED  (64u << 20)
+#define BUF_MIN_RCV 1152u /* half of the kernel's SOCK_MIN_RCVBUF, which counts doubled */
+#define BUF_MIN_SND 2304u
 
 static uint32_t clamp(int v, uint32_t low, uint32_t high)
 {
@@ -60,8 +58,7 @@ static int set_sndbuf_force(struct stack *s, uint32_t sk, struct sock_rec *k, in
 	return 0;
 }
 
-/* Told doubled, as by the kernel, which counts its own overhead in. */
-static int get_rcvbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
+int socket_get_rcvbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
 {
 	(void)s;
 	(void)sk;
@@ -70,7 +67,7 @@ static int get_rcvbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
 	return (int)(k->type == SOCK_STREAM ? max_of(k->rcvbuf, k->rx.cap) : k->rcvbuf);
 }
 
-static int get_sndbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
+int socket_get_sndbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
 {
 	(void)s;
 	(void)sk;
@@ -107,7 +104,8 @@ static int set_rcvlowat(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 		return 0;
 	k->rcvlowat = min_of(k->rcvlowat, most);
 	if (k->rx.cap && k->rx.cap / 2 < k->rcvlowat)
-		(void)sock_rx_ring(s, sk, 2 * k->rcvlowat, k->rx.base); /* without memory it tells when the ring is full */
+		(void)sock_rx_ring(s, sk, 2 * k->rcvlowat,
+		    k->rx.base); /* without memory it tells when the ring is full */
 	return 0;
 }
 
@@ -290,6 +288,7 @@ static int get_ifindex(struct stack *s, uint32_t sk, const struct sock_rec *k)
 	return k->bound_dev == NO_INDEX ? 0 : (int)k->bound_dev + 1;
 }
 
+/* clang-format off */
 static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_REUSEADDR, .flag = SOCK_F_REUSEADDR},
     {.level = SOL_SOCKET, .name = SO_REUSEPORT, .flag = SOCK_F_REUSEPORT},
@@ -305,8 +304,8 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_DONTROUTE, .xflag = SOCKX_DONTROUTE},
     {.level = SOL_SOCKET, .name = SO_NO_CHECK, .xflag = SOCKX_NO_CHECK},
     {.level = SOL_SOCKET, .name = SO_BSDCOMPAT, .set = set_ignored, .get = get_nothing},
-    {.level = SOL_SOCKET, .name = SO_RCVBUF, .set = set_rcvbuf, .get = get_rcvbuf},
-    {.level = SOL_SOCKET, .name = SO_SNDBUF, .set = set_sndbuf, .get = get_sndbuf},
+    {.level = SOL_SOCKET, .name = SO_RCVBUF, .set = set_rcvbuf, .get = socket_get_rcvbuf},
+    {.level = SOL_SOCKET, .name = SO_SNDBUF, .set = set_sndbuf, .get = socket_get_sndbuf},
     {.level = SOL_SOCKET, .name = SO_RCVBUFFORCE, .access = SET_ONLY, .set = set_rcvbuf_force},
     {.level = SOL_SOCKET, .name = SO_SNDBUFFORCE, .access = SET_ONLY, .set = set_sndbuf_force},
     {.level = SOL_SOCKET, .name = SO_BUF_LOCK, .set = set_buf_lock, .get = get_buf_lock},
@@ -332,132 +331,6 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_PASSCRED, .set = set_refused, .get = get_refused, .fails = true},
     {.level = SOL_SOCKET, .name = SO_PASSSEC, .set = set_refused, .get = get_refused, .fails = true},
 };
+/* clang-format on */
 
 const struct option_table options_socket = {rows, ARRAY_SIZE(rows)};
-
-/* ---- options that are no numbers */
-
-static int set_linger(struct sock_rec *k, const void *val, uint32_t len)
-{
-	struct linger l;
-
-	if (len < sizeof(l))
-		return -EINVAL;
-	memcpy(&l, val, sizeof(l));
-	if (l.l_onoff) {
-		k->flags |= SOCK_F_LINGER;
-		k->linger_s = l.l_linger < 0 ? INT32_MAX : (uint32_t)l.l_linger;
-	} else {
-		k->flags &= ~(uint32_t)SOCK_F_LINGER;
-	}
-	return 0;
-}
-
-static int set_device(struct stack *s, struct sock_rec *k, const void *val, uint32_t len)
-{
-	char name[IP_DEVICE_LEN] = {0};
-	int dev;
-
-	memcpy(name, val, min_of(len, (uint32_t)sizeof(name) - 1));
-	if (!name[0]) {
-		k->bound_dev = NO_INDEX;
-		return 0;
-	}
-	dev = device_find(s, name);
-	if (dev < 0)
-		return -ENODEV;
-	k->bound_dev = (uint32_t)dev;
-	return 0;
-}
-
-static int get_device(const struct stack *s, const struct sock_rec *k, void *val, uint32_t *len)
-{
-	const struct device_rec *d = k->bound_dev == NO_INDEX ? NULL : device_peek(s, k->bound_dev);
-	char name[IP_DEVICE_LEN] = {0};
-
-	if (!d) {
-		*len = 0;
-		return 0;
-	}
-	if (*len < sizeof(name))
-		return -EINVAL;
-	memcpy(name, d->name, sizeof(name) - 1);
-	return option_give(val, len, name, (uint32_t)strlen(name) + 1);
-}
-
-static int get_linger(const struct sock_rec *k, void *val, uint32_t *len)
-{
-	struct linger l = {.l_onoff = !!(k->flags & SOCK_F_LINGER), .l_linger = (int)k->linger_s};
-
-	return option_give(val, len, &l, sizeof(l));
-}
-
-static int get_cookie(const struct stack *s, uint32_t sk, void *val, uint32_t *len)
-{
-	uint64_t cookie = ((uint64_t)state_generation(s->state, KIND_SOCK, sk) << 32 | sk) + 1;
-
-	return *len < sizeof(cookie) ? -EINVAL : option_give(val, len, &cookie, sizeof(cookie));
-}
-
-static int get_meminfo(struct stack *s, uint32_t sk, const struct sock_rec *k, void *val, uint32_t *len)
-{
-	const struct sock_ops *ops = sock_ops_of(s, k);
-	uint32_t mem[SK_MEMINFO_VARS] = {0};
-	uint64_t from = 0, to = 0;
-
-	ops->live_range(s, sk, true, &from, &to);
-	mem[SK_MEMINFO_RMEM_ALLOC] = (uint32_t)(to - from);
-	ops->live_range(s, sk, false, &from, &to);
-	mem[SK_MEMINFO_WMEM_ALLOC] = mem[SK_MEMINFO_WMEM_QUEUED] = (uint32_t)(to - from);
-	mem[SK_MEMINFO_RCVBUF] = (uint32_t)get_rcvbuf(s, sk, k);
-	mem[SK_MEMINFO_SNDBUF] = (uint32_t)get_sndbuf(s, sk, k);
-	mem[SK_MEMINFO_DROPS] = k->type == SOCK_STREAM ? 0 : (uint32_t)k->drops;
-	return option_give(val, len, mem, sizeof(mem));
-}
-
-/* The peer's process is not known: it may be anywhere. */
-static int get_peercred(void *val, uint32_t *len)
-{
-	struct ucred nobody = {.pid = 0, .uid = (uid_t)-1, .gid = (gid_t)-1};
-
-	return option_give(val, len, &nobody, sizeof(nobody));
-}
-
-int socket_set_struct(struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len)
-{
-	(void)sk;
-	switch (name) {
-	case SO_BINDTODEVICE:
-		return set_device(s, k, val, len);
-	case SO_LINGER:
-		return len < sizeof(int) ? -EINVAL : set_linger(k, val, len);
-	case SO_DETACH_FILTER:
-		return len < sizeof(int) ? -EINVAL : -ENOENT; /* as where none was attached */
-	default:
-		return 1;
-	}
-}
-
-int socket_get_struct(struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len)
-{
-	uint64_t unlimited = UINT64_MAX;
-
-	switch (name) {
-	case SO_BINDTODEVICE:
-		return get_device(s, k, val, len);
-	case SO_LINGER:
-		return get_linger(k, val, len);
-	case SO_COOKIE:
-		return get_cookie(s, sk, val, len);
-	case SO_MEMINFO:
-		return get_meminfo(s, sk, k, val, len);
-	case SO_PEERCRED:
-		return get_peercred(val, len);
-	case SO_PEERGROUPS:
-		return -ENODATA;
-	case SO_MAX_PACING_RATE:
-		return option_give(val, len, &unlimited, *len >= sizeof(unlimited) ? sizeof(unlimited) : sizeof(uint32_t));
-	default:
-		return 1;
-	}
-}

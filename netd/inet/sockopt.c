@@ -1,9 +1,10 @@
 /*
- * Options that all sockets have, with the kernel's units and errors. Tables: option_socket.c and option_ip.c; what is in
- * none of them is -ENOPROTOOPT, so that no program believes in an option that does nothing.
+ * Options that all sockets have, with the kernel's units and errors. Tables: option_socket.c and
+ * option_ip.c; what is in none of them is -ENOPROTOOPT, so that no program believes in an option
+ * that does nothing.
  *
- * A client answers SO_ERROR itself (it knows which error it has taken), and keeps the options that only choose control
- * messages: a datagram's header has it all.
+ * A client answers SO_ERROR itself (it knows which error it has taken), and keeps the options that
+ * only choose control messages: a datagram's header has it all.
  */
 #include "inet/option.h"
 #include "base/util.h"
@@ -19,7 +20,8 @@ int option_give(void *val, uint32_t *len, const void *from, uint32_t size)
 	return 0;
 }
 
-static const struct option *find_in(const struct option_table *t, const struct sock_rec *k, int level, int name)
+static const struct option *find_in(
+    const struct option_table *t, const struct sock_rec *k, int level, int name)
 {
 	for (unsigned i = 0; i < t->n; i++)
 		if (t->row[i].level == level && t->row[i].name == name &&
@@ -46,7 +48,8 @@ static int read_int(int level, const void *val, uint32_t len, int *v)
 	return 0;
 }
 
-static int set_flag(struct stack *s, uint32_t sk, struct sock_rec *k, const struct option *o, bool on)
+static int set_flag(
+    struct stack *s, uint32_t sk, struct sock_rec *k, const struct option *o, bool on)
 {
 	struct sockx_rec *x;
 
@@ -64,17 +67,21 @@ static int set_flag(struct stack *s, uint32_t sk, struct sock_rec *k, const stru
 	return 0;
 }
 
-static int get_flag(const struct stack *s, uint32_t sk, const struct sock_rec *k, const struct option *o)
+static int get_flag(
+    const struct stack *s, uint32_t sk, const struct sock_rec *k, const struct option *o)
 {
-	return (o->flag ? !!(k->flags & o->flag) : !!(sockx_peek(s, sk)->flags & o->xflag)) ^ o->inverted;
+	return (o->flag ? !!(k->flags & o->flag) : !!(sockx_peek(s, sk)->flags & o->xflag)) ^
+	       o->inverted;
 }
 
 static bool level_known(const struct sock_rec *k, int level)
 {
-	return level == SOL_SOCKET || level == IPPROTO_IP || (level == IPPROTO_IPV6 && k->family == AF_INET6);
+	return level == SOL_SOCKET || level == IPPROTO_IP ||
+	       (level == IPPROTO_IPV6 && k->family == AF_INET6);
 }
 
-int sock_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
+int sock_setsockopt(
+    struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
 {
 	struct sock_rec *k = sock_get(s, sk);
 	const struct option *o;

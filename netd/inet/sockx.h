@@ -1,6 +1,7 @@
 /*
- * What few sockets ever have: rare options and urgent data. A record of its own, with the socket's index, made when the
- * first such thing is set; a socket without one has the defaults. If it is found corrupt, they are the defaults again.
+ * What few sockets ever have: rare options and urgent data. A record of its own, with the socket's
+ * index, made when the first such thing is set; a socket without one has the defaults. If it is
+ * found corrupt, they are the defaults again.
  */
 #pragma once
 #include "inet/sock.h"
@@ -20,7 +21,7 @@ enum sockx_flags {
 };
 
 struct sockx_rec {
-	uint32_t flags; /* enum sockx_flags */
+	uint32_t flags;	   /* enum sockx_flags */
 	uint16_t gso_size; /* UDP_SEGMENT */
 	uint8_t min_ttl;
 	uint8_t pad;

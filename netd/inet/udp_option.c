@@ -1,6 +1,6 @@
 /*
- * Options of SOL_UDP. UDP_CORK is the client's: it writes a datagram in pieces, and only its pieces come here; what is set
- * here is for whoever asks next.
+ * Options of SOL_UDP. UDP_CORK is the client's: it writes a datagram in pieces, and only its pieces
+ * come here; what is set here is for whoever asks next.
  */
 #include "inet/layer.h"
 #include "inet/sockx.h"

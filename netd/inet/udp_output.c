@@ -1,9 +1,11 @@
 /*
- * One datagram of a client, from the wish in its header to IP: where to, which way, how long it may be, how it is cut.
+ * One datagram of a client, from the wish in its header to IP: where to, which way, how long it may
+ * be, how it is cut.
  *
- * What cannot be granted is the error of the call, or the socket's (udp_send.c); a "too long" is also an entry of the
- * error queue where the socket has one. A datagram may have been written in several pieces (MSG_MORE), and may be many
- * datagrams (UDP_SEGMENT): then it goes out as one super-frame, which the device or device/segment.c cuts.
+ * What cannot be granted is the error of the call, or the socket's (udp_send.c); a "too long" is
+ * also an entry of the error queue where the socket has one. A datagram may have been written in
+ * several pieces (MSG_MORE), and may be many datagrams (UDP_SEGMENT): then it goes out as one
+ * super-frame, which the device or device/segment.c cuts.
  */
 #include "inet/errq.h"
 #include "inet/layer.h"
@@ -43,11 +45,14 @@ static int choose_destination(
 }
 
 /* Where from, and which way. */
-static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k, const struct cm_dgram *h, struct sending *d)
+static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k,
+    const struct cm_dgram *h, struct sending *d)
 {
 	const struct sockx_rec *x = sockx_peek(s, sk);
 	bool group = ip_is_multicast(&d->to.addr), wish = !ipaddr_is_any(&h->local.addr);
-	uint32_t oif = h->ifindex ? h->ifindex - 1u : group && x->mcast_dev ? x->mcast_dev - 1 : NO_INDEX;
+	uint32_t oif = h->ifindex	       ? h->ifindex - 1u
+		       : group && x->mcast_dev ? x->mcast_dev - 1
+					       : NO_INDEX;
 	struct ipaddr src = wish ? h->local.addr : k->local.addr;
 	int ret;
 
@@ -75,17 +80,21 @@ static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k, co
 	return 0;
 }
 
-static int choose_fragmenting(struct stack *s, uint32_t sk, const struct sock_rec *k, struct sending *d)
+static int choose_fragmenting(
+    struct stack *s, uint32_t sk, const struct sock_rec *k, struct sending *d)
 {
 	uint32_t total = d->len + UDP_LEN + IP_LEN;
 	bool strict = k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
 
 	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
 		d->r.mtu = ip_device_mtu(s, d->r.dev);
-	d->how.dont_fragment = k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
-			       (k->mtu_discover == IP_PMTUDISC_WANT && (total <= d->r.mtu || d->gso));
+	d->how.dont_fragment =
+	    k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
+	    (k->mtu_discover == IP_PMTUDISC_WANT && (total <= d->r.mtu || d->gso));
 	if (d->gso)
-		return d->gso + UDP_LEN + IP_LEN > d->r.mtu || d->len > d->gso * SEGMENTS_MAX ? -EINVAL : 0;
+		return d->gso + UDP_LEN + IP_LEN > d->r.mtu || d->len > d->gso * SEGMENTS_MAX
+			   ? -EINVAL
+			   : 0;
 	if (total <= d->r.mtu || !strict)
 		return 0;
 	if (k->flags & SOCK_F_RECVERR)
@@ -93,7 +102,8 @@ static int choose_fragmenting(struct stack *s, uint32_t sk, const struct sock_re
 	return -EMSGSIZE;
 }
 
-static void choose_segments(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct sending *d)
+static void choose_segments(
+    struct stack *s, uint32_t sk, const struct cm_dgram *h, struct sending *d)
 {
 	d->gso = h->gso ? h->gso : sockx_peek(s, sk)->gso_size;
 	if (d->gso >= d->len)
@@ -101,7 +111,8 @@ static void choose_segments(struct stack *s, uint32_t sk, const struct cm_dgram 
 }
 
 /* A piece of payload goes from the ring into the packet, at `at` behind its front. */
-static bool fill(struct stack *s, const struct ring_place *ring, const struct udp_piece *from, struct packet *p, uint32_t at)
+static bool fill(struct stack *s, const struct ring_place *ring, const struct udp_piece *from,
+    struct packet *p, uint32_t at)
 {
 	uint64_t pos = from->pos;
 	uint32_t len = from->len;
@@ -126,11 +137,13 @@ static bool fill(struct stack *s, const struct ring_place *ring, const struct ud
 	return !len;
 }
 
-static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k, const struct sending *d, struct packet *p)
+static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k,
+    const struct sending *d, struct packet *p)
 {
 	uint32_t pseudo = ip_pseudo_sum(&d->how.src, &d->how.dst, IPPROTO_UDP, p->len);
 	const struct device_rec *dev = device_peek(s, d->r.dev);
-	bool offload = d->gso || (dev && !dev->is_lo && (dev->features & REGION_F_CSUM) && p->len + IP_LEN <= d->r.mtu);
+	bool offload = d->gso || (dev && !dev->is_lo && (dev->features & REGION_F_CSUM) &&
+				     p->len + IP_LEN <= d->r.mtu);
 	struct udp_header h = {.src = k->local.port, .dst = d->to.port, .len = (uint16_t)p->len};
 	uint8_t *at = p->seg[0].data;
 
@@ -168,7 +181,8 @@ static bool has_room(const struct stack *s, const struct sending *d)
 	return room && dev && room * CHUNKS_PER_ROOM >= min_of(frames, dev->chunks / 8);
 }
 
-static int build(struct stack *s, uint32_t sk, const struct udp_job *j, struct sending *d, struct packet *p)
+static int build(
+    struct stack *s, uint32_t sk, const struct udp_job *j, struct sending *d, struct packet *p)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	uint32_t at = UDP_LEN;
@@ -196,8 +210,8 @@ int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j)
 	if (j->len > UDP_PAYLOAD_MAX)
 		return -EMSGSIZE;
 	choose_segments(s, sk, &j->h, &d);
-	if ((ret = choose_destination(s, k, &j->h, &d)) || (ret = choose_way(s, sk, k, &j->h, &d)) ||
-	    (ret = choose_fragmenting(s, sk, k, &d)))
+	if ((ret = choose_destination(s, k, &j->h, &d)) ||
+	    (ret = choose_way(s, sk, k, &j->h, &d)) || (ret = choose_fragmenting(s, sk, k, &d)))
 		return ret;
 	if (d.gso && (sockx_peek(s, sk)->flags & SOCKX_NO_CHECK))
 		return -EINVAL;

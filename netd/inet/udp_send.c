@@ -22,13 +22,16 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-#define STALL_NS	(1 * NSEC_PER_MSEC)
-#define ANY_FLAG (CM_DGRAM_SKIP | CM_DGRAM_TTL | CM_DGRAM_TOS | CM_DGRAM_MORE | CM_DGRAM_ASK | CM_DGRAM_LINK | CM_DGRAM_CONFIRM)
+#define STALL_NS (1 * NSEC_PER_MSEC)
+#define ANY_FLAG                                                                                   \
+	(CM_DGRAM_SKIP | CM_DGRAM_TTL | CM_DGRAM_TOS | CM_DGRAM_MORE | CM_DGRAM_ASK |              \
+	    CM_DGRAM_LINK | CM_DGRAM_CONFIRM)
 
 /* ---- the ring */
 
 /* Does the header at `pos` describe something that lies between there and k->tx_tail? */
-static bool header_ok(const struct sock_rec *k, uint64_t pos, const struct cm_dgram *h, uint64_t room)
+static bool header_ok(
+    const struct sock_rec *k, uint64_t pos, const struct cm_dgram *h, uint64_t room)
 {
 	uint64_t avail = k->tx_tail - pos, in = (pos - k->tx.base) & (k->tx.cap - 1);
 
@@ -40,8 +43,10 @@ static bool header_ok(const struct sock_rec *k, uint64_t pos, const struct cm_dg
 	return (h->flags & CM_DGRAM_SKIP) || h->len <= CM_DGRAM_MAX;
 }
 
-/* The entry at `pos`, read once: what is checked is what is used. Its length in the ring, or -EPROTO. */
-static int64_t read_entry(struct stack *s, const struct sock_rec *k, uint64_t pos, struct cm_dgram *h)
+/* The entry at `pos`, read once: what is checked is what is used. Its length in the ring, or
+ * -EPROTO. */
+static int64_t read_entry(
+    struct stack *s, const struct sock_rec *k, uint64_t pos, struct cm_dgram *h)
 {
 	uint64_t room;
 

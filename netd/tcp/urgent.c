@@ -1,13 +1,14 @@
 /*
- * Urgent data, RFC 6093: a mark in the stream, on the byte before the one that the peer's pointer points to, as everybody
- * does it.
+ * Urgent data, RFC 6093: a mark in the stream, on the byte before the one that the peer's pointer
+ * points to, as everybody does it.
  *
- * Receiving. The byte lies in the stream and in the ring like any other; where it is stands in the socket's sockx record
- * and in the slot. The client keeps it from its reader, gives it out of band, or leaves it in line; which of this it has
- * done is its own fact. Only the newest mark counts.
+ * Receiving. The byte lies in the stream and in the ring like any other; where it is stands in the
+ * socket's sockx record and in the slot. The client keeps it from its reader, gives it out of band,
+ * or leaves it in line; which of this it has done is its own fact. Only the newest mark counts.
  *
- * Sending. The client says where its urgent byte will be before it shows the byte. Until that is acknowledged, segments
- * that begin before it carry the pointer, and none is a super-frame, for the pointer is counted from each segment's start.
+ * Sending. The client says where its urgent byte will be before it shows the byte. Until that is
+ * acknowledged, segments that begin before it carry the pointer, and none is a super-frame, for the
+ * pointer is counted from each segment's start.
  */
 #include "tcp/layer.h"
 #include "inet/sockx.h"
@@ -36,7 +37,8 @@ void urgent_mark(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t end)
 {
 	struct sockx_rec *x;
 
-	if (end <= t->snd_una || end > tx_head_of(t) + sock_peek(s, sk)->tx.cap || (t->flags & TCB_FIN_WANTED))
+	if (end <= t->snd_una || end > tx_head_of(t) + sock_peek(s, sk)->tx.cap ||
+	    (t->flags & TCB_FIN_WANTED))
 		return;
 	x = sockx_get(s, sk);
 	if (!x)
@@ -47,7 +49,8 @@ void urgent_mark(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t end)
 	tcp_want_output(s, sk);
 }
 
-void urgent_fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t off, struct tcp_header *h)
+void urgent_fill(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t off, struct tcp_header *h)
 {
 	uint64_t up = sockx_peek(s, sk)->snd_up;
 

@@ -27,10 +27,13 @@ static struct sockaddr_in6 addr6(const char *host, uint16_t port)
 
 void do_creation(void)
 {
-	static const int families[] = {AF_INET, AF_INET6, AF_PACKET, AF_UNSPEC, -1, 99, AF_APPLETALK};
-	static const int types[] = {0, SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET, SOCK_DCCP, 11, -1,
-	    SOCK_STREAM | SOCK_NONBLOCK, SOCK_STREAM | SOCK_CLOEXEC, SOCK_STREAM | 0x100, SOCK_DGRAM | 0x10};
-	static const int protocols[] = {0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_SCTP, 255, 256, 261, 263, -1};
+	static const int families[] = {
+	    AF_INET, AF_INET6, AF_PACKET, AF_UNSPEC, -1, 99, AF_APPLETALK};
+	static const int types[] = {0, SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_RDM, SOCK_SEQPACKET,
+	    SOCK_DCCP, 11, -1, SOCK_STREAM | SOCK_NONBLOCK, SOCK_STREAM | SOCK_CLOEXEC,
+	    SOCK_STREAM | 0x100, SOCK_DGRAM | 0x10};
+	static const int protocols[] = {
+	    0, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_SCTP, 255, 256, 261, 263, -1};
 
 	for (size_t f = 0; f < sizeof(families) / sizeof(int); f++)
 		for (size_t t = 0; t < sizeof(types) / sizeof(int); t++)
@@ -41,12 +44,15 @@ void do_creation(void)
 
 				if (ping)
 					answer = "ping socket: by sysctl";
-				line(answer, "creation socket(%d, %#x, %d)", families[f], (unsigned)types[t], protocols[p]);
+				line(answer, "creation socket(%d, %#x, %d)", families[f],
+				    (unsigned)types[t], protocols[p]);
 				if (fd >= 0 && !ping) {
 					line(fcntl(fd, F_GETFL) & O_NONBLOCK ? "nonblock" : "block",
-					    "creation socket(%d, %#x, %d) flags", families[f], (unsigned)types[t], protocols[p]);
+					    "creation socket(%d, %#x, %d) flags", families[f],
+					    (unsigned)types[t], protocols[p]);
 					line(fcntl(fd, F_GETFD) & FD_CLOEXEC ? "cloexec" : "stays",
-					    "creation socket(%d, %#x, %d) at exec", families[f], (unsigned)types[t], protocols[p]);
+					    "creation socket(%d, %#x, %d) at exec", families[f],
+					    (unsigned)types[t], protocols[p]);
 				}
 				if (fd >= 0)
 					close(fd);
@@ -62,14 +68,15 @@ static int do_bind(int fd, const void *a, socklen_t len)
 
 static void names_on(enum state st)
 {
-	struct sockaddr_in own = addr("127.0.0.1", 0), foreign = addr("192.0.2.1", 0), group = addr("224.0.0.99", 0), bad = own,
-			   any = addr("0.0.0.0", 0);
+	struct sockaddr_in own = addr("127.0.0.1", 0), foreign = addr("192.0.2.1", 0),
+			   group = addr("224.0.0.99", 0), bad = own, any = addr("0.0.0.0", 0);
 	struct sockaddr_in6 six = addr6("::", 0), mapped = addr6("::ffff:127.0.0.1", 0);
 	const char *n = state_name[st];
 	struct subject s;
 
 	bad.sin_family = 77;
-#define BIND(a, len, what) s = make(st), CALL(do_bind(s.fd, &(a), len), "call bind %s %s", what, n), unmake(&s)
+#define BIND(a, len, what)                                                                         \
+	s = make(st), CALL(do_bind(s.fd, &(a), len), "call bind %s %s", what, n), unmake(&s)
 	BIND(own, sizeof(own), "loopback");
 	BIND(foreign, sizeof(own), "a foreign address");
 	BIND(group, sizeof(own), "a group");
@@ -90,7 +97,8 @@ static void names_on(enum state st)
 		struct subject l = make(STREAM_LISTENING);
 
 		taken.sin_port = l.at.sin_port;
-		CALL(bind(s.fd, (struct sockaddr *)&taken, sizeof(taken)), "call bind a port that is taken %s", n);
+		CALL(bind(s.fd, (struct sockaddr *)&taken, sizeof(taken)),
+		    "call bind a port that is taken %s", n);
 		unmake(&l);
 	}
 	unmake(&s);
@@ -103,15 +111,22 @@ static void tell_name(int fd, bool peer, socklen_t room, const char *n)
 	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)&ss;
 	char text[100] = "", host[50] = "-";
 	socklen_t len = room;
-	int ret = peer ? getpeername(fd, (struct sockaddr *)&ss, &len) : getsockname(fd, (struct sockaddr *)&ss, &len);
+	int ret = peer ? getpeername(fd, (struct sockaddr *)&ss, &len)
+		       : getsockname(fd, (struct sockaddr *)&ss, &len);
 
 	if (ret < 0) {
-		line(said(ret), "call %s room %d %s", peer ? "getpeername" : "getsockname", (int)room, n);
+		line(said(ret), "call %s room %d %s", peer ? "getpeername" : "getsockname",
+		    (int)room, n);
 		return;
 	}
 	if (room >= sizeof(*in6))
-		inet_ntop(ss.ss_family, ss.ss_family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr, host, sizeof(host));
-	snprintf(text, sizeof(text), "length %d %s %s", (int)len, host, room < sizeof(*in6) ? "" : in->sin_port ? "port" : "no port");
+		inet_ntop(ss.ss_family,
+		    ss.ss_family == AF_INET ? (void *)&in->sin_addr : (void *)&in6->sin6_addr, host,
+		    sizeof(host));
+	snprintf(text, sizeof(text), "length %d %s %s", (int)len, host,
+	    room < sizeof(*in6) ? ""
+	    : in->sin_port	? "port"
+				: "no port");
 	line(text, "call %s room %d %s", peer ? "getpeername" : "getsockname", (int)room, n);
 }
 
@@ -124,9 +139,10 @@ static void connects_on(enum state st)
 	struct subject s;
 
 	bad.sin_family = 77;
-#define CONNECT(a, len, what)                                                                                                  \
-	s = make(st), fcntl(s.fd, F_SETFL, O_RDWR),                                                                            \
-	CALL(connect(s.fd, (struct sockaddr *)&(a), len), "call connect %s %s", what, n), unmake(&s)
+#define CONNECT(a, len, what)                                                                      \
+	s = make(st), fcntl(s.fd, F_SETFL, O_RDWR),                                                \
+	CALL(connect(s.fd, (struct sockaddr *)&(a), len), "call connect %s %s", what, n),          \
+	unmake(&s)
 	CONNECT(a, sizeof(a), "to nobody");
 	CONNECT(a, sizeof(a) - 1, "too short");
 	CONNECT(a, 1, "length 1");
@@ -139,7 +155,8 @@ static void connects_on(enum state st)
 	CONNECT(bad, sizeof(bad), "AF_UNSPEC");
 	CONNECT(bad, 2, "AF_UNSPEC, length 2");
 	s = make(st);
-	CALL(connect(s.fd, (struct sockaddr *)&bad, sizeof(bad)), "call connect AF_UNSPEC, and then, %s", n);
+	CALL(connect(s.fd, (struct sockaddr *)&bad, sizeof(bad)),
+	    "call connect AF_UNSPEC, and then, %s", n);
 	tell_name(s.fd, true, 128, n);
 	CALL(send(s.fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT), "call send after AF_UNSPEC %s", n);
 	unmake(&s);
@@ -208,7 +225,8 @@ static long spliced(int fd, bool out)
 		return -1;
 	if (out && write(p[1], "abc", 3) != 3)
 		return -1;
-	ret = out ? splice(p[0], NULL, fd, NULL, 3, SPLICE_F_NONBLOCK) : splice(fd, NULL, p[1], NULL, 3, SPLICE_F_NONBLOCK);
+	ret = out ? splice(p[0], NULL, fd, NULL, 3, SPLICE_F_NONBLOCK)
+		  : splice(fd, NULL, p[1], NULL, 3, SPLICE_F_NONBLOCK);
 	e = errno;
 	close(p[0]);
 	close(p[1]);
@@ -218,10 +236,13 @@ static long spliced(int fd, bool out)
 
 static long send_to(int fd, const struct sockaddr_in *to, socklen_t len, int flags)
 {
-	return sendto(fd, "x", 1, flags | MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)to, len);
+	return sendto(
+	    fd, "x", 1, flags | MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)to, len);
 }
 
-#define ON(expr, what) (s = make(st), fcntl(s.fd, F_SETFL, O_RDWR | O_NONBLOCK), CALL(expr, "call %s %s", what, n), unmake(&s))
+#define ON(expr, what)                                                                             \
+	(s = make(st), fcntl(s.fd, F_SETFL, O_RDWR | O_NONBLOCK),                                  \
+	    CALL(expr, "call %s %s", what, n), unmake(&s))
 
 static void moves_on(enum state st)
 {
@@ -308,9 +329,11 @@ static void states_on(enum state st)
 	ON(number(s.fd, 0xdeadbeef), "ioctl 0xdeadbeef");
 	ON(fcntl(s.fd, F_GETFL), "fcntl F_GETFL");
 	ON(fcntl(s.fd, F_GETOWN), "fcntl F_GETOWN");
-	ON((fcntl(s.fd, F_SETOWN, getpid()), fcntl(s.fd, F_GETOWN) == getpid()), "fcntl F_SETOWN and back");
+	ON((fcntl(s.fd, F_SETOWN, getpid()), fcntl(s.fd, F_GETOWN) == getpid()),
+	    "fcntl F_SETOWN and back");
 	ON((fcntl(s.fd, F_SETSIG, SIGUSR1), fcntl(s.fd, F_GETSIG)), "fcntl F_SETSIG and back");
-	ON((fcntl(s.fd, F_SETFL, O_RDWR | O_NONBLOCK | O_APPEND), fcntl(s.fd, F_GETFL)), "fcntl F_SETFL O_APPEND");
+	ON((fcntl(s.fd, F_SETFL, O_RDWR | O_NONBLOCK | O_APPEND), fcntl(s.fd, F_GETFL)),
+	    "fcntl F_SETFL O_APPEND");
 	ON(fcntl(s.fd, F_GETLK, &(struct flock){.l_type = F_RDLCK}), "fcntl F_GETLK");
 	ON(fcntl(s.fd, 9999), "fcntl 9999");
 	ON(fcntl(s.fd, F_DUPFD, -1), "fcntl F_DUPFD -1");
@@ -324,7 +347,8 @@ static void states_on(enum state st)
 	tell_name(s.fd, true, 128, n);
 	tell_name(s.fd, true, 3, n);
 	unmake(&s);
-	/* What was sent last is acknowledged sooner or later; of a connection that was none the kernel tells odd numbers. */
+	/* What was sent last is acknowledged sooner or later; of a connection that was none the
+	 * kernel tells odd numbers. */
 	if (st == STREAM_SHUT_WR || st == STREAM_REFUSED || st == STREAM_RESET)
 		return;
 	if (!is_dgram(st))
@@ -344,7 +368,8 @@ static void no_port(enum state st)
 
 	snprintf(name, sizeof(name), "no-port %s", state_name[st]);
 	getsockname(l.fd, (struct sockaddr *)&to, &len);
-	CALL(setsockopt(s.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)), "call option %s", name);
+	CALL(setsockopt(s.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)),
+	    "call option %s", name);
 	CALL(bind(s.fd, (struct sockaddr *)&own, sizeof(own)), "call bind %s", name);
 	tell_name(s.fd, false, 128, name);
 	CALL(connect(s.fd, (struct sockaddr *)&to, sizeof(to)), "call connect %s", name);
@@ -371,8 +396,10 @@ static void on_nothing(void)
 		CALL(send(fd, "x", 1, 0), "call send on %s", what[i]);
 		CALL(recv(fd, &v, 1, 0), "call recv on %s", what[i]);
 		CALL(shutdown(fd, 0), "call shutdown on %s", what[i]);
-		CALL(getsockopt(fd, SOL_SOCKET, SO_TYPE, &v, &len), "call getsockopt on %s", what[i]);
-		CALL(getsockname(fd, (struct sockaddr *)&a, &len), "call getsockname on %s", what[i]);
+		CALL(getsockopt(fd, SOL_SOCKET, SO_TYPE, &v, &len), "call getsockopt on %s",
+		    what[i]);
+		CALL(getsockname(fd, (struct sockaddr *)&a, &len), "call getsockname on %s",
+		    what[i]);
 		CALL(dup2(fd, -1), "call dup2 to -1 of %s", what[i]);
 	}
 	close(file);

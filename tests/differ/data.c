@@ -13,19 +13,26 @@ static const char *message(int fd, size_t room, size_t control, int flags)
 	char buf[300], ctl[400];
 	struct sockaddr_storage name;
 	struct iovec iov = {buf, room};
-	struct msghdr m = {.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl,
+	struct msghdr m = {.msg_name = &name,
+	    .msg_namelen = sizeof(name),
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = ctl,
 	    .msg_controllen = control};
 	ssize_t ret = recvmsg(fd, &m, flags | MSG_DONTWAIT);
 	int n;
 
 	if (ret < 0)
 		return said(ret);
-	n = snprintf(text, sizeof(text), "%zd '%.*s' flags %#x name %u control %zu", ret, (int)((size_t)ret < room ? (size_t)ret : room),
-	    buf, (unsigned)m.msg_flags, m.msg_namelen, m.msg_controllen);
+	n = snprintf(text, sizeof(text), "%zd '%.*s' flags %#x name %u control %zu", ret,
+	    (int)((size_t)ret < room ? (size_t)ret : room), buf, (unsigned)m.msg_flags,
+	    m.msg_namelen, m.msg_controllen);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-		bool varies = c->cmsg_level == SOL_SOCKET || (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR);
+		bool varies = c->cmsg_level == SOL_SOCKET ||
+			      (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_ORIGDSTADDR);
 
-		n += snprintf(text + n, sizeof(text) - (size_t)n, " [%d %d %zu:", c->cmsg_level, c->cmsg_type, c->cmsg_len);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " [%d %d %zu:", c->cmsg_level,
+		    c->cmsg_type, c->cmsg_len);
 		for (size_t i = 0; !varies && i < c->cmsg_len - CMSG_LEN(0) && i < 48; i++)
 			n += snprintf(text + n, sizeof(text) - (size_t)n, "%02x", CMSG_DATA(c)[i]);
 		n += snprintf(text + n, sizeof(text) - (size_t)n, "]");
@@ -45,7 +52,10 @@ static long send_with(int fd, int level, int type, const void *v, size_t len, co
 {
 	char ctl[200] = {0};
 	struct iovec iov = {(void *)(uintptr_t)data, strlen(data)};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl, .msg_controllen = CMSG_SPACE(len)};
+	struct msghdr m = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = ctl,
+	    .msg_controllen = CMSG_SPACE(len)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
 	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
@@ -73,7 +83,8 @@ static void dgram_flags(void)
 	CALL(send(s.other, "gh", 2, 0), "data dgram corked");
 	CALL(send(s.other, "ij", 2, 0), "data dgram corked");
 	line(message(s.fd, 9, 0, 0), "data dgram corked: nothing");
-	CALL(setsockopt(s.other, IPPROTO_UDP, UDP_CORK, &(int){0}, sizeof(int)), "data dgram uncork");
+	CALL(setsockopt(s.other, IPPROTO_UDP, UDP_CORK, &(int){0}, sizeof(int)),
+	    "data dgram uncork");
 	await(s.fd, POLLIN);
 	line(message(s.fd, 9, 0, 0), "data dgram uncorked");
 	CALL(send(s.other, "", 0, 0), "data dgram empty");
@@ -87,21 +98,22 @@ static void dgram_flags(void)
 static void dgram_control(void)
 {
 	struct subject s = make(DGRAM_CONNECTED);
-	struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK)}, foreign = {.ipi_spec_dst.s_addr = htonl(0xc0000201)},
+	struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(INADDR_LOOPBACK)},
+			  foreign = {.ipi_spec_dst.s_addr = htonl(0xc0000201)},
 			  nowhere = {.ipi_ifindex = 4711}, lo = {.ipi_ifindex = 1};
 	static const int wants[] = {IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR};
 
 	for (size_t i = 0; i < sizeof(wants) / sizeof(int); i++)
 		on(s.fd, IPPROTO_IP, wants[i]);
 	on(s.fd, SOL_SOCKET, SO_TIMESTAMPNS);
-#define WITH(level, type, v, len, data, what)                                                                                  \
-	do {                                                                                                                   \
-		long r_ = send_with(s.other, level, type, &(v), len, data);                                                    \
-		line(said(r_), "data dgram with %s", what);                                                                    \
-		if (r_ >= 0) {                                                                                                 \
-			await(s.fd, POLLIN);                                                                                   \
-			line(message(s.fd, 100, 400, 0), "data dgram with %s, received", what);                                \
-		}                                                                                                              \
+#define WITH(level, type, v, len, data, what)                                                      \
+	do {                                                                                       \
+		long r_ = send_with(s.other, level, type, &(v), len, data);                        \
+		line(said(r_), "data dgram with %s", what);                                        \
+		if (r_ >= 0) {                                                                     \
+			await(s.fd, POLLIN);                                                       \
+			line(message(s.fd, 100, 400, 0), "data dgram with %s, received", what);    \
+		}                                                                                  \
 	} while (0)
 	WITH(IPPROTO_IP, IP_TTL, (int){7}, 4, "ttl", "IP_TTL 7");
 	WITH(IPPROTO_IP, IP_TTL, (int){0}, 4, "ttl", "IP_TTL 0");
@@ -146,23 +158,27 @@ static void errors(void)
 	getsockname(spare, (struct sockaddr *)&a, &len);
 	close(spare);
 	on(s.fd, IPPROTO_IP, IP_RECVERR);
-	CALL(sendto(s.fd, "nobody home", 11, 0, (struct sockaddr *)&a, sizeof(a)), "data errqueue send");
+	CALL(sendto(s.fd, "nobody home", 11, 0, (struct sockaddr *)&a, sizeof(a)),
+	    "data errqueue send");
 	await(s.fd, POLLERR);
 	line(message(s.fd, 300, 400, 0), "data errqueue a plain read gets the error");
 	line(message(s.fd, 300, 400, MSG_ERRQUEUE), "data errqueue the entry");
 	line(message(s.fd, 300, 400, MSG_ERRQUEUE), "data errqueue no more");
-	CALL(sendto(s.fd, "once more", 9, 0, (struct sockaddr *)&a, sizeof(a)), "data errqueue send again");
+	CALL(sendto(s.fd, "once more", 9, 0, (struct sockaddr *)&a, sizeof(a)),
+	    "data errqueue send again");
 	await(s.fd, POLLERR);
 	line(message(s.fd, 4, 20, MSG_ERRQUEUE), "data errqueue cut short");
 	len = sizeof(v);
 	v = -1;
 	getsockopt(s.fd, SOL_SOCKET, SO_ERROR, &v, &len);
 	line(v ? strerrorname_np(v) : "none", "data errqueue SO_ERROR after the entry was taken");
-	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data errqueue poll after");
+	CALL(
+	    poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data errqueue poll after");
 	on(s.fd, IPPROTO_IP, IP_RECVERR);
 	v = IP_PMTUDISC_DO;
 	CALL(setsockopt(s.fd, IPPROTO_IP, IP_MTU_DISCOVER, &v, sizeof(v)), "data IP_PMTUDISC_DO");
-	CALL(sendto(s.fd, (char[65507]){0}, 65507, 0, (struct sockaddr *)&a, sizeof(a)), "data IP_PMTUDISC_DO on lo");
+	CALL(sendto(s.fd, (char[65507]){0}, 65507, 0, (struct sockaddr *)&a, sizeof(a)),
+	    "data IP_PMTUDISC_DO on lo");
 	unmake(&s);
 }
 
@@ -199,7 +215,8 @@ static void urgent(bool inlined)
 	line(message(s.fd, 9, 0, MSG_OOB | MSG_PEEK), "data urgent %s the byte, peeked", n);
 	line(message(s.fd, 9, 0, MSG_OOB), "data urgent %s the byte", n);
 	line(message(s.fd, 9, 0, MSG_OOB), "data urgent %s the byte once more", n);
-	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLPRI}, 1, 0), "data urgent %s poll after the byte", n);
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLPRI}, 1, 0),
+	    "data urgent %s poll after the byte", n);
 	line(message(s.fd, 99, 0, 0), "data urgent %s up to the mark", n);
 	line(mark(s.fd), "data urgent %s then", n);
 	await(s.fd, POLLIN);
@@ -218,7 +235,8 @@ static void stream_flags(void)
 	struct subject s = make(STREAM_DATA);
 
 	line(message(s.fd, 3, 0, MSG_PEEK), "data stream peek");
-	line(message(s.fd, 99, 0, MSG_PEEK | MSG_WAITALL), "data stream peek for more than there is");
+	line(message(s.fd, 99, 0, MSG_PEEK | MSG_WAITALL),
+	    "data stream peek for more than there is");
 	line(message(s.fd, 2, 0, MSG_TRUNC), "data stream two thrown away");
 	line(message(s.fd, 99, 0, 0), "data stream the rest");
 	on(s.fd, SOL_SOCKET, SO_TIMESTAMP);
@@ -234,11 +252,14 @@ static void stream_flags(void)
 	line(message(s.fd, 3, 20, 0), "data stream, little room for control");
 	unmake(&s);
 	s = make(STREAM_CONNECTED);
-	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVLOWAT, &(int){4}, sizeof(int)), "data stream SO_RCVLOWAT 4");
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVLOWAT, &(int){4}, sizeof(int)),
+	    "data stream SO_RCVLOWAT 4");
 	CALL(send(s.other, "abc", 3, 0), "data stream three");
-	while (ioctl(s.fd, FIONREAD, &(int){0}) == 0 && recv(s.fd, (char[9]){0}, 9, MSG_PEEK | MSG_DONTWAIT) < 3)
+	while (ioctl(s.fd, FIONREAD, &(int){0}) == 0 &&
+	       recv(s.fd, (char[9]){0}, 9, MSG_PEEK | MSG_DONTWAIT) < 3)
 		;
-	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data stream poll at three of four");
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0),
+	    "data stream poll at three of four");
 	CALL(send(s.other, "d", 1, 0), "data stream the fourth");
 	await(s.fd, POLLIN);
 	line(message(s.fd, 99, 0, 0), "data stream all four");

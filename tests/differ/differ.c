@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <time.h>
 
-const char *const state_name[STATES] = {"stream", "stream-bound", "stream-listening", "stream-connected", "stream-eof",
-    "stream-data", "stream-shut-wr", "stream-shut-rd", "stream-reset", "stream-refused", "stream6", "stream6-listening",
-    "stream6-connected", "dgram", "dgram-bound", "dgram-connected", "dgram-data", "dgram-refused", "dgram-shut", "dgram6",
+const char *const state_name[STATES] = {"stream", "stream-bound", "stream-listening",
+    "stream-connected", "stream-eof", "stream-data", "stream-shut-wr", "stream-shut-rd",
+    "stream-reset", "stream-refused", "stream6", "stream6-listening", "stream6-connected", "dgram",
+    "dgram-bound", "dgram-connected", "dgram-data", "dgram-refused", "dgram-shut", "dgram6",
     "dgram6-connected"};
 
 static void die(const char *what)
@@ -56,8 +57,9 @@ void await(int fd, short events)
 
 static struct sockaddr_in loopback(uint16_t port)
 {
-	return (struct sockaddr_in){
-	    .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	return (struct sockaddr_in){.sin_family = AF_INET,
+	    .sin_port = htons(port),
+	    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 }
 
 static struct sockaddr_in name_of(int fd)
@@ -66,7 +68,8 @@ static struct sockaddr_in name_of(int fd)
 	socklen_t len = sizeof(ss);
 
 	check(getsockname(fd, (struct sockaddr *)&ss, &len), "getsockname");
-	return loopback(ntohs(((struct sockaddr_in *)&ss)->sin_port)); /* at the same place in both families */
+	return loopback(
+	    ntohs(((struct sockaddr_in *)&ss)->sin_port)); /* at the same place in both families */
 }
 
 static void bind_any(int fd, bool v6)
@@ -74,7 +77,9 @@ static void bind_any(int fd, bool v6)
 	struct sockaddr_in6 six = {.sin6_family = AF_INET6};
 	struct sockaddr_in four = loopback(0);
 
-	check(bind(fd, v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four, v6 ? sizeof(six) : sizeof(four)), "bind");
+	check(bind(fd, v6 ? (struct sockaddr *)&six : (struct sockaddr *)&four,
+		  v6 ? sizeof(six) : sizeof(four)),
+	    "bind");
 }
 
 static void connect_to(int fd, bool v6, const struct sockaddr_in *to)
@@ -82,7 +87,8 @@ static void connect_to(int fd, bool v6, const struct sockaddr_in *to)
 	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = to->sin_port};
 
 	inet_pton(AF_INET6, "::ffff:127.0.0.1", &six.sin6_addr);
-	check(connect(fd, v6 ? (struct sockaddr *)&six : (const struct sockaddr *)to, v6 ? sizeof(six) : sizeof(*to)),
+	check(connect(fd, v6 ? (struct sockaddr *)&six : (const struct sockaddr *)to,
+		  v6 ? sizeof(six) : sizeof(*to)),
 	    "connect");
 }
 
@@ -134,12 +140,15 @@ static void dgram_pair(struct subject *s, bool v6)
 
 static void make_plain(struct subject *s, enum state st)
 {
-	s->fd = check(socket(is_v6(st) ? AF_INET6 : AF_INET, is_dgram(st) ? SOCK_DGRAM : SOCK_STREAM, 0), "socket");
+	s->fd = check(
+	    socket(is_v6(st) ? AF_INET6 : AF_INET, is_dgram(st) ? SOCK_DGRAM : SOCK_STREAM, 0),
+	    "socket");
 	if (st == STREAM_BOUND || st == DGRAM_BOUND)
 		bind_any(s->fd, false);
 	if (st == STREAM_REFUSED) {
 		s->at = nobody(SOCK_STREAM);
-		if (connect(s->fd, (struct sockaddr *)&s->at, sizeof(s->at)) == 0 || errno != ECONNREFUSED)
+		if (connect(s->fd, (struct sockaddr *)&s->at, sizeof(s->at)) == 0 ||
+		    errno != ECONNREFUSED)
 			die("a connection that should have been refused");
 	}
 	if (st == DGRAM_REFUSED) {
@@ -161,7 +170,8 @@ static void advance(struct subject *s, enum state st)
 		await(s->fd, POLLIN);
 		break;
 	case STREAM_RESET:
-		check(setsockopt(s->other, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), "SO_LINGER");
+		check(
+		    setsockopt(s->other, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard)), "SO_LINGER");
 		close(s->other);
 		s->other = -1;
 		await(s->fd, POLLHUP);
@@ -228,8 +238,8 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*run)(void);
-	} sections[] = {{"options", do_options}, {"structs", do_structs}, {"creation", do_creation}, {"calls", do_calls},
-	    {"data", do_data}, {"ready", do_ready}};
+	} sections[] = {{"options", do_options}, {"structs", do_structs}, {"creation", do_creation},
+	    {"calls", do_calls}, {"data", do_data}, {"ready", do_ready}};
 	static char buffer[1 << 16];
 
 	signal(SIGPIPE, SIG_IGN);

@@ -1,6 +1,7 @@
 /*
- * One program, run once on the kernel and once on netd: what each call answers, a line each, in the same order. A line is a
- * key, a tab, and the answer. Keys are unique; answers hold nothing that differs from run to run (ports, cookies, times).
+ * One program, run once on the kernel and once on netd: what each call answers, a line each, in the
+ * same order. A line is a key, a tab, and the answer. Keys are unique; answers hold nothing that
+ * differs from run to run (ports, cookies, times).
  */
 #pragma once
 #include <arpa/inet.h>
@@ -23,8 +24,8 @@ enum state {
 	STREAM_BOUND,
 	STREAM_LISTENING,
 	STREAM_CONNECTED,
-	STREAM_EOF,	/* the peer has closed */
-	STREAM_DATA,	/* the peer has written "hello" */
+	STREAM_EOF,  /* the peer has closed */
+	STREAM_DATA, /* the peer has written "hello" */
 	STREAM_SHUT_WR,
 	STREAM_SHUT_RD,
 	STREAM_RESET,	/* and nobody has looked yet */
@@ -45,8 +46,8 @@ enum state {
 extern const char *const state_name[STATES];
 
 struct subject {
-	int fd;	   /* the socket in that state */
-	int other; /* its peer or partner, -1 */
+	int fd;		       /* the socket in that state */
+	int other;	       /* its peer or partner, -1 */
 	struct sockaddr_in at; /* of the partner, or of the listener */
 };
 

@@ -1,6 +1,6 @@
 /*
- * Every option by its number, known or not: its value at first, with too little room, with wrong lengths, and what setting it
- * to several values does to it.
+ * Every option by its number, known or not: its value at first, with too little room, with wrong
+ * lengths, and what setting it to several values does to it.
  */
 #include "tests/differ/differ.h"
 #include <linux/in6.h>
@@ -11,9 +11,11 @@ struct level {
 	const char *name;
 	int level, most;
 };
-static const struct level levels[] = {{"SOL_SOCKET", SOL_SOCKET, 84}, {"IP", IPPROTO_IP, 54}, {"TCP", IPPROTO_TCP, 46},
-    {"UDP", IPPROTO_UDP, 105}, {"IPV6", IPPROTO_IPV6, 82}, {"level-255", 255, 2}, {"level-12345", 12345, 2}};
+static const struct level levels[] = {{"SOL_SOCKET", SOL_SOCKET, 84}, {"IP", IPPROTO_IP, 54},
+    {"TCP", IPPROTO_TCP, 46}, {"UDP", IPPROTO_UDP, 105}, {"IPV6", IPPROTO_IPV6, 82},
+    {"level-255", 255, 2}, {"level-12345", 12345, 2}};
 
+/* clang-format off */
 #define N(level, name) {level, name, #name}
 static const struct {
 	int level, name;
@@ -63,6 +65,7 @@ static const struct {
     N(IPPROTO_IPV6, IPV6_TCLASS), N(IPPROTO_IPV6, IPV6_RECVPKTINFO), N(IPPROTO_IPV6, IPV6_RECVHOPLIMIT),
     N(IPPROTO_IPV6, IPV6_RECVTCLASS), N(IPPROTO_IPV6, IPV6_RECVERR), N(IPPROTO_IPV6, IPV6_MTU), N(IPPROTO_IPV6, IPV6_FREEBIND),
     N(IPPROTO_IPV6, IPV6_MTU_DISCOVER), N(IPPROTO_IPV6, IPV6_TRANSPARENT)};
+/* clang-format on */
 
 static const char *name_text(int level, int name)
 {
@@ -80,7 +83,8 @@ static bool varies(int level, int name)
 {
 	if (level == SOL_SOCKET)
 		return name == SO_COOKIE || name == SO_PEERNAME || name == SO_NETNS_COOKIE;
-	return level == IPPROTO_TCP && (name == TCP_INFO || name == TCP_TIMESTAMP || name == TCP_CC_INFO);
+	return level == IPPROTO_TCP &&
+	       (name == TCP_INFO || name == TCP_TIMESTAMP || name == TCP_CC_INFO);
 }
 
 static const char *got(int fd, int level, int name, socklen_t room)
@@ -104,7 +108,8 @@ static void try_values(int fd, const char *key, const struct level *l, int name)
 	char byte = 7;
 
 	for (size_t i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
-		CALL(setsockopt(fd, l->level, name, &values[i], sizeof(int)), "%s set %d", key, values[i]);
+		CALL(setsockopt(fd, l->level, name, &values[i], sizeof(int)), "%s set %d", key,
+		    values[i]);
 		line(got(fd, l->level, name, 256), "%s set %d, then get", key, values[i]);
 	}
 	CALL(setsockopt(fd, l->level, name, &byte, 1), "%s set, 1 byte", key);
@@ -120,7 +125,8 @@ static void one_option(enum state st, const struct level *l, int name)
 	struct subject s = make(st);
 	char key[128];
 
-	snprintf(key, sizeof(key), "option %s/%s %s", l->name, name_text(l->level, name), state_name[st]);
+	snprintf(key, sizeof(key), "option %s/%s %s", l->name, name_text(l->level, name),
+	    state_name[st]);
 	line(got(s.fd, l->level, name, 256), "%s at first", key);
 	line(got(s.fd, l->level, name, 0), "%s get, no room", key);
 	line(got(s.fd, l->level, name, 1), "%s get, room for 1", key);
@@ -132,8 +138,8 @@ static void one_option(enum state st, const struct level *l, int name)
 
 void do_options(void)
 {
-	static const enum state states[] = {STREAM_NEW, STREAM_LISTENING, STREAM_CONNECTED, STREAM6_NEW, DGRAM_NEW, DGRAM_CONNECTED,
-	    DGRAM6_NEW};
+	static const enum state states[] = {STREAM_NEW, STREAM_LISTENING, STREAM_CONNECTED,
+	    STREAM6_NEW, DGRAM_NEW, DGRAM_CONNECTED, DGRAM6_NEW};
 
 	for (size_t l = 0; l < sizeof(levels) / sizeof(levels[0]); l++)
 		for (int name = 0; name <= levels[l].most; name++) {
@@ -154,15 +160,19 @@ static void tell(int fd, int level, int name, const void *v, socklen_t len, cons
 
 static void structs_on(enum state st)
 {
-	struct linger on = {.l_onoff = 1, .l_linger = 5}, off = {.l_onoff = 0, .l_linger = 7}, negative = {.l_onoff = 1, .l_linger = -1};
-	int64_t second[2] = {1, 500000}, none[2] = {0, 0}, wrong[2] = {0, 1000000}, before[2] = {-1, 0};
+	struct linger on = {.l_onoff = 1, .l_linger = 5}, off = {.l_onoff = 0, .l_linger = 7},
+		      negative = {.l_onoff = 1, .l_linger = -1};
+	int64_t second[2] = {1, 500000}, none[2] = {0, 0}, wrong[2] = {0, 1000000},
+		before[2] = {-1, 0};
 	struct ip_mreqn lo = {.imr_ifindex = 1}, nowhere = {.imr_ifindex = 4711};
-	struct in_addr own = {.s_addr = htonl(INADDR_LOOPBACK)}, foreign = {.s_addr = htonl(0xc0000201)};
+	struct in_addr own = {.s_addr = htonl(INADDR_LOOPBACK)},
+		       foreign = {.s_addr = htonl(0xc0000201)};
 	struct subject s = make(st);
 	char key[100];
 
-#define TELL(level, name, v, what)                                                                                             \
-	(snprintf(key, sizeof(key), "%s=%s %s", #name, what, state_name[st]), tell(s.fd, level, name, &(v), sizeof(v), key))
+#define TELL(level, name, v, what)                                                                 \
+	(snprintf(key, sizeof(key), "%s=%s %s", #name, what, state_name[st]),                      \
+	    tell(s.fd, level, name, &(v), sizeof(v), key))
 	TELL(SOL_SOCKET, SO_LINGER, on, "5");
 	TELL(SOL_SOCKET, SO_LINGER, off, "off");
 	TELL(SOL_SOCKET, SO_LINGER, negative, "-1");
@@ -189,7 +199,8 @@ static void structs_on(enum state st)
 
 void do_structs(void)
 {
-	static const enum state states[] = {STREAM_NEW, STREAM_LISTENING, STREAM_CONNECTED, STREAM6_NEW, DGRAM_NEW, DGRAM_CONNECTED};
+	static const enum state states[] = {STREAM_NEW, STREAM_LISTENING, STREAM_CONNECTED,
+	    STREAM6_NEW, DGRAM_NEW, DGRAM_CONNECTED};
 
 	for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++)
 		structs_on(states[i]);

@@ -9,8 +9,9 @@ static const char *bits(short ev)
 	static const struct {
 		short bit;
 		const char *name;
-	} names[] = {{POLLIN, "IN"}, {POLLPRI, "PRI"}, {POLLOUT, "OUT"}, {POLLERR, "ERR"}, {POLLHUP, "HUP"}, {POLLNVAL, "NVAL"},
-	    {POLLRDNORM, "RDNORM"}, {POLLRDBAND, "RDBAND"}, {POLLWRNORM, "WRNORM"}, {POLLWRBAND, "WRBAND"}, {POLLRDHUP, "RDHUP"}};
+	} names[] = {{POLLIN, "IN"}, {POLLPRI, "PRI"}, {POLLOUT, "OUT"}, {POLLERR, "ERR"},
+	    {POLLHUP, "HUP"}, {POLLNVAL, "NVAL"}, {POLLRDNORM, "RDNORM"}, {POLLRDBAND, "RDBAND"},
+	    {POLLWRNORM, "WRNORM"}, {POLLWRBAND, "WRBAND"}, {POLLRDHUP, "RDHUP"}};
 	static char text[100];
 	int n = 0;
 
@@ -57,8 +58,10 @@ static void filled(void)
 	line(strerrorname_np(errno), "ready a full stream refuses");
 	line(bits(polled(s.fd, POLLOUT)), "ready a full stream");
 	fcntl(s.other, F_SETFL, O_RDWR | O_NONBLOCK);
-	for (time_t end = time(NULL) + 10; !(polled(s.fd, POLLOUT) & POLLOUT) && time(NULL) < end;) {
-		struct pollfd both[2] = {{.fd = s.other, .events = POLLIN}, {.fd = s.fd, .events = POLLOUT}};
+	for (time_t end = time(NULL) + 10;
+	     !(polled(s.fd, POLLOUT) & POLLOUT) && time(NULL) < end;) {
+		struct pollfd both[2] = {
+		    {.fd = s.other, .events = POLLIN}, {.fd = s.fd, .events = POLLOUT}};
 
 		poll(both, 2, 1000);
 		while (recv(s.other, buf, sizeof(buf), 0) > 0)
@@ -68,7 +71,8 @@ static void filled(void)
 	unmake(&s);
 	s = make(STREAM_CONNECTED);
 	v = 1000;
-	CALL(setsockopt(s.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &v, sizeof(v)), "ready TCP_NOTSENT_LOWAT");
+	CALL(setsockopt(s.fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &v, sizeof(v)),
+	    "ready TCP_NOTSENT_LOWAT");
 	v = 1;
 	CALL(setsockopt(s.fd, IPPROTO_TCP, TCP_CORK, &v, sizeof(v)), "ready TCP_CORK");
 	fcntl(s.fd, F_SETFL, O_RDWR | O_NONBLOCK);

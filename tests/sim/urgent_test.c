@@ -9,7 +9,8 @@ static uint64_t mark_of(const struct sim_sock *k)
 	return x->flags & SOCKX_URGENT_IN ? x->rcv_up : UINT64_MAX;
 }
 
-/* "abcde!" with the last byte urgent, then "fg": the mark stands at offset 5 whatever is lost or dies. */
+/* "abcde!" with the last byte urgent, then "fg": the mark stands at offset 5 whatever is lost or
+ * dies. */
 static void announced(uint64_t seed, uint32_t loss, uint32_t die)
 {
 	struct sim *m = sim_new(seed);
@@ -49,7 +50,8 @@ Test(urgent, with_losses_and_deaths)
 		announced(seed, 200000, seed & 1 ? 100000 : 0);
 }
 
-/* A record that was committed is there after the restart; a mark behind the reader counts for nothing. */
+/* A record that was committed is there after the restart; a mark behind the reader counts for
+ * nothing. */
 Test(urgent, the_mark_survives_and_the_newest_counts)
 {
 	struct sim *m = sim_new(99);

@@ -15,11 +15,17 @@ static void set(uint32_t sk, int level, int name, int v)
 }
 
 /* An ICMP error of the peer's about a datagram from PORT to the peer's `port` with this payload. */
-static void icmp_about(uint8_t type, uint8_t code, uint32_t info, uint16_t port, const char *payload)
+static void icmp_about(
+    uint8_t type, uint8_t code, uint32_t info, uint16_t port, const char *payload)
 {
-	struct icmp_header h = {.type = type, .code = code, .id = (uint16_t)(info >> 16), .seq = (uint16_t)info};
+	struct icmp_header h = {
+	    .type = type, .code = code, .id = (uint16_t)(info >> 16), .seq = (uint16_t)info};
 	struct ipv4_header inner = {.src = HOST, .dst = PEER, .proto = IPPROTO_UDP, .ttl = 1},
-			   outer = {.src = PEER, .dst = HOST, .proto = IPPROTO_ICMP, .ttl = 63, .tos = 0xc0};
+			   outer = {.src = PEER,
+			       .dst = HOST,
+			       .proto = IPPROTO_ICMP,
+			       .ttl = 63,
+			       .tos = 0xc0};
 	uint8_t icmp[512], udp[256], ip[600];
 	uint32_t n = rig_udp(udp, HOST, PORT, PEER, port, payload, (uint32_t)strlen(payload));
 	uint16_t c;
@@ -76,15 +82,16 @@ Test(errq, nobody_who_did_not_ask_gets_one)
 	cr_assert_eq(state_count(rig.s.state, KIND_ERRQ), 0);
 }
 
-/* Taken in order, each once, also over deaths between any two steps; the pending error follows the queue. */
+/* Taken in order, each once, also over deaths between any two steps; the pending error follows the
+ * queue. */
 Test(errq, survives_and_is_taken_once)
 {
 	uint32_t sk = listening(), number;
 	const struct errq_rec *r;
 
 	for (uint16_t i = 0; i < 5; i++)
-		icmp_about(i & 1 ? ICMP_T_UNREACHABLE : ICMP_T_TIME_EXCEEDED, i & 1 ? ICMP_C_PORT : 0, 0,
-		    (uint16_t)(100 + i), "probe");
+		icmp_about(i & 1 ? ICMP_T_UNREACHABLE : ICMP_T_TIME_EXCEEDED,
+		    i & 1 ? ICMP_C_PORT : 0, 0, (uint16_t)(100 + i), "probe");
 	rig_work();
 	rig_restart(); /* died before the commit: the frames are still there */
 	cr_assert_eq(errq_count(&rig.s, sk), 0);
@@ -103,7 +110,9 @@ Test(errq, survives_and_is_taken_once)
 		}
 		rig_commit();
 		cr_assert_eq(errq_take(&rig.s, sk, number), -EAGAIN);
-		cr_assert_eq(sock_peek(&rig.s, sk)->err, i == 4 ? 0 : i & 1 ? EHOSTUNREACH : ECONNREFUSED);
+		cr_assert_eq(sock_peek(&rig.s, sk)->err, i == 4	 ? 0
+							 : i & 1 ? EHOSTUNREACH
+								 : ECONNREFUSED);
 	}
 	cr_assert_eq(state_count(rig.s.state, KIND_ERRQ), 0);
 }
@@ -167,7 +176,8 @@ static void put(uint32_t sk, struct cm_dgram h, const void *data)
 		cr_assert_eq(sock_tx_ring(&rig.s, sk, 262144, 0), 0);
 	memcpy(tx_at(sk, at), &h, sizeof(h));
 	memcpy(tx_at(sk, at) + sizeof(h), data, h.len);
-	cr_assert_eq(udp_ops.poke(&rig.s, sk, sock_peek(&rig.s, sk)->rx_head, at + cm_dgram_room(h.len)), 0);
+	cr_assert_eq(
+	    udp_ops.poke(&rig.s, sk, sock_peek(&rig.s, sk)->rx_head, at + cm_dgram_room(h.len)), 0);
 }
 
 /* The payload of the next datagram that was sent. */
@@ -266,7 +276,8 @@ Test(errq, segments_are_datagrams_of_their_own)
 
 Test(errq, who_wants_it_gets_segments_in_one_piece)
 {
-	uint32_t whole = rig_bound(0, PORT), apart = rig_bound(0, PORT + 1), from = rig_bound(0, 77);
+	uint32_t whole = rig_bound(0, PORT), apart = rig_bound(0, PORT + 1),
+		 from = rig_bound(0, 77);
 	struct cm_dgram h = {.peer = rig_ep(HOST, PORT), .len = 25, .gso = 10}, got;
 
 	set(whole, IPPROTO_UDP, UDP_GRO, 1);
