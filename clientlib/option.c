@@ -234,7 +234,8 @@ static void note_option(struct nsock *s, int level, int name, const void *val, s
 	if (level == SOL_SOCKET && name == SO_SNDBUF) {
 		limit_tx(s, v);
 	} else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
-		s->d->rcvlowat = v < 0 ? INT32_MAX : v ? (uint32_t)v : 1;
+		if (get_asked(s, level, name, &v, &(socklen_t){sizeof(v)}) == 0) /* it has a limit */
+			store_once(&s->d->rcvlowat, (uint32_t)v);
 	} else if (level == SOL_SOCKET && name == SO_LINGER) {
 		memcpy(&l, val, sizeof(l) < len ? sizeof(l) : len);
 		store_once(&s->d->linger, l.l_onoff ? (l.l_linger < 0 ? INT32_MAX : l.l_linger) + 1ll : 0);

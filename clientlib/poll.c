@@ -53,7 +53,7 @@ static int readable(struct nsock *s)
 	if (s->type == SOCK_STREAM) {
 		ret = rx_avail(s, &n);
 		if (ret == 0)
-			ret = n >= s->d->rcvlowat + at_urgent_byte(s) || (n && n == s->rx.place.cap);
+			ret = n >= rx_lowat(s) + at_urgent_byte(s);
 	} else {
 		ret = tpacket_on(s) ? tpacket_fill(s) : dgram_head(s, &d, &data);
 	}

@@ -208,6 +208,7 @@ int tx_room(struct nsock *s, uint64_t *n);
 /* Bytes of a stream that were written and not sent yet, and whether TCP_NOTSENT_LOWAT allows more. */
 uint64_t tx_unsent(const struct nsock *s);
 bool tx_lowat_ok(const struct nsock *s);
+uint64_t rx_lowat(const struct nsock *s);
 uint32_t sock_state(struct nsock *s);
 int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote);
 bool sock_has_error(struct nsock *s);

@@ -76,7 +76,7 @@ static ssize_t total_of(const struct msghdr *m)
 /* A call to receive: where it is. */
 struct receiving {
 	struct cursor c;
-	size_t want, done;
+	size_t want, done, lowat;
 	uint64_t skip; /* peeking: bytes behind the ring's position that were seen */
 	int flags;
 	bool stop;	/* no further: an urgent byte is next */
@@ -96,6 +96,7 @@ static ssize_t recv_some(struct nsock *s, struct receiving *r)
 		side_unlock(s, true);
 		return ret;
 	}
+	r->lowat = rx_lowat(s);
 	left = avail > r->skip ? avail - r->skip : 0;
 	if (load_once(&s->sl->urgent)) {
 		n = urgent_limit(s, s->rx.pos + r->skip, left, r->done, &over, &r->stop);
@@ -135,11 +136,11 @@ static int recv_end(struct nsock *s, uint32_t st)
 static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->d->rcvtimeo);
-	size_t least = r->flags & MSG_WAITALL ? r->want : s->d->rcvlowat < r->want ? s->d->rcvlowat : r->want;
 
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
 		ssize_t ret = sock_check(s);
+		size_t least;
 		uint32_t st;
 
 		if (ret < 0)
@@ -148,6 +149,7 @@ static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 		ret = recv_some(s, r);
 		if (ret > 0)
 			r->done += (size_t)ret;
+		least = r->flags & MSG_WAITALL || r->lowat > r->want ? r->want : r->lowat;
 		if ((r->done >= least && r->done) || r->stop || (!r->want && r->something))
 			return (ssize_t)r->done;
 		if (ret > 0)

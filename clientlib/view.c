@@ -297,6 +297,14 @@ uint64_t tx_unsent(const struct nsock *s)
 	return tail > sent ? tail - sent : 0;
 }
 
+/* SO_RCVLOWAT; but never so much that a full ring would not do. rx_lock held. */
+uint64_t rx_lowat(const struct nsock *s)
+{
+	uint64_t lowat = load_once(&s->d->rcvlowat), half = s->rx.place.cap / 2;
+
+	return half && lowat > half ? half : lowat;
+}
+
 bool tx_lowat_ok(const struct nsock *s)
 {
 	uint32_t lowat = load_once(&s->sl->notsent_lowat);

@@ -19,6 +19,7 @@
 #define OPTION_NOP  1
 #define OPTION_LSRR 131
 #define OPTION_SSRR 137
+#define ALL_HOSTS   0xe0000001u
 
 static bool options_ok(const struct ipv4_header *h)
 {
@@ -127,7 +128,9 @@ void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 		return;
 	m.to_multicast = ip_is_multicast(&m.dst);
 	m.to_broadcast = ip_is_broadcast(s, &m.dst);
-	if (!m.to_multicast && !m.to_broadcast && !ip_is_local(s, &m.dst)) {
+	/* Of groups we are only in the one that nobody has to join: RFC 1112, 4. */
+	if (m.to_multicast ? ipaddr_to_v4(&m.dst) != ALL_HOSTS
+			   : !m.to_broadcast && !ip_is_local(s, &m.dst)) {
 		s->count.ip_forward_refused++;
 		return;
 	}

@@ -313,3 +313,19 @@ Test(errq, the_smaller_receive_buffer_is_obeyed)
 	cr_assert_eq(n, 8192 / 1088 + 1);
 	cr_assert_eq(sock_peek(&rig.s, sk)->drops, 30 - n);
 }
+
+/* Groups cannot be joined, so only the one that everybody is in reaches a socket. */
+Test(errq, of_groups_only_all_hosts)
+{
+	uint32_t sk = rig_bound(0, PORT);
+	struct cm_dgram h;
+
+	rig_cycle();
+	rig_receive_udp(PEER, 9, 0xe00000fb, PORT, "mdns", 4);
+	rig_receive_udp(PEER, 9, 0xe0000001, PORT, "all", 3);
+	rig_cycle();
+	cr_assert(rig_recv(sk, &h, buf, sizeof(buf)));
+	cr_assert_eq(h.len, 3);
+	cr_assert_eq(h.spec_dst, HOST);
+	cr_assert_not(rig_recv(sk, &h, buf, sizeof(buf)));
+}
