@@ -96,6 +96,7 @@ const struct switchboard switchboard = {
 	.n_protos = ARRAY_SIZE(protos),
 	.families = families,
 	.n_families = ARRAY_SIZE(families),
+	.neigh_failed = icmp_unresolved,
 	.neigh_solicit = arp_solicit,
 	.tap = tap_input,
 	.raw_input = raw_input,

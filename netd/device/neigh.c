@@ -115,6 +115,24 @@ static void drop_queue(struct stack *s, struct neigh_rec *r)
 		drop_oldest(s, r);
 }
 
+/* Nobody answered: those who sent what waits are told. */
+static void refuse_queue(struct stack *s, struct neigh_rec *r)
+{
+	struct packet p;
+
+	while (r->queued && s->board->neigh_failed) {
+		bool whole = packet_restore(s, &p, &r->queue[0]) == 0;
+
+		r->queued--;
+		memmove(&r->queue[0], &r->queue[1], r->queued * sizeof(r->queue[0]));
+		if (whole) {
+			s->board->neigh_failed(s, &p);
+			packet_free(s, &p);
+		}
+	}
+	drop_queue(s, r);
+}
+
 static int enqueue(struct stack *s, struct neigh_rec *r, struct packet *p)
 {
 	if (r->queued == NEIGH_QUEUE)
@@ -356,8 +374,8 @@ static void not_answered(struct stack *s, uint32_t index, struct neigh_rec *r)
 	} else if (r->state == NEIGH_PROBE) {
 		start(s, index, r, NEIGH_INCOMPLETE);
 	} else {
-		drop_queue(s, r);
 		set_state(s, index, r, NEIGH_FAILED);
+		refuse_queue(s, r);
 	}
 }
 

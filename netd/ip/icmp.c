@@ -296,6 +296,15 @@ static bool read_quote(struct stack *s, const uint8_t *quote, uint32_t n, struct
 	       !ip_is_multicast(&e->about.dst);
 }
 
+static void tell_transport(struct stack *s, const struct ip_error *e)
+{
+	for (unsigned i = 0; i < s->board->n_protos; i++)
+		if (s->board->protos[i]->number == e->about.proto && s->board->protos[i]->error)
+			s->board->protos[i]->error(s, e);
+	if (s->board->raw_error)
+		s->board->raw_error(s, e);
+}
+
 static void error_in(
     struct stack *s, const struct packet *p, const struct ip_meta *m, const struct icmp_header *h)
 {
@@ -314,11 +323,23 @@ static void error_in(
 		e.info = e.mtu = h->seq ? h->seq : plateau(q.total_len);
 	else if (h->type == ICMP_T_PARAMETER)
 		e.info = h->id >> 8;
-	for (unsigned i = 0; i < s->board->n_protos; i++)
-		if (s->board->protos[i]->number == q.proto && s->board->protos[i]->error)
-			s->board->protos[i]->error(s, &e);
-	if (s->board->raw_error)
-		s->board->raw_error(s, &e);
+	tell_transport(s, &e);
+}
+
+void icmp_unresolved(struct stack *s, const struct packet *p)
+{
+	uint8_t raw[IPV4_LEN_MAX + ICMP_QUOTE_MAX];
+	uint32_t n = min_of((uint32_t)sizeof(raw), p->len);
+	struct ip_error e = {.by = {.dev = DEVICE_LO, .proto = IPPROTO_ICMP, .ttl = 64, .tos = PRECEDENCE_INTERNETCONTROL},
+	    .type = ICMP_T_UNREACHABLE,
+	    .code = ICMP_C_HOST,
+	    .err = EHOSTUNREACH};
+	struct ipv4_header h;
+
+	if (!packet_read(p, 0, raw, n) || !read_quote(s, raw, n, &h, &e))
+		return;
+	e.by.src = e.by.dst = e.about.src;
+	tell_transport(s, &e);
 }
 
 /* ---- input */

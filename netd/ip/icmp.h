@@ -19,4 +19,9 @@ struct icmp_quote {
  */
 void icmp_error(
     struct stack *s, const struct icmp_quote *q, uint8_t type, uint8_t code, uint32_t info);
+/*
+ * The switchboard's neigh_failed: nobody has the address that this packet of ours should go to (front at the IP header).
+ * Its socket hears what an ICMP error from this host itself would say.
+ */
+void icmp_unresolved(struct stack *s, const struct packet *p);
 void icmp_needfrag(struct stack *s, struct packet *p, const struct ip_meta *m, uint32_t mtu);

@@ -38,6 +38,8 @@ struct switchboard {
 	unsigned n_protos;
 	const struct family_row *families;
 	unsigned n_families;
+	/* Nobody answers for the next hop of this packet, which is about to be dropped; front at the IP header. May be NULL. */
+	void (*neigh_failed)(struct stack *s, const struct packet *p);
 	/* The neighbour table asks for an address: broadcast if `mac` is NULL, else a unicast probe (ip/arp.c). */
 	void (*neigh_solicit)(struct stack *s, uint32_t dev, const struct ipaddr *target, const uint8_t *mac);
 	/*

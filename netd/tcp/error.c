@@ -1,13 +1,13 @@
 /*
  * ICMP errors about segments of ours. Believed only if the number they quote is one that is in
- * flight (RFC 5927, 4.1). Hard ones end an attempt to connect, nothing else (RFC 5927, 5.2; RFC
- * 1122, 4.2.3.9): in an open connection they are only remembered for the case that it times out.
+ * flight (RFC 5927, 4.1). They end an attempt to connect, nothing else (RFC 5927, 5.2): in an open
+ * connection they are only remembered for the case that it times out.
  */
 #include "tcp/layer.h"
 #include "inet/errq.h"
 #include <netinet/in.h>
 
-/* Soft errors do not end a SYN either: RFC 1122, 4.2.3.9. */
+/* Soft ones end it too, as in the kernel: nobody need wait two minutes for a host that is not there. */
 static void for_opening(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ip_error *e)
 {
 	if (e->mtu) {
@@ -16,10 +16,7 @@ static void for_opening(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 	}
 	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
 		errq_icmp(s, sk, e, &sock_peek(s, sk)->remote, 0);
-	if (t->state == TCPS_SYN_SENT && !e->hard && !(sock_peek(s, sk)->flags & SOCK_F_RECVERR))
-		t->soft_err = (int16_t)e->err;
-	else
-		(void)tcp_done(s, sk, t, e->err);
+	(void)tcp_done(s, sk, t, e->err);
 }
 
 static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const struct ip_error *e)

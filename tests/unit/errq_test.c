@@ -329,3 +329,29 @@ Test(errq, of_groups_only_all_hosts)
 	cr_assert_eq(h.spec_dst, HOST);
 	cr_assert_not(rig_recv(sk, &h, buf, sizeof(buf)));
 }
+
+/* Nobody has the neighbour's address: the sender is told by this host itself, also by a successor.
+ */
+Test(errq, a_neighbour_that_does_not_answer)
+{
+	uint32_t sk = listening();
+	struct endpoint to = rig_ep(0x0a630063, 9);
+	const struct errq_rec *r;
+
+	cr_assert_eq(rig_send(sk, &to, "anybody?", 8), 0);
+	rig_commit();
+	rig_restart();
+	for (unsigned i = 0; i < 10 && !errq_count(&rig.s, sk); i++) {
+		rig_advance(NSEC_PER_SEC);
+		rig_cycle();
+	}
+	r = errq_first(&rig.s, sk);
+	cr_assert_not_null(r);
+	cr_assert_eq(r->e.err, EHOSTUNREACH);
+	cr_assert_eq(r->e.origin, SO_EE_ORIGIN_ICMP);
+	cr_assert_eq(r->e.code, ICMP_C_HOST);
+	cr_assert_eq(ipaddr_to_v4(&r->e.offender.addr), HOST);
+	cr_assert_eq(r->name.port, 9);
+	cr_assert_eq(r->e.len, 8);
+	cr_assert_eq(memcmp(r->data, "anybody?", 8), 0);
+}

@@ -158,6 +158,7 @@ void rig_open(void)
 	    .n_protos = ARRAY_SIZE(protos),
 	    .families = families,
 	    .n_families = ARRAY_SIZE(families),
+	    .neigh_failed = icmp_unresolved,
 	    .neigh_solicit = arp_solicit,
 	    .tap = tap_input,
 	    .raw_input = raw_input,
