@@ -42,6 +42,8 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 
 /* cmsg_send.c: what the sender of a datagram asks for; 0 or -EINVAL. */
 int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d);
+/* The same for a stream, where none means anything: 0 or -EINVAL. */
+int cmsg_stream(const struct msghdr *m);
 
 /* errqueue.c: MSG_ERRQUEUE. */
 ssize_t errqueue_recv(struct nsock *s, struct msghdr *m);

@@ -76,8 +76,6 @@ static int get_one(const struct nsock *s, const struct cmsghdr *c, struct cm_dgr
 		d->gso = gso;
 		return 0;
 	}
-	if (c->cmsg_level == SOL_SOCKET)
-		return c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS ? 0 : -EINVAL;
 	if ((!v6 && c->cmsg_level != IPPROTO_IP) || (v6 && s->family != AF_INET6))
 		return 0; /* another protocol's: not ours to judge */
 	if (c->cmsg_type == (v6 ? IPV6_PKTINFO : IP_PKTINFO))
@@ -89,7 +87,14 @@ static int get_one(const struct nsock *s, const struct cmsghdr *c, struct cm_dgr
 	return -EINVAL;
 }
 
-int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+/* What SOL_SOCKET lets through without a meaning here. */
+static int get_socket(const struct cmsghdr *c)
+{
+	return c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS ? 0 : -EINVAL;
+}
+
+/* `d` is NULL for a stream. */
+static int walk(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
 {
 	struct msghdr copy = *m;
 	int ret = 0;
@@ -101,7 +106,20 @@ int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
 		    c->cmsg_len >
 			copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
 			return -EINVAL;
-		ret = get_one(s, c, d);
+		if (c->cmsg_level == SOL_SOCKET)
+			ret = get_socket(c);
+		else if (d)
+			ret = get_one(s, c, d);
 	}
 	return ret;
+}
+
+int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+{
+	return walk(s, m, d);
+}
+
+int cmsg_stream(const struct msghdr *m)
+{
+	return walk(NULL, m, NULL);
 }

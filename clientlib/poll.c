@@ -7,6 +7,7 @@
  */
 #include "clientlib/cmsg.h"
 #include "clientlib/link.h"
+#include <limits.h>
 
 #define IN_BITS	 (POLLIN | POLLRDNORM)
 #define OUT_BITS (POLLOUT | POLLWRNORM)
@@ -156,6 +157,8 @@ ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 
 	if (ret < 0)
 		return ret;
+	if (m->msg_iovlen > IOV_MAX)
+		return -EMSGSIZE;
 	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock)
 				      : dgram_send(s, m, flags, nonblock);
 }
@@ -166,6 +169,8 @@ ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 
 	if (ret < 0)
 		return ret;
+	if (m->msg_iovlen > IOV_MAX)
+		return -EMSGSIZE;
 	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock)
 				      : dgram_recv(s, m, flags, nonblock);
 }

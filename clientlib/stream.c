@@ -61,8 +61,6 @@ static ssize_t total_of(const struct msghdr *m)
 {
 	size_t sum = 0;
 
-	if (m->msg_iovlen > IOV_MAX)
-		return -EMSGSIZE;
 	for (size_t i = 0; i < m->msg_iovlen; i++) {
 		if (m->msg_iov[i].iov_len > (size_t)SSIZE_MAX - sum)
 			return -EINVAL;
@@ -291,6 +289,8 @@ ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool non
 			return done; /* the error is the next call's */
 		if (ret == 0)
 			ret = stream_writable(s);
+		if (ret == 0 && !done && m->msg_controllen)
+			ret = cmsg_stream(m);
 		if (ret == 0 && done < want) {
 			ret = send_some(s, &c, (uint64_t)(want - done), flags);
 			if (ret > 0)

@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* A message as recvmsg() gives it, in words. */
 static const char *message(int fd, size_t room, size_t control, int flags)
@@ -266,8 +267,62 @@ static void stream_flags(void)
 	unmake(&s);
 }
 
+/* Messages that are not as they should be, on a connected stream and a datagram socket with data.
+ */
+static void malformed(enum state st)
+{
+	static struct iovec many[1025], one[1];
+	static char byte[1], control[64];
+	const char *n = state_name[st];
+	struct subject s = make(st);
+	struct msghdr m;
+	struct mmsghdr mm[2] = {{.msg_hdr = {.msg_iov = one, .msg_iovlen = 1}},
+	    {.msg_hdr = {.msg_iov = one, .msg_iovlen = 1}}};
+	struct cmsghdr c = {.cmsg_len = 4};
+
+	one[0] = (struct iovec){byte, 1};
+	for (int i = 0; i < 1025; i++)
+		many[i] = one[0];
+#define SEND(what, ...)                                                                            \
+	m = (struct msghdr){__VA_ARGS__},                                                          \
+	CALL(sendmsg(s.fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT), "data sendmsg %s %s", what, n)
+#define RECV(what, ...)                                                                            \
+	m = (struct msghdr){__VA_ARGS__},                                                          \
+	CALL(recvmsg(s.fd, &m, MSG_PEEK | MSG_DONTWAIT), "data recvmsg %s %s", what, n)
+	SEND("no buffers", .msg_iovlen = 0);
+	SEND("1024 buffers", .msg_iov = many, .msg_iovlen = 1024);
+	SEND("1025 buffers", .msg_iov = many, .msg_iovlen = 1025);
+	SEND("control of 1 byte", .msg_iov = one, .msg_iovlen = 1, .msg_control = control,
+	    .msg_controllen = 1);
+	memcpy(control, &c, sizeof(c));
+	SEND("a control message too short for itself", .msg_iov = one, .msg_iovlen = 1,
+	    .msg_control = control, .msg_controllen = sizeof(control));
+	c = (struct cmsghdr){.cmsg_len = 1000, .cmsg_level = IPPROTO_IP, .cmsg_type = IP_TTL};
+	memcpy(control, &c, sizeof(c));
+	SEND("a control message too long for the rest", .msg_iov = one, .msg_iovlen = 1,
+	    .msg_control = control, .msg_controllen = sizeof(control));
+	SEND("a name without length", .msg_iov = one, .msg_iovlen = 1, .msg_name = &s.at);
+	SEND("flags in the header", .msg_iov = one, .msg_iovlen = 1, .msg_flags = MSG_OOB);
+	RECV("no buffers", .msg_iovlen = 0);
+	RECV("1024 buffers", .msg_iov = many, .msg_iovlen = 1024);
+	RECV("1025 buffers", .msg_iov = many, .msg_iovlen = 1025);
+	RECV("control of 1 byte", .msg_iov = one, .msg_iovlen = 1, .msg_control = control,
+	    .msg_controllen = 1);
+	CALL(sendmmsg(s.fd, mm, 2, MSG_NOSIGNAL | MSG_DONTWAIT), "data sendmmsg %s", n);
+	CALL(sendmmsg(s.fd, mm, 0, 0), "data sendmmsg of none %s", n);
+	CALL(recvmmsg(s.fd, mm, 2, MSG_DONTWAIT, NULL), "data recvmmsg %s", n);
+	CALL(recvmmsg(s.fd, mm, 0, MSG_DONTWAIT, NULL), "data recvmmsg of none %s", n);
+	CALL(recvmmsg(s.fd, mm, 2, MSG_DONTWAIT, &(struct timespec){.tv_nsec = -1}),
+	    "data recvmmsg, wrong time %s", n);
+	unmake(&s);
+}
+
 void do_data(void)
 {
+	malformed(STREAM_DATA);
+	malformed(DGRAM_DATA);
+	malformed(STREAM_NEW);
+	malformed(DGRAM_NEW);
 	dgram_flags();
 	dgram_control();
 	errors();
