@@ -15,7 +15,7 @@ static const struct errq_rec *errq_peek(const struct stack *s, uint32_t i)
 static int link_last(struct stack *s, uint32_t sk, uint32_t i)
 {
 	struct inet_layer *in = inet_of(s);
-	struct sock_node *n = sock_node(s, sk);
+	struct sock_rare *n = sock_rare(s, sk);
 
 	if (!in->err_next)
 		in->err_next = calloc(state_capacity(s->state, KIND_ERRQ), sizeof(*in->err_next));
@@ -86,17 +86,17 @@ void errq_local(struct stack *s, uint32_t sk, int err, uint32_t info, const stru
 
 uint32_t errq_count(const struct stack *s, uint32_t sk)
 {
-	return sock_node_peek(s, sk)->errors;
+	return sock_rare_peek(s, sk)->errors;
 }
 
 const struct errq_rec *errq_first(const struct stack *s, uint32_t sk)
 {
-	uint32_t i = sock_node_peek(s, sk)->err_first;
+	uint32_t i = sock_rare_peek(s, sk)->err_first;
 
 	return i ? errq_peek(s, i - 1) : NULL;
 }
 
-static void unlink_first(struct stack *s, struct sock_node *n)
+static void unlink_first(struct stack *s, struct sock_rare *n)
 {
 	uint32_t i = n->err_first - 1;
 
@@ -110,7 +110,7 @@ static void unlink_first(struct stack *s, struct sock_node *n)
 int errq_take(struct stack *s, uint32_t sk, uint32_t number)
 {
 	const struct errq_rec *r = errq_first(s, sk);
-	struct sock_node *n = sock_node(s, sk);
+	struct sock_rare *n = sock_rare(s, sk);
 	bool icmp;
 
 	if (!r || !n || r->e.number != number)
@@ -128,7 +128,7 @@ int errq_take(struct stack *s, uint32_t sk, uint32_t number)
 
 void errq_drop(struct stack *s, uint32_t sk)
 {
-	struct sock_node *n = sock_node(s, sk);
+	struct sock_rare *n = sock_rare(s, sk);
 
 	while (n && n->err_first)
 		unlink_first(s, n);

@@ -62,10 +62,14 @@ struct port_table {
 struct sock_node {
 	uint32_t bucket;     /* 0: owns no port */
 	uint32_t prev, next; /* in the bucket's list, index + 1 */
-	uint32_t err_first, err_last, errors; /* error queue: records, index + 1 */
 	bool busy;	     /* which list */
 	bool changed;	     /* stands in inet_layer.changed */
 	bool stalled;	     /* stands in inet_layer.stalled */
+};
+
+/* What few sockets need: apart, so that it costs memory for those only. */
+struct sock_rare {
+	uint32_t err_first, err_last, errors; /* error queue: records, index + 1 */
 	/* Raw sockets of a protocol, or taps: their list, index + 1. They own no port. */
 	uint32_t raw_prev, raw_next, *raw_head;
 };
@@ -78,7 +82,8 @@ struct index_list {
 struct inet_layer {
 	struct conn_table conn;
 	struct port_table port;
-	struct sock_node *node; /* by socket index, grows */
+	struct sock_node *node; /* by socket index */
+	struct sock_rare *rare; /* likewise */
 	uint32_t nodes;
 	struct index_list changed;
 	struct index_list stalled;    /* datagram sockets whose device was full */
@@ -103,6 +108,16 @@ static inline const struct sock_node *sock_node_peek(const struct stack *s, uint
 	static const struct sock_node none;
 
 	return sk < s->inet->nodes ? &s->inet->node[sk] : &none;
+}
+static inline struct sock_rare *sock_rare(const struct stack *s, uint32_t sk)
+{
+	return sk < s->inet->nodes ? &s->inet->rare[sk] : NULL;
+}
+static inline const struct sock_rare *sock_rare_peek(const struct stack *s, uint32_t sk)
+{
+	static const struct sock_rare none;
+
+	return sk < s->inet->nodes ? &s->inet->rare[sk] : &none;
 }
 int index_list_add(struct index_list *l, uint32_t v);
 

@@ -34,7 +34,7 @@ int raw_attach(struct stack *s, uint32_t sk)
 
 void raw_list(struct stack *s, uint32_t sk, uint32_t *head)
 {
-	struct sock_node *n = &s->inet->node[sk];
+	struct sock_rare *n = &s->inet->rare[sk];
 
 	if (n->raw_head)
 		raw_unlist(s, sk);
@@ -42,22 +42,22 @@ void raw_list(struct stack *s, uint32_t sk, uint32_t *head)
 	n->raw_prev = 0;
 	n->raw_next = *head;
 	if (*head)
-		s->inet->node[*head - 1].raw_prev = sk + 1;
+		s->inet->rare[*head - 1].raw_prev = sk + 1;
 	*head = sk + 1;
 }
 
 void raw_unlist(struct stack *s, uint32_t sk)
 {
-	struct sock_node *n = sk < s->inet->nodes ? &s->inet->node[sk] : NULL;
+	struct sock_rare *n = sock_rare(s, sk);
 
 	if (!n || !n->raw_head)
 		return;
 	if (n->raw_prev)
-		s->inet->node[n->raw_prev - 1].raw_next = n->raw_next;
+		s->inet->rare[n->raw_prev - 1].raw_next = n->raw_next;
 	else
 		*n->raw_head = n->raw_next;
 	if (n->raw_next)
-		s->inet->node[n->raw_next - 1].raw_prev = n->raw_prev;
+		s->inet->rare[n->raw_next - 1].raw_prev = n->raw_prev;
 	if (n->raw_head == &s->inet->taps && !s->inet->taps)
 		device_taps(s, false);
 	n->raw_head = NULL;

@@ -117,7 +117,7 @@ bool raw_input(struct stack *s, struct packet *p, const struct ip_meta *m, const
 		const struct sock_rec *k = sock_peek(s, i - 1);
 		const struct raw_rec *r = k ? raw_peek(s, k) : NULL;
 
-		next = s->inet->node[i - 1].raw_next;
+		next = s->inet->rare[i - 1].raw_next;
 		if (!r || !wants(s, k, r, m, &a))
 			continue;
 		any = true;
@@ -144,7 +144,7 @@ void raw_error(struct stack *s, const struct ip_error *e)
 	for (uint32_t i = s->inet->raw[e->about.proto], next; i; i = next) {
 		const struct sock_rec *k = sock_peek(s, i - 1);
 
-		next = s->inet->node[i - 1].raw_next;
+		next = s->inet->rare[i - 1].raw_next;
 		if (!k || !concerns(k, e))
 			continue;
 		if (e->mtu)

@@ -322,8 +322,10 @@ static int fill(struct stack *s)
 {
 	uint32_t nodes = state_capacity(s->state, KIND_SOCK);
 
-	*s->inet = (struct inet_layer){.node = calloc(nodes, sizeof(struct sock_node)), .nodes = nodes};
-	return s->inet->node ? 0 : -ENOMEM;
+	*s->inet = (struct inet_layer){.node = calloc(nodes, sizeof(struct sock_node)),
+	    .rare = calloc(nodes, sizeof(struct sock_rare)),
+	    .nodes = nodes};
+	return s->inet->node && s->inet->rare ? 0 : -ENOMEM;
 }
 
 static void empty(struct inet_layer *in)
@@ -331,6 +333,7 @@ static void empty(struct inet_layer *in)
 	conn_exit(&in->conn);
 	bucket_exit(&in->port);
 	free(in->node);
+	free(in->rare);
 	free(in->err_next);
 	free(in->changed.v);
 	free(in->stalled.v);

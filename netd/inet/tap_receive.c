@@ -147,7 +147,7 @@ void tap_input(struct stack *s, const struct packet *p, bool outgoing)
 		const struct sock_rec *k = sock_peek(s, i - 1);
 		const struct raw_rec *r = k ? raw_peek(s, k) : NULL;
 
-		next = s->inet->node[i - 1].raw_next;
+		next = s->inet->rare[i - 1].raw_next;
 		if (r && wants(k, r, &v) && !(outgoing && s->inet->tap_sends == i))
 			show(s, i - 1, k, &v);
 	}
