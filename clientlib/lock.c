@@ -8,7 +8,8 @@ void small_lock_wait(struct small_lock *l)
 	for (unsigned i = 0; i < SPINS; i++) {
 		uint32_t seen = 0;
 
-		if (__atomic_compare_exchange_n(&l->word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		if (__atomic_compare_exchange_n(
+			&l->word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 			return;
 		cpu_relax();
 	}

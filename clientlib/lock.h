@@ -1,8 +1,10 @@
 /*
- * A lock of one word, for objects of which a process may have a hundred thousand: a pthread mutex takes 40 bytes.
+ * A lock of one word, for objects of which a process may have a hundred thousand: a pthread mutex
+ * takes 40 bytes.
  *
- * The word is 0 (free), 1 (held) or 2 (held, and somebody may sleep on it); whoever has slept takes it as 2, for others
- * may sleep still. Threads of one process only; not recursive; nobody looks after one whose holder is gone.
+ * The word is 0 (free), 1 (held) or 2 (held, and somebody may sleep on it); whoever has slept takes
+ * it as 2, for others may sleep still. Threads of one process only; not recursive; nobody looks
+ * after one whose holder is gone.
  */
 #pragma once
 #include "clientlib/sys.h"
@@ -19,7 +21,8 @@ static inline void small_lock(struct small_lock *l)
 {
 	uint32_t seen = 0;
 
-	if (!__atomic_compare_exchange_n(&l->word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(
+		&l->word, &seen, 1, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		small_lock_wait(l);
 }
 

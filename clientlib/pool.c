@@ -1,7 +1,7 @@
 /*
- * Pools of small objects (pool.h), and that of the sockets, whose memory is type-stable: whoever holds an old pointer
- * may ask with ns_try_get() whether it is (again) a socket. So an unused one keeps its `refs` at 0, and its place in
- * the pool lies behind them.
+ * Pools of small objects (pool.h), and that of the sockets, whose memory is type-stable: whoever
+ * holds an old pointer may ask with ns_try_get() whether it is (again) a socket. So an unused one
+ * keeps its `refs` at 0, and its place in the pool lies behind them.
  */
 #include "clientlib/session.h"
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /*
- * Small objects of one size, of which there may be very many: cut from larger pieces, reused, never given back to the
- * allocator. They need no lock of the caller's.
+ * Small objects of one size, of which there may be very many: cut from larger pieces, reused, never
+ * given back to the allocator. They need no lock of the caller's.
  */
 #pragma once
 #include <stddef.h>

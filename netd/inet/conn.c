@@ -1,7 +1,7 @@
 /*
  * The connected table: 4-tuples to records of any kind, by a keyed hash; grows by doubling. See
- * inet/layer.h. An entry keeps its hash: so a chain is walked without looking at records that are not
- * meant, and the table grows without looking at any.
+ * inet/layer.h. An entry keeps its hash: so a chain is walked without looking at records that are
+ * not meant, and the table grows without looking at any.
  */
 #include "inet/layer.h"
 #include "base/siphash.h"

@@ -51,7 +51,8 @@ Test(idle, it_comes_back_with_the_next_bytes_whoever_dies)
 		struct sim_pair p = established_pair(m);
 
 		for (unsigned round = 0; round < 4; round++) {
-			cr_assert(exchange(m, &p, 2 * round + 1, 500000), "kill %u, round %u", kill, round);
+			cr_assert(exchange(m, &p, 2 * round + 1, 500000), "kill %u, round %u", kill,
+			    round);
 			sim_run(m, IDLE);
 			cr_assert_eq(rx_cap(p.server), 0);
 			if (kill)
@@ -108,7 +109,8 @@ Test(quota, nothing_grows_and_nobody_is_reset)
 	sim_free(m);
 }
 
-/* What came before accept() lies in the daemon's memory, and was acknowledged: it moves, whatever the limit says. */
+/* What came before accept() lies in the daemon's memory, and was acknowledged: it moves, whatever
+ * the limit says. */
 Test(quota, bytes_that_wait_for_accept_are_kept)
 {
 	struct sim *m = sim_new(4);

@@ -22,8 +22,9 @@ Test(address, both_families)
 
 Test(address, no_address)
 {
-	static const char *const bad[] = {"", " ", "10.0.0", "10.0.0.256", "10.0.0.1 ", " 10.0.0.1", "10.0.0.1/8", "10.0.0.1.2",
-	    "010.0.0.1x", "host", ":", ":::", "fd99::2::1", "fd99:12345::", "1:2:3:4:5:6:7:8:9", "fd99::2%eth0", "-1.0.0.0"};
+	static const char *const bad[] = {"", " ", "10.0.0", "10.0.0.256", "10.0.0.1 ", " 10.0.0.1",
+	    "10.0.0.1/8", "10.0.0.1.2", "010.0.0.1x", "host", ":", ":::", "fd99::2::1",
+	    "fd99:12345::", "1:2:3:4:5:6:7:8:9", "fd99::2%eth0", "-1.0.0.0"};
 	struct ipaddr a;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -35,11 +36,27 @@ static const struct {
 	unsigned bits;
 	int ret;
 } prefixes[] = {
-    {"10.0.0.0/8", 8, 0}, {"10.0.0.0/0", 0, 0}, {"10.0.0.1/32", 32, 0}, {"10.0.0.1", 32, 0},
-    {"fd00::/64", 64, 0}, {"fd00::/128", 128, 0}, {"fd00::1", 128, 0}, {"::/0", 0, 0},
-    {"10.0.0.0/33", 0, -EINVAL}, {"fd00::/129", 0, -EINVAL}, {"10.0.0.0/", 0, -EINVAL}, {"/8", 0, -EINVAL}, {"", 0, -EINVAL},
-    {"10.0.0.0/ 8", 0, -EINVAL}, {"10.0.0.0/+8", 0, -EINVAL}, {"10.0.0.0/-1", 0, -EINVAL}, {"10.0.0.0/8x", 0, -EINVAL},
-    {"10.0.0.0/8/8", 0, -EINVAL}, {"10.0.0.0/0008", 0, -EINVAL}, {"10.0.0.0/4294967304", 0, -EINVAL}, {"10.0.0/8", 0, -EINVAL},
+    {"10.0.0.0/8", 8, 0},
+    {"10.0.0.0/0", 0, 0},
+    {"10.0.0.1/32", 32, 0},
+    {"10.0.0.1", 32, 0},
+    {"fd00::/64", 64, 0},
+    {"fd00::/128", 128, 0},
+    {"fd00::1", 128, 0},
+    {"::/0", 0, 0},
+    {"10.0.0.0/33", 0, -EINVAL},
+    {"fd00::/129", 0, -EINVAL},
+    {"10.0.0.0/", 0, -EINVAL},
+    {"/8", 0, -EINVAL},
+    {"", 0, -EINVAL},
+    {"10.0.0.0/ 8", 0, -EINVAL},
+    {"10.0.0.0/+8", 0, -EINVAL},
+    {"10.0.0.0/-1", 0, -EINVAL},
+    {"10.0.0.0/8x", 0, -EINVAL},
+    {"10.0.0.0/8/8", 0, -EINVAL},
+    {"10.0.0.0/0008", 0, -EINVAL},
+    {"10.0.0.0/4294967304", 0, -EINVAL},
+    {"10.0.0/8", 0, -EINVAL},
     {"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa/8", 0, -EINVAL},
 };
 
@@ -49,7 +66,8 @@ Test(address, prefixes)
 		struct ipaddr a;
 		unsigned bits = 999;
 
-		cr_assert_eq(prefix_parse(prefixes[i].text, &a, &bits), prefixes[i].ret, "\"%s\"", prefixes[i].text);
+		cr_assert_eq(prefix_parse(prefixes[i].text, &a, &bits), prefixes[i].ret, "\"%s\"",
+		    prefixes[i].text);
 		if (!prefixes[i].ret)
 			cr_assert_eq(bits, prefixes[i].bits, "\"%s\"", prefixes[i].text);
 	}

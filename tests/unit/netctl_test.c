@@ -32,7 +32,8 @@ static const char *printed(FILE *stream, void (*run)(void))
 
 Test(netctl, addresses_there_and_back)
 {
-	static const char *const same[] = {"10.99.0.2", "255.255.255.255", "fd99::2", "2001:db8::1"};
+	static const char *const same[] = {
+	    "10.99.0.2", "255.255.255.255", "fd99::2", "2001:db8::1"};
 	uint8_t b[16];
 	uint32_t prefix = 99;
 	ProtobufCBinaryData d = {sizeof(b), b};
@@ -113,7 +114,10 @@ Test(netctl, long_tables_are_printed_at_once, .timeout = 20)
 {
 	const char *text = printed(stdout, a_long_table);
 
-	cr_assert_eq(strncmp(text, "A       B       C       D       E       F       G       H\n0       1 ", 60), 0, "%.100s", text);
+	cr_assert_eq(
+	    strncmp(
+		text, "A       B       C       D       E       F       G       H\n0       1 ", 60),
+	    0, "%.100s", text);
 }
 
 static void an_empty_table(void)
@@ -172,7 +176,8 @@ static void refused(int (*cmd)(int, char **), const char *line, const char *name
 	err = printed(stderr, run_command);
 	cr_assert_eq(status, EXIT_WORDS, "\"%s\" ended with %d: %s", line, status, err);
 	cr_assert(strstr(err, names), "\"%s\" said: %s", line, err);
-	cr_assert_eq(strchr(err, '\n'), err + strlen(err) - 1, "\"%s\" said more than a line: %s", line, err);
+	cr_assert_eq(strchr(err, '\n'), err + strlen(err) - 1, "\"%s\" said more than a line: %s",
+	    line, err);
 }
 
 Test(netctl, words_that_make_no_sense)
