@@ -385,6 +385,33 @@ static void io_signals(void)
 	sigaction(SIGIO, &old, NULL);
 }
 
+/* Urgent data tells the owner, whether it wants to hear of other news or not. */
+static void urgent_signal(void)
+{
+	struct sigaction sa = {.sa_sigaction = on_io, .sa_flags = SA_SIGINFO | SA_RESTART}, old;
+	int p[2], domain = 0;
+	socklen_t len = sizeof(domain);
+	char c;
+
+	make_pair(p);
+	if (getsockopt(p[0], SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX) {
+		close(p[0]); /* not every kernel has urgent data there */
+		close(p[1]);
+		return;
+	}
+	sigaction(SIGURG, &sa, &old);
+	CHECK(fcntl(p[0], F_SETOWN, getpid()) == 0);
+	ios = 0;
+	CHECK(write(p[1], "a", 1) == 1 && wait_for(p[0], POLLIN, 3000) >= 0);
+	CHECK(!ios);
+	CHECK(send(p[1], "!", 1, MSG_OOB) == 1 && io_comes());
+	CHECK(recv(p[0], &c, 1, MSG_OOB) == 1 && c == '!');
+	CHECK(read(p[0], &c, 1) == 1 && c == 'a');
+	close(p[0]);
+	close(p[1]);
+	sigaction(SIGURG, &old, NULL);
+}
+
 static void all(void)
 {
 	int before_ = 0;
@@ -397,6 +424,7 @@ static void all(void)
 	RUN(standard_numbers);
 	RUN(shell_on_socket);
 	RUN(io_signals);
+	RUN(urgent_signal);
 }
 
 int main(int argc, char **argv)
