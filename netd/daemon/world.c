@@ -149,7 +149,7 @@ void world_commit(struct stack *s)
 	s->count.commits++;
 	s->count.records_committed += dirty;
 	box_note(s->box, BOX_COMMIT, 0, 0);
-	state_commit(s->state, s->now);
+	state_commit(s->state);
 	memories_commit(s->mem);
 }
 

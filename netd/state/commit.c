@@ -48,7 +48,7 @@ static void release_works(struct state *st)
 	st->block_used = 0;
 }
 
-void state_commit(struct state *st, uint64_t now)
+void state_commit(struct state *st)
 {
 	KILLPOINT("commit.begin");
 	for (uint32_t i = 0; i < st->n_work; i++) {
@@ -66,7 +66,6 @@ void state_commit(struct state *st, uint64_t now)
 	KILLPOINT("commit.before");
 	store_release(&st->h->committed, st->cycle);
 	KILLPOINT("commit.after");
-	store_once(&st->h->commit_ns, now);
 	for (uint32_t i = 0; i < st->n_work; i++) {
 		struct work *w = &st->work[i];
 		struct kind *k = &st->kind[w->kind];

@@ -59,7 +59,6 @@ struct state_header {
 	uint32_t kinds;
 	uint32_t inited;
 	uint64_t committed;
-	uint64_t commit_ns; /* CLOCK_MONOTONIC of the last commit, for the length of a pause */
 	uint64_t untold; /* while a recovery is not told to its end: the oldest cycle that may not have been; else 0 */
 	pthread_mutex_t active; /* robust: held by the active netd-inet */
 	struct killpoint_arm killpoint;
@@ -122,7 +121,7 @@ uint32_t state_capacity(const struct state *st, enum record_kind kind);
 
 /* Records touched in this cycle. */
 uint32_t state_dirty(const struct state *st);
-/* Makes this cycle true. `now` is CLOCK_MONOTONIC. */
-void state_commit(struct state *st, uint64_t now);
+/* Makes this cycle true. */
+void state_commit(struct state *st);
 /* Forgets this cycle's work (tests). */
 void state_abandon(struct state *st);

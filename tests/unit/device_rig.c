@@ -134,7 +134,7 @@ struct region_queue *rig_queue(const struct rig *g)
 void rig_commit(struct rig *g)
 {
 	if (state_dirty(g->s.state))
-		state_commit(g->s.state, g->s.now);
+		state_commit(g->s.state);
 }
 
 void rig_speak(struct rig *g, bool all)

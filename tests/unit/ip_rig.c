@@ -206,7 +206,7 @@ void rig_work(void)
 
 void rig_commit(void)
 {
-	state_commit(rig.s.state, rig.s.now);
+	state_commit(rig.s.state);
 	memories_commit(rig.s.mem);
 	device_speak(&rig.s, false);
 }

@@ -278,7 +278,7 @@ static void rig_start(struct rig *r)
 	}
 	cr_assert(!inet_reindex(s));
 	cr_assert(!socket_reindex(s));
-	state_commit(s->state, s->now);
+	state_commit(s->state);
 	memories_commit(s->mem);
 	socket_speak(s, true);
 }
@@ -359,7 +359,7 @@ static unsigned rig_gather(struct rig *r)
 
 static void rig_commit(struct rig *r)
 {
-	state_commit(r->s.state, r->s.now);
+	state_commit(r->s.state);
 	memories_commit(r->s.mem);
 }
 

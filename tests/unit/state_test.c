@@ -69,7 +69,7 @@ Test(state, a_record_lives_from_its_commit_on)
 	cr_assert_not(state_live(st, KIND_SOCK, i), "not committed: never was");
 	t = state_alloc(st, KIND_SOCK, &i);
 	t->value = 8;
-	state_commit(st, 1);
+	state_commit(st);
 	restart();
 	cr_assert_eq(((const struct toy *)state_peek(st, KIND_SOCK, i))->value, 8);
 	cr_assert_eq(state_count(st, KIND_SOCK), 1);
@@ -81,13 +81,13 @@ Test(state, freed_index_is_not_given_out_before_the_commit_and_changes_generatio
 	uint32_t gen;
 
 	cr_assert_not_null(state_alloc(st, KIND_SOCK, &i));
-	state_commit(st, 1);
+	state_commit(st);
 	gen = state_generation(st, KIND_SOCK, i);
 	state_free(st, KIND_SOCK, i);
 	cr_assert_null(state_get(st, KIND_SOCK, i));
 	cr_assert_not_null(state_alloc(st, KIND_SOCK, &j));
 	cr_assert_neq(i, j);
-	state_commit(st, 2);
+	state_commit(st);
 	restart();
 	cr_assert_not(state_live(st, KIND_SOCK, i));
 	cr_assert_not_null(state_alloc_at(st, KIND_SOCK, i));
@@ -99,13 +99,13 @@ Test(state, freed_and_made_again_at_the_same_index_within_a_cycle)
 	struct toy *t = state_alloc_at(st, KIND_TCP, 5);
 
 	t->value = 1;
-	state_commit(st, 1);
+	state_commit(st);
 	state_free(st, KIND_TCP, 5);
 	t = state_alloc_at(st, KIND_TCP, 5);
 	cr_assert_not_null(t);
 	cr_assert_eq(t->value, 0);
 	t->value = 2;
-	state_commit(st, 2);
+	state_commit(st);
 	restart();
 	cr_assert_eq(((const struct toy *)state_peek(st, KIND_TCP, 5))->value, 2);
 	cr_assert_eq(state_count(st, KIND_TCP), 1);
@@ -121,7 +121,7 @@ Test(state, out_of_range_and_full_are_refused)
 	for (int n = 0; n < 200; n++)
 		cr_assert_not_null(state_alloc(st, KIND_SOCK, &i));
 	cr_assert_null(state_alloc(st, KIND_SOCK, &i));
-	state_commit(st, 1);
+	state_commit(st);
 	cr_assert_null(state_alloc(st, KIND_SOCK, &i));
 	cr_assert_eq(state_count(st, KIND_SOCK), 200);
 }
@@ -132,7 +132,7 @@ Test(state, iteration_finds_exactly_the_living)
 
 	for (uint32_t i = 0; i < 200; i += 63)
 		state_alloc_at(st, KIND_SOCK, i);
-	state_commit(st, 1);
+	state_commit(st);
 	restart();
 	for (uint32_t i = state_next(st, KIND_SOCK, 0); i != NO_INDEX; i = state_next(st, KIND_SOCK, i + 1)) {
 		cr_assert_eq(i % 63, 0);
@@ -146,7 +146,7 @@ Test(state, abandoned_work_leaves_nothing)
 	uint32_t i;
 
 	state_alloc_at(st, KIND_SOCK, 3);
-	state_commit(st, 1);
+	state_commit(st);
 	state_free(st, KIND_SOCK, 3);
 	state_alloc(st, KIND_SOCK, &i);
 	state_abandon(st);
@@ -191,9 +191,9 @@ static void make_pair(void)
 	for (unsigned i = 1; i < 6; i++)
 		state_alloc_at(st, KIND_TCP, i);
 	set_pair(1);
-	state_commit(st, 1);
+	state_commit(st);
 	set_pair(2);
-	state_commit(st, 2);
+	state_commit(st);
 }
 
 /*
@@ -213,7 +213,7 @@ Test(state, torn_commits_never_show)
 
 		memcpy(before, arena, size);
 		set_pair(v + 1);
-		state_commit(st, 3);
+		state_commit(st);
 		memcpy(after, arena, size);
 		for (size_t w = 0; w < words; w++)
 			if (before[w] != after[w])
@@ -221,7 +221,7 @@ Test(state, torn_commits_never_show)
 		cr_assert_eq(restart(), 0, "torn work must not look corrupt");
 		cr_assert_eq(check_pair(), v);
 		set_pair(v + 1);
-		state_commit(st, 4);
+		state_commit(st);
 		cr_assert_eq(restart(), 0);
 		cr_assert_eq(check_pair(), v + 1);
 	}
@@ -240,7 +240,7 @@ Test(state, corruption_is_reported_and_never_falls_back)
 	im->content[0] ^= 1;
 	cr_assert_eq(restart(), 1);
 	cr_assert_not(state_live(st, KIND_TCP, 3), "the older image would be a past truth");
-	state_commit(st, 5);
+	state_commit(st);
 	cr_assert_eq(restart(), 0);
 	cr_assert_not_null(state_alloc_at(st, KIND_TCP, 3));
 	cr_assert_neq(state_generation(st, KIND_TCP, 3), gen);

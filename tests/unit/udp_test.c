@@ -145,7 +145,7 @@ Test(udp, exactly_once_over_a_death_at_any_step)
 		if (i % 4 == 2)
 			rig_commit();
 		if (i % 4 == 1) { /* died after the commit, before speaking */
-			state_commit(rig.s.state, rig.s.now);
+			state_commit(rig.s.state);
 			memories_commit(rig.s.mem);
 		}
 		rig_restart();
@@ -273,7 +273,7 @@ Test(udp, nothing_is_sent_before_or_twice_over_a_death)
 			cr_assert_eq(udp_ops.poke(&rig.s, sk, 0, tail), 0);
 		}
 		if (i % 3 == 1) { /* after it, before speaking */
-			state_commit(rig.s.state, rig.s.now);
+			state_commit(rig.s.state);
 			rig_restart();
 			device_speak(&rig.s, true);
 			cr_assert_eq(udp_ops.poke(&rig.s, sk, 0, tail), 0);

@@ -13,9 +13,8 @@ uint32_t image_crc(const struct image *im, enum record_kind kind, uint32_t index
 	return im->crc;
 }
 
-void state_commit(struct state *st, uint64_t now)
+void state_commit(struct state *st)
 {
-	(void)now;
 	for (uint32_t i = 0; i < st->n_work; i++) {
 		struct work *w = &st->work[i];
 		struct kind *k = &st->kind[w->kind];
