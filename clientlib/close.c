@@ -70,7 +70,7 @@ static void reset_now(struct nsock *s)
 void ns_linger(struct nsock *s)
 {
 	struct cm_sqe e = {.op = CM_SHUTDOWN, .slot = s->slot, .arg = {SHUT_WR, 1}};
-	int64_t seconds = load_once(&s->d->linger) - 1;
+	int64_t seconds = (int64_t)load_once(&s->d->linger) - 1;
 	uint64_t deadline = now_ns() + (uint64_t)seconds * 1000000000ull, unread = 0;
 
 	if (seconds < 0 || s->type != SOCK_STREAM || sock_settle(s) < 0 ||

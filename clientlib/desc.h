@@ -13,23 +13,24 @@
 #include <pthread.h>
 #include <stdbool.h>
 
+/* Largest members first: a process may have a hundred thousand of these. */
 struct desc {
 	uint64_t rx_told;	     /* rx_head at the last poke */
 	uint64_t grow_after;	     /* monotonic ns: no earlier try to grow the transmit ring */
 	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
+	uint64_t urgent_seen;	     /* the slot's `urgent` when it was last looked at; rx_lock */
 	uint32_t tx_max;	     /* how far the transmit ring may grow */
 	uint32_t rcvlowat;
-	uint32_t want_cmsg; /* enum want_cmsg */
-	int64_t linger;	    /* SO_LINGER's seconds + 1, 0: off */
-	uint32_t stamping;  /* SO_TIMESTAMPING */
-	uint32_t segment;   /* UDP_SEGMENT */
-	uint32_t cork_len;  /* bytes written of a datagram that is not whole yet; tx_lock */
-	bool cork, corked;  /* UDP_CORK; there is such a datagram */
-	bool no_fragments;  /* IP_MTU_DISCOVER says that a datagram may be too long */
-	uint32_t err_taken; /* so_error_seq of the last error handed out */
-	uint64_t urgent_seen; /* the slot's `urgent` when it was last looked at; rx_lock */
+	uint32_t want_cmsg;   /* enum want_cmsg */
+	uint32_t linger;      /* SO_LINGER's seconds + 1, 0: off */
+	uint32_t stamping;    /* SO_TIMESTAMPING */
+	uint32_t segment;     /* UDP_SEGMENT */
+	uint32_t cork_len;    /* bytes written of a datagram that is not whole yet; tx_lock */
+	uint32_t err_taken;   /* so_error_seq of the last error handed out */
 	uint32_t fl_flags;    /* F_SETFL's, but for O_NONBLOCK */
-	int32_t owner, sig;   /* F_SETOWN, F_SETSIG: kept, and no more */
+	int32_t owner, sig;   /* F_SETOWN, F_SETSIG */
+	bool cork, corked;    /* UDP_CORK; there is such a datagram */
+	bool no_fragments;    /* IP_MTU_DISCOVER says that a datagram may be too long */
 	bool urgent_read;     /* that byte was taken out of band */
 	bool more;	      /* the last write said that more comes at once; tx_lock */
 	bool nonblock;

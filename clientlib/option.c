@@ -238,7 +238,7 @@ static void note_option(struct nsock *s, int level, int name, const void *val, s
 			store_once(&s->d->rcvlowat, (uint32_t)v);
 	} else if (level == SOL_SOCKET && name == SO_LINGER) {
 		memcpy(&l, val, sizeof(l) < len ? sizeof(l) : len);
-		store_once(&s->d->linger, l.l_onoff ? (l.l_linger < 0 ? INT32_MAX : l.l_linger) + 1ll : 0);
+		store_once(&s->d->linger, l.l_onoff ? (uint32_t)(l.l_linger < 0 ? INT32_MAX : l.l_linger) + 1u : 0u);
 	} else if (level == SOL_UDP && name == UDP_SEGMENT) {
 		store_once(&s->d->segment, (uint32_t)v);
 	} else if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||
