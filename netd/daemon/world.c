@@ -126,7 +126,7 @@ unsigned world_work(struct stack *s, unsigned budget)
 
 	for (uint32_t dev = DEVICE_LO + 1; dev < device_count(s); dev++)
 		work += device_gather(s, dev, budget);
-	udp_resume(s);
+	sock_resume(s);
 	work += run_timers(s, budget * 4);
 	/* What goes over lo is answered in the same cycle, within reason. */
 	for (unsigned round = 0; round < LO_ROUNDS; round++) {

@@ -153,24 +153,9 @@ unsigned sock_score(const struct sock_rec *k, const struct endpoint *local,
 struct ip_meta;
 struct packet;
 
-/* udp_output.c */
-#define UDP_FULL   1 /* the device has no room now */
-#define UDP_PIECES 256u
+/* As the kernel counts: lo is 1. */
+#define IFINDEX(dev) ((uint16_t)((dev) + 1))
 
-struct udp_piece { /* of a datagram's payload, in the transmit ring */
-	uint64_t pos;
-	uint32_t len;
-};
-
-/* A datagram to be sent: private copies of what its entries say. */
-struct udp_job {
-	struct cm_dgram h; /* of the first entry */
-	uint32_t n, len;
-	uint64_t next; /* the ring's position behind it */
-	struct udp_piece piece[UDP_PIECES];
-};
-/* 0, UDP_FULL, or the error that its sender gets. */
-int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j);
 /* raw.c: lists and records of raw and packet sockets */
 struct raw_rec;
 static inline const struct raw_rec *raw_peek(const struct stack *s, const struct sock_rec *k)
@@ -202,7 +187,19 @@ void filter_reindex(struct stack *s, uint32_t sk);
 uint32_t filter_run(const struct stack *s, const struct raw_rec *r, const struct bpf_packet *p);
 int filter_setsockopt(struct stack *s, uint32_t sk, int name, const void *val, uint32_t len);
 
-/* mailbox.c: datagram rings of raw, ping and packet sockets */
+/* mailbox.c: datagram rings of UDP, raw, ping and packet sockets */
+/* Memory for what will come. 0 or -ENOBUFS. */
+int mailbox_open(struct stack *s, uint32_t sk);
+struct mailbox_place { /* of a message in the receive ring */
+	uint64_t pos;
+	uint64_t skip; /* filler before it */
+};
+/* Where `len` bytes of payload go, beyond the ring's end; the ring is made if there is none. NULL: no room. */
+uint8_t *mailbox_reserve(struct stack *s, uint32_t sk, uint32_t len, struct mailbox_place *at);
+/* The payload is there: its header, and the ring's end moves. */
+void mailbox_append(struct stack *s, uint32_t sk, const struct mailbox_place *at, const struct cm_dgram *h);
+/* What every header tells of an IP packet; there are no ports in it. */
+struct cm_dgram mailbox_header(const struct stack *s, const struct ip_meta *m, uint32_t len);
 struct letter { /* one message for a receive ring: `head` bytes, then what lies in the packet */
 	struct cm_dgram h;
 	const uint8_t *head;
@@ -210,55 +207,58 @@ struct letter { /* one message for a receive ring: `head` bytes, then what lies 
 	const struct packet *p;
 	uint32_t off; /* from its front; h.len - head_len bytes */
 };
-/* Into the socket's receive ring, made if there is none. False: no room, and it is counted. */
+/* Into the socket's receive ring. False: no room, and it is counted. */
 bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l);
-/* Memory for what will come. 0 or -ENOBUFS. */
-int mailbox_open(struct stack *s, uint32_t sk);
-#define MAILBOX_FULL 1 /* the device has no room now */
-/*
- * Sends what lies between tx_head and tx_tail: send() gets each header, whose payload lies at `pos`
- * in k->tx; it returns 0, MAILBOX_FULL or what the socket's error becomes. 0, or -EPROTO if the
- * ring's content is a lie.
- */
-typedef int (*mailbox_send)(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos);
-int mailbox_transmit(struct stack *s, uint32_t sk, mailbox_send send);
-void mailbox_resume(struct stack *s, uint32_t sk, mailbox_send send);
-int mailbox_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail, mailbox_send send);
-void mailbox_close(struct stack *s, uint32_t sk, mailbox_send send);
 int mailbox_reindex(struct stack *s, uint32_t sk);
 void mailbox_publish(const struct stack *s, uint32_t sk, struct sock_view *v);
 void mailbox_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to);
 int mailbox_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
-/* Payload from the ring into the packet, `skip` bytes behind its front. */
-bool mailbox_fill(struct stack *s, uint32_t sk, uint64_t pos, struct packet *p, uint32_t skip, uint32_t len);
-/* Has the device room for a packet of `len` bytes now? */
-bool mailbox_room(const struct stack *s, uint32_t dev, uint32_t len);
 
-/* raw_send.c, tap.c */
-int raw_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos);
-int tap_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos);
+/* mailbox_send.c */
+#define MAILBOX_FULL   1 /* the device has no room now */
+#define MAILBOX_PIECES 256u
+
+struct mailbox_piece { /* of a datagram's payload, in the transmit ring */
+	uint64_t pos;
+	uint32_t len;
+};
+
+/* A datagram to be sent: private copies of what its entries say. */
+struct mailbox_job {
+	struct cm_dgram h; /* of the first entry */
+	uint32_t n, len;
+	uint64_t next; /* the ring's position behind it */
+	struct mailbox_piece piece[MAILBOX_PIECES];
+};
+
+/* How a kind of socket sends. */
+struct mailbox_way {
+	/* 0, MAILBOX_FULL, or the error that its sender gets. */
+	int (*send)(struct stack *s, uint32_t sk, const struct mailbox_job *j);
+	uint32_t flags; /* of headers, beside those that all kinds know */
+};
+extern const struct mailbox_way udp_way, raw_way, tap_way; /* udp_output.c, raw_send.c, tap_send.c */
+int mailbox_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail, const struct mailbox_way *way);
+void mailbox_close(struct stack *s, uint32_t sk, const struct mailbox_way *way);
+/* Goes on at a timer or a completion: there is no request to answer. */
+void mailbox_resume(struct stack *s, uint32_t sk, const struct mailbox_way *way);
+/* Looks at the socket's transmit ring soon. */
+void mailbox_stall(struct stack *s, uint32_t sk);
+/* A packet for the device with the datagram's payload, `front` bytes behind its front. 0, MAILBOX_FULL, or a negative errno. */
+int mailbox_packet(struct stack *s, uint32_t sk, const struct mailbox_job *j, uint32_t dev, uint32_t front, struct packet *p);
+/* Has the device room for `len` bytes now, cut into frames of `size`, 0: of its MTU? */
+bool mailbox_room(const struct stack *s, uint32_t dev, uint32_t len, uint32_t size);
+
+/* tap.c */
 /* Its memberships end. */
 void tap_leave(struct stack *s, struct raw_rec *r);
 
 /* names that raw and ping sockets share: raw.c */
 int raw_connect(struct stack *s, uint32_t sk, const struct endpoint *ep);
 /* Where a datagram goes, and which way: `how` and `r` filled in from header and socket. */
-/* The address of ours that an answer should come from: the kernel's specific destination. */
-uint32_t raw_specific(const struct stack *s, const struct ip_meta *m);
 int raw_choose(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r);
 /* DF by IP_MTU_DISCOVER; -EMSGSIZE, and an entry of the error queue, if `total` bytes with the IP header cannot go; `whole`: not in fragments. */
 int raw_fragmenting(struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r);
-
-/* udp_send.c */
-/*
- * Sends what lies between k->tx_head and k->tx_tail. 0; UDP_FULL: the rest goes later; -EPROTO if
- * the ring's content is a lie.
- */
-int udp_transmit(struct stack *s, uint32_t sk);
-/* The same at a timer or a completion: there is no request to answer. */
-void udp_transmit_stalled(struct stack *s, uint32_t sk);
-/* Looks at the socket's transmit ring soon. */
-void udp_stall(struct stack *s, uint32_t sk);
 
 /* udp_option.c */
 int udp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len);
@@ -268,8 +268,6 @@ int udp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val,
 void udp_input(struct stack *s, struct packet *p, const struct ip_meta *m);
 
 /* udp.c */
-/* Memory for received datagrams, once the socket can receive. 0 or -ENOBUFS. */
-int udp_receive_ring(struct stack *s, uint32_t sk);
 /* Binds the socket to an ephemeral port if it has none. */
 int udp_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local);
 /* May this socket send to the address? 0, -EACCES, -ENETUNREACH, -EAFNOSUPPORT. */

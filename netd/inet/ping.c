@@ -17,9 +17,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#define IFINDEX(dev) ((uint16_t)((dev) + 1))
-#define CSUM_AT	     2
-#define ID_AT	     4
+#define CSUM_AT 2
+#define ID_AT	4
 
 static int ping_create(struct stack *s, uint32_t sk)
 {
@@ -94,7 +93,7 @@ static int complete(struct packet *p, uint16_t id)
 	return 0;
 }
 
-static int ping_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos)
+static int ping_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	struct ip_send how = {.ttl = 0};
@@ -102,21 +101,21 @@ static int ping_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uin
 	struct route r;
 	int ret;
 
-	if (h->len > UINT16_MAX - IPV4_LEN)
+	if (j->len > UINT16_MAX - IPV4_LEN)
 		return -EMSGSIZE;
-	if (h->len < ICMP_LEN)
+	if (j->len < ICMP_LEN)
 		return -EINVAL;
 	ret = autobind(s, sk);
 	k = sock_peek(s, sk);
-	if (ret || (ret = raw_choose(s, sk, h, &how, &r)) ||
-	    (ret = raw_fragmenting(s, sk, h->len + IPV4_LEN, false, &how, &r)))
+	if (ret || (ret = raw_choose(s, sk, &j->h, &how, &r)) ||
+	    (ret = raw_fragmenting(s, sk, j->len + IPV4_LEN, false, &how, &r)))
 		return ret;
-	if (!mailbox_room(s, r.dev, h->len + IPV4_LEN))
+	if (!mailbox_room(s, r.dev, j->len + IPV4_LEN, 0))
 		return MAILBOX_FULL;
-	ret = packet_alloc(s, &p, r.dev, h->len);
+	ret = mailbox_packet(s, sk, j, r.dev, 0, &p);
 	if (ret)
-		return ret == -ENOBUFS ? MAILBOX_FULL : ret;
-	ret = mailbox_fill(s, sk, pos, &p, 0, h->len) ? complete(&p, k->local.port) : -EFAULT;
+		return ret;
+	ret = complete(&p, k->local.port);
 	if (ret) {
 		packet_free(s, &p);
 		return ret;
@@ -126,19 +125,13 @@ static int ping_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uin
 	return ret == -ENOBUFS ? 0 : ret;
 }
 
+static const struct mailbox_way ping_way = {.send = ping_send};
+
 /* ---- receive */
 
 void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 {
-	struct letter l = {.h = {.len = p->len,
-			       .ttl = m->ttl,
-			       .tos = m->tos,
-			       .peer = {.addr = m->src},
-			       .local = {.addr = m->dst},
-			       .ifindex = IFINDEX(m->dev),
-			       .spec_dst = raw_specific(s, m),
-			       .time_ns = s->now},
-	    .p = p};
+	struct letter l = {.h = mailbox_header(s, m, p->len), .p = p};
 	struct endpoint from = {.addr = m->src}, to = {.addr = m->dst};
 	uint8_t id[2];
 	uint32_t b;
@@ -195,17 +188,17 @@ static int ping_shutdown(struct stack *s, uint32_t sk, int how)
 static void ping_close(struct stack *s, uint32_t sk, bool killed)
 {
 	(void)killed;
-	mailbox_close(s, sk, ping_send);
+	mailbox_close(s, sk, &ping_way);
 }
 
 static int ping_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
 {
-	return mailbox_poke(s, sk, rx_head, tx_tail, ping_send);
+	return mailbox_poke(s, sk, rx_head, tx_tail, &ping_way);
 }
 
 static void ping_resume(struct stack *s, uint32_t sk)
 {
-	mailbox_resume(s, sk, ping_send);
+	mailbox_resume(s, sk, &ping_way);
 }
 
 const struct sock_ops ping_ops = {

@@ -6,7 +6,6 @@
 #include "inet/errq.h"
 #include "inet/layer.h"
 #include "inet/sockx.h"
-#include "ip/addr.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "device/device.h"
@@ -169,17 +168,17 @@ static int raw_shutdown(struct stack *s, uint32_t sk, int how)
 static void raw_close(struct stack *s, uint32_t sk, bool killed)
 {
 	(void)killed;
-	mailbox_close(s, sk, raw_send);
+	mailbox_close(s, sk, &raw_way);
 }
 
 static int raw_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
 {
-	return mailbox_poke(s, sk, rx_head, tx_tail, raw_send);
+	return mailbox_poke(s, sk, rx_head, tx_tail, &raw_way);
 }
 
 static void raw_resume(struct stack *s, uint32_t sk)
 {
-	mailbox_resume(s, sk, raw_send);
+	mailbox_resume(s, sk, &raw_way);
 }
 
 static int raw_sock_reindex(struct stack *s, uint32_t sk)
@@ -251,15 +250,6 @@ static int raw_getsockopt(
 	*len = min_of(*len, (uint32_t)sizeof(v));
 	memcpy(val, &v, *len);
 	return 0;
-}
-
-uint32_t raw_specific(const struct stack *s, const struct ip_meta *m)
-{
-	struct ipaddr own;
-
-	if (!m->to_broadcast && !m->to_multicast)
-		return ipaddr_to_v4(&m->dst);
-	return addr_select(s, m->dev, &m->src, &own) ? ipaddr_to_v4(&own) : 0;
 }
 
 /* ---- the way of a datagram, for raw and ping sockets */

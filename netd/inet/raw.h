@@ -5,7 +5,7 @@
  *	ping.c        SOCK_DGRAM with IPPROTO_ICMP: echo and its reply, no privilege needed
  *	tap.c         AF_PACKET: binding, options;  tap_send.c, tap_receive.c  its frames
  *	filter.c      SO_ATTACH_FILTER
- *	mailbox.c     the datagram rings of all three
+ *	mailbox.c     their datagram rings, which are UDP's too;  mailbox_send.c
  *
  * Theory of operation. They are datagram sockets: their rings hold whole messages, positions are
  * facts of the socket's record, so a message is with its reader exactly once and on the wire at

@@ -16,8 +16,6 @@
 #include <net/if_arp.h>
 #include <netinet/in.h>
 
-#define IFINDEX(dev) ((uint16_t)((dev) + 1))
-
 struct raw_arrival {
 	uint8_t header[IPV4_LEN_MAX];
 	uint32_t header_len;
@@ -82,21 +80,13 @@ static void give(struct stack *s, uint32_t sk, const struct raw_rec *r, const st
 					     : PACKET_HOST,
 		.ifindex = IFINDEX(m->dev),
 		.hatype = m->dev == DEVICE_LO ? ARPHRD_LOOPBACK : ARPHRD_ETHER}};
-	struct letter l = {.h = {.ttl = m->ttl,
-			       .tos = m->tos,
-			       .peer = {.addr = m->src},
-			       .local = {.addr = m->dst},
-			       .ifindex = IFINDEX(m->dev),
-			       .spec_dst = raw_specific(s, m),
-			       .time_ns = s->now},
-	    .head = a->header,
-	    .p = a->p};
+	struct letter l = {.head = a->header, .p = a->p};
 
 	kept = min_of(filter_run(s, r, &view), CM_DGRAM_MAX);
 	kept = min_of(kept, total);
 	if (!kept)
 		return;
-	l.h.len = kept;
+	l.h = mailbox_header(s, m, kept);
 	l.head_len = min_of(a->header_len, kept);
 	mailbox_put(s, sk, &l);
 }

@@ -49,15 +49,14 @@ static int complete_header(struct stack *s, struct packet *p, const struct ip_se
 }
 
 static int send_whole(struct stack *s, uint32_t sk, struct route *r, const struct ip_send *how,
-    uint32_t len, uint64_t pos)
+    const struct mailbox_job *j)
 {
 	struct packet p;
-	int ret;
+	int ret = mailbox_packet(s, sk, j, r->dev, 0, &p);
 
-	ret = packet_alloc(s, &p, r->dev, len);
 	if (ret)
-		return ret == -ENOBUFS ? MAILBOX_FULL : ret;
-	ret = mailbox_fill(s, sk, pos, &p, 0, len) ? complete_header(s, &p, how) : -EFAULT;
+		return ret;
+	ret = complete_header(s, &p, how);
 	if (ret) {
 		packet_free(s, &p);
 		return ret;
@@ -66,7 +65,7 @@ static int send_whole(struct stack *s, uint32_t sk, struct route *r, const struc
 	return ret == -ENOBUFS ? 0 : ret;
 }
 
-int raw_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos)
+static int raw_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	const struct raw_rec *raw = raw_peek(s, k);
@@ -77,27 +76,25 @@ int raw_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t po
 
 	if (!raw)
 		return -EBADF;
-	if (h->len > UINT16_MAX - (raw->hdrincl ? 0 : IPV4_LEN))
+	if (j->len > UINT16_MAX - (raw->hdrincl ? 0 : IPV4_LEN))
 		return -EMSGSIZE;
-	ret = raw_choose(s, sk, h, &how, &r);
+	ret = raw_choose(s, sk, &j->h, &how, &r);
 	if (ret)
 		return ret;
-	if (!mailbox_room(s, r.dev, h->len + IPV4_LEN))
+	if (!mailbox_room(s, r.dev, j->len + IPV4_LEN, 0))
 		return MAILBOX_FULL;
 	s->count.raw_out++;
 	ret =
-	    raw_fragmenting(s, sk, h->len + (raw->hdrincl ? 0 : IPV4_LEN), raw->hdrincl, &how, &r);
+	    raw_fragmenting(s, sk, j->len + (raw->hdrincl ? 0 : IPV4_LEN), raw->hdrincl, &how, &r);
 	if (ret)
 		return ret;
 	if (raw->hdrincl)
-		return send_whole(s, sk, &r, &how, h->len, pos);
-	ret = packet_alloc(s, &p, r.dev, h->len);
+		return send_whole(s, sk, &r, &how, j);
+	ret = mailbox_packet(s, sk, j, r.dev, 0, &p);
 	if (ret)
-		return ret == -ENOBUFS ? MAILBOX_FULL : ret;
-	if (!mailbox_fill(s, sk, pos, &p, 0, h->len)) {
-		packet_free(s, &p);
-		return -EFAULT;
-	}
+		return ret;
 	ret = ip_output(s, &p, &r, &how);
 	return ret == -ENOBUFS ? 0 : ret; /* dropped on the way, as by a queueing discipline */
 }
+
+const struct mailbox_way raw_way = {.send = raw_send};

@@ -219,6 +219,8 @@ int sock_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val
 
 /* KIND_SOCK's timer (datagrams that found the device full); belongs into the switchboard's records table. */
 void sock_expired(struct stack *s, uint32_t sk);
+/* Devices have room again: goes on with what waits in transmit rings. Also done by a short timer. */
+void sock_resume(struct stack *s);
 
 struct route;
 /*

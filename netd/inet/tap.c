@@ -274,17 +274,17 @@ static int tap_getsockopt(
 static void tap_close(struct stack *s, uint32_t sk, bool killed)
 {
 	(void)killed;
-	mailbox_close(s, sk, tap_send);
+	mailbox_close(s, sk, &tap_way);
 }
 
 static int tap_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
 {
-	return mailbox_poke(s, sk, rx_head, tx_tail, tap_send);
+	return mailbox_poke(s, sk, rx_head, tx_tail, &tap_way);
 }
 
 static void tap_resume(struct stack *s, uint32_t sk)
 {
-	mailbox_resume(s, sk, tap_send);
+	mailbox_resume(s, sk, &tap_way);
 }
 
 static int tap_reindex(struct stack *s, uint32_t sk)

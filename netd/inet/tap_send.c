@@ -25,13 +25,13 @@ static int put_out(
 	return ret == -ENOBUFS ? 0 : ret;
 }
 
-int tap_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t pos)
+static int tap_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	struct link_name to = link_of_endpoint(&h->peer), me = link_of_endpoint(&k->local);
+	struct link_name to = link_of_endpoint(&j->h.peer), me = link_of_endpoint(&k->local);
 	bool whole = k->type == SOCK_RAW;
 	uint32_t dev = (to.ifindex ? to.ifindex : me.ifindex) - 1, skip = 0;
-	uint16_t ethertype = h->peer.port ? h->peer.port : k->local.port;
+	uint16_t ethertype = j->h.peer.port ? j->h.peer.port : k->local.port;
 	const struct device_rec *d = device_peek(s, dev);
 	struct packet p;
 	int ret;
@@ -40,23 +40,23 @@ int tap_send(struct stack *s, uint32_t sk, const struct cm_dgram *h, uint64_t po
 		return -ENXIO;
 	if (!d->up)
 		return -ENETDOWN;
-	if (whole ? h->len < ETHERNET_LEN : to.halen < sizeof(to.addr))
+	if (whole ? j->len < ETHERNET_LEN : to.halen < sizeof(to.addr))
 		return -EINVAL;
-	if (h->len > d->mtu + (whole ? ETHERNET_LEN : 0))
+	if (j->len > d->mtu + (whole ? ETHERNET_LEN : 0))
 		return -EMSGSIZE;
-	if (!mailbox_room(s, dev, h->len))
+	if (!mailbox_room(s, dev, j->len, 0))
 		return MAILBOX_FULL;
 	s->count.raw_out++;
 	if (whole && d->is_lo)
 		skip = ETHERNET_LEN; /* it has no link header */
-	if (h->len == skip)
+	if (j->len == skip)
 		return 0;
-	ret = packet_alloc(s, &p, dev, h->len - skip);
+	ret = mailbox_packet(s, sk, j, dev, 0, &p);
 	if (ret)
-		return ret == -ENOBUFS ? MAILBOX_FULL : ret;
-	if (!mailbox_fill(s, sk, pos + skip, &p, 0, h->len - skip)) {
-		packet_free(s, &p);
-		return -EFAULT;
-	}
+		return ret;
+	if (skip)
+		packet_pull(&p, skip);
 	return put_out(s, sk, &p, &to, ethertype);
 }
+
+const struct mailbox_way tap_way = {.send = tap_send};

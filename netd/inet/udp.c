@@ -1,11 +1,6 @@
 /*
- * UDP sockets: the operation table and ICMP's errors. Sending is in udp_send.c, receiving in
- * udp_receive.c.
- *
- * A datagram socket has no control block: names, options and the four ring positions in its record
- * are all there is. Receive ring: it is made when the socket can receive (bound), and holds whole
- * datagrams only; what does not fit is dropped and counted. Transmit ring: made when the client
- * asks.
+ * UDP sockets: the operation table and ICMP's errors. Sending is in udp_output.c, receiving in
+ * udp_receive.c, the rings are mailbox.c's.
  *
  * Connected sockets stand in the connected table as far as their 4-tuple is free there; a second
  * socket with the same one (SO_REUSEADDR allows that) stays among the unconnected and is found by
@@ -20,29 +15,11 @@
 #include "wire/udp.h"
 #include <sys/socket.h>
 
-/* So that the largest datagram fits wherever the ring's end lies: filler and datagram are 64 KiB
- * each. */
-#define RING_MIN (256u << 10)
-
 static int udp_create(struct stack *s, uint32_t sk)
 {
 	(void)s;
 	(void)sk;
 	return 0;
-}
-
-int udp_receive_ring(struct stack *s, uint32_t sk)
-{
-	const struct sock_rec *k = sock_peek(s, sk);
-	uint32_t cap = max_of(round_up_pow2(k->rcvbuf), RING_MIN);
-	int ret;
-
-	if (k->rx.cap >= cap)
-		return 0;
-	ret = sock_rx_ring(s, sk, cap, k->rx_tail);
-	/* Where it cannot grow now (the client still reads from the ring before), the one there is
-	 * will do. */
-	return ret && !k->rx.cap ? -ENOBUFS : 0;
 }
 
 /* ---- names */
@@ -55,7 +32,7 @@ static int udp_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 		return ret;
 	sock_get(s, sk)->arrival =
 	    ++world_get(s)->arrival; /* the newest of equals gets the packets */
-	ret = udp_receive_ring(s, sk);
+	ret = mailbox_open(s, sk);
 	if (ret)
 		port_release(s, sk);
 	return ret;
@@ -71,7 +48,7 @@ int udp_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local)
 	if (sock_peek(s, sk)->flags & SOCK_F_BOUND_ADDR) /* IP_BIND_ADDRESS_NO_PORT */
 		own = sock_peek(s, sk)->local.addr;
 	ret = port_autobind(s, sk, &own, NULL);
-	return ret ? ret : udp_receive_ring(s, sk);
+	return ret ? ret : mailbox_open(s, sk);
 }
 
 int udp_may_send(const struct stack *s, const struct sock_rec *k, const struct ipaddr *to)
@@ -142,74 +119,24 @@ static int udp_shutdown(struct stack *s, uint32_t sk, int how)
 	if (how == SHUT_WR || how == SHUT_RDWR)
 		k->flags |= SOCK_F_SHUT_WR;
 	sock_changed(s, sk);
-	return sock_connected(k) ? 0 : -ENOTCONN; /* and remembered all the same, as in the kernel */
+	return sock_connected(k) ? 0
+				 : -ENOTCONN; /* and remembered all the same, as in the kernel */
 }
 
-/* What was written goes out as far as devices take it now; the rest waits in the ring, orphaned. */
 static void udp_close(struct stack *s, uint32_t sk, bool killed)
 {
-	const struct sock_rec *k = sock_peek(s, sk);
-
 	(void)killed;
-	if (k->tx_head == k->tx_tail || udp_transmit(s, sk) != UDP_FULL)
-		sock_free(s, sk); /* a datagram without an end is never sent */
+	mailbox_close(s, sk, &udp_way);
 }
 
 static int udp_poke(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t tx_tail)
 {
-	const struct sock_rec *k = sock_peek(s, sk);
-	struct sock_rec *w;
-
-	if (rx_head - k->rx_head > k->rx_tail - k->rx_head || rx_head % CM_DGRAM_ALIGN)
-		return -EPROTO;
-	if (tx_tail - k->tx_tail > k->tx.cap || ring_avail(tx_tail, k->tx_head, k->tx.cap) < 0 ||
-	    tx_tail % CM_DGRAM_ALIGN)
-		return -EPROTO;
-	if (rx_head == k->rx_head && tx_tail == k->tx_head)
-		return 0;
-	w = sock_get(s, sk);
-	w->rx_head = rx_head;
-	w->tx_tail = tx_tail;
-	return w->tx_head == tx_tail || udp_transmit(s, sk) >= 0 ? 0 : -EPROTO;
+	return mailbox_poke(s, sk, rx_head, tx_tail, &udp_way);
 }
 
-static void udp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
+static void udp_resume(struct stack *s, uint32_t sk)
 {
-	const struct sock_rec *k = sock_peek(s, sk);
-
-	v->state = CM_ST_OPEN;
-	if (sock_connected(k))
-		v->state |= CM_ST_CONNECTED;
-	if (k->flags & SOCK_F_SHUT_RD)
-		v->state |= CM_ST_RX_EOF;
-	if (k->flags & SOCK_F_SHUT_WR)
-		v->state |= CM_ST_TX_SHUT;
-	if ((k->flags & SOCK_F_SHUT_RD) && (k->flags & SOCK_F_SHUT_WR))
-		v->state |= CM_ST_HUP;
-	v->rx_tail = k->rx_tail;
-	v->tx_head = k->tx_head;
-	v->tcp_state = sock_connected(k)
-			   ? 1
-			   : 7; /* TCP_ESTABLISHED, TCP_CLOSE: as ss shows datagram sockets */
-}
-
-static void udp_live_range(
-    const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
-{
-	const struct sock_rec *k = sock_peek(s, sk);
-
-	*from = rx ? k->rx_head : k->tx_head;
-	*to = rx ? k->rx_tail : k->tx_tail;
-}
-
-/* What waits in the transmit ring goes on. */
-static int udp_reindex(struct stack *s, uint32_t sk)
-{
-	const struct sock_rec *k = sock_peek(s, sk);
-
-	if (k->tx_head != k->tx_tail || (k->flags & SOCK_F_ORPHAN))
-		udp_stall(s, sk);
-	return 0;
+	mailbox_resume(s, sk, &udp_way);
 }
 
 /* ---- errors */
@@ -253,10 +180,10 @@ const struct sock_ops udp_ops = {
     .poke = udp_poke,
     .setsockopt = udp_setsockopt,
     .getsockopt = udp_getsockopt,
-    .publish = udp_publish,
-    .live_range = udp_live_range,
-    .resume = udp_transmit_stalled,
-    .reindex = udp_reindex,
+    .publish = mailbox_publish,
+    .live_range = mailbox_live_range,
+    .resume = udp_resume,
+    .reindex = mailbox_reindex,
 };
 
 const struct inet_proto udp_proto = {

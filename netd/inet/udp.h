@@ -7,7 +7,3 @@
 
 extern const struct sock_ops udp_ops;
 extern const struct inet_proto udp_proto;
-
-/* Devices have room again: goes on with what waits in transmit rings. Also done by a short timer.
- */
-void udp_resume(struct stack *s);

@@ -35,7 +35,7 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 
 int udp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
 {
-	int v, ret;
+	int v;
 
 	if (level == IPPROTO_UDP) {
 		if (len < sizeof(v))
@@ -43,12 +43,7 @@ int udp_setsockopt(struct stack *s, uint32_t sk, int level, int name, const void
 		memcpy(&v, val, sizeof(v));
 		return set_int(s, sk, name, v);
 	}
-	ret = sock_setsockopt(s, sk, level, name, val, len);
-	if (!ret && level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE) &&
-	    sock_peek(s, sk)->rx.cap)
-		(void)udp_receive_ring(
-		    s, sk); /* the smaller ring goes on serving if there is no memory */
-	return ret;
+	return mailbox_setsockopt(s, sk, level, name, val, len);
 }
 
 int udp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val, uint32_t *len)

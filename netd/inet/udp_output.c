@@ -2,8 +2,8 @@
  * One datagram of a client, from the wish in its header to IP: where to, which way, how long it may
  * be, how it is cut.
  *
- * What cannot be granted is the error of the call, or the socket's (udp_send.c); a "too long" is
- * also an entry of the error queue where the socket has one. A datagram may have been written in
+ * What cannot be granted is the error of the call, or the socket's (mailbox_send.c); a "too long"
+ * is also an entry of the error queue where the socket has one. A datagram may have been written in
  * several pieces (MSG_MORE), and may be many datagrams (UDP_SEGMENT): then it goes out as one
  * super-frame, which the device or device/segment.c cuts.
  */
@@ -19,9 +19,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 
-#define IP_LEN		20u
-#define CHUNKS_PER_ROOM 16 /* at least: device_room() counts frames of 64 KiB */
-#define SEGMENTS_MAX	128u
+#define IP_LEN	     20u
+#define SEGMENTS_MAX 128u
 
 struct sending {
 	struct endpoint to;
@@ -110,33 +109,6 @@ static void choose_segments(
 		d->gso = 0;
 }
 
-/* A piece of payload goes from the ring into the packet, at `at` behind its front. */
-static bool fill(struct stack *s, const struct ring_place *ring, const struct udp_piece *from,
-    struct packet *p, uint32_t at)
-{
-	uint64_t pos = from->pos;
-	uint32_t len = from->len;
-
-	for (uint16_t i = 0; i < p->segs && len; i++) {
-		uint32_t n, run = 0;
-		const uint8_t *src;
-
-		if (at >= p->seg[i].len) {
-			at -= p->seg[i].len;
-			continue;
-		}
-		n = min_of(p->seg[i].len - at, len);
-		src = ring_span(s->mem, ring, pos, n, &run);
-		if (!src || run < n)
-			return false;
-		memcpy(p->seg[i].data + at, src, n);
-		pos += n;
-		len -= n;
-		at = 0;
-	}
-	return !len;
-}
-
 static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k,
     const struct sending *d, struct packet *p)
 {
@@ -170,45 +142,25 @@ static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k,
 	udp_emit(&h, at, UDP_LEN);
 }
 
-/* Is there room for the datagram and, if it is long, its fragments? A small device is not waited
- * for for ever. */
+/* Is there room for the datagram and, if it is long, its fragments? */
 static bool has_room(const struct stack *s, const struct sending *d)
 {
-	uint32_t size = d->gso ? d->gso : d->r.mtu;
-	uint32_t room = device_room(s, d->r.dev), frames = (d->len + UDP_LEN + IP_LEN) / size;
-	const struct device_rec *dev = device_peek(s, d->r.dev);
-
-	return room && dev && room * CHUNKS_PER_ROOM >= min_of(frames, dev->chunks / 8);
+	return mailbox_room(s, d->r.dev, d->len + UDP_LEN + IP_LEN, d->gso ? d->gso : d->r.mtu);
 }
 
-static int build(
-    struct stack *s, uint32_t sk, const struct udp_job *j, struct sending *d, struct packet *p)
+static int udp_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 {
-	const struct sock_rec *k = sock_peek(s, sk);
-	uint32_t at = UDP_LEN;
-	int ret = packet_alloc(s, p, d->r.dev, UDP_LEN + d->len);
-
-	if (ret)
-		return ret == -ENOBUFS ? UDP_FULL : ret;
-	for (uint32_t i = 0; i < j->n; at += j->piece[i++].len) {
-		if (fill(s, &k->tx, &j->piece[i], p, at))
-			continue;
-		packet_free(s, p);
-		return -EFAULT;
-	}
-	put_header(s, sk, k, d, p);
-	return 0;
-}
-
-int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j)
-{
-	const struct sock_rec *k = sock_peek(s, sk);
+	static const struct ipaddr any;
+	const struct sock_rec *k;
 	struct sending d = {.len = j->len};
 	struct packet p;
-	int ret;
+	int ret = udp_autobind(s, sk, &any);
 
+	if (ret)
+		return ret;
 	if (j->len > UDP_PAYLOAD_MAX)
 		return -EMSGSIZE;
+	k = sock_peek(s, sk);
 	choose_segments(s, sk, &j->h, &d);
 	if ((ret = choose_destination(s, k, &j->h, &d)) ||
 	    (ret = choose_way(s, sk, k, &j->h, &d)) || (ret = choose_fragmenting(s, sk, k, &d)))
@@ -216,13 +168,16 @@ int udp_send_job(struct stack *s, uint32_t sk, const struct udp_job *j)
 	if (d.gso && (sockx_peek(s, sk)->flags & SOCKX_NO_CHECK))
 		return -EINVAL;
 	if (!has_room(s, &d))
-		return UDP_FULL;
-	ret = build(s, sk, j, &d, &p);
+		return MAILBOX_FULL;
+	ret = mailbox_packet(s, sk, j, d.r.dev, UDP_LEN, &p);
 	if (ret)
 		return ret;
+	put_header(s, sk, k, &d, &p);
 	s->count.udp_out++;
 	if ((j->h.flags & CM_DGRAM_CONFIRM) && d.r.dev != DEVICE_LO)
 		neigh_confirm(s, d.r.dev, &d.r.next_hop);
 	ret = ip_output(s, &p, &d.r, &d.how);
 	return ret == -ENOBUFS ? 0 : ret; /* dropped on the way, as by a queueing discipline */
 }
+
+const struct mailbox_way udp_way = {.send = udp_send, .flags = CM_DGRAM_MORE};

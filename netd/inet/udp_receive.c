@@ -11,13 +11,10 @@
 #include "inet/layer.h"
 #include "inet/sockx.h"
 #include "base/util.h"
-#include "ip/addr.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
 #include "wire/udp.h"
 #include <netinet/in.h>
-
-#define IFINDEX(dev) ((uint16_t)((dev) + 1)) /* as the kernel counts: lo is 1 */
 
 struct arrival {
 	const struct packet *p;
@@ -31,38 +28,6 @@ struct arrival {
 
 /* ---- one socket's ring */
 
-/* Bytes to skip so that a datagram of `room` lies contiguous. */
-static uint64_t filler(const struct sock_rec *k, uint64_t room)
-{
-	uint64_t in = (k->rx_tail - k->rx.base) & (k->rx.cap - 1);
-
-	return in + room > k->rx.cap ? k->rx.cap - in : 0;
-}
-
-static void write_skip(struct stack *s, const struct sock_rec *k, uint64_t bytes)
-{
-	struct cm_dgram h = {.len = (uint32_t)(bytes - sizeof(h)), .flags = CM_DGRAM_SKIP};
-
-	if (bytes)
-		ring_write(s->mem, &k->rx, k->rx_tail, &h, sizeof(h));
-}
-
-static void drop(struct stack *s, uint32_t sk)
-{
-	sock_get(s, sk)->drops++;
-	s->count.udp_full++;
-}
-
-/* The address of ours that an answer should come from: the kernel's specific destination. */
-static uint32_t specific(const struct stack *s, const struct arrival *a)
-{
-	struct ipaddr own;
-
-	if (!a->m->to_broadcast && !a->m->to_multicast)
-		return ipaddr_to_v4(&a->to.addr);
-	return addr_select(s, a->m->dev, &a->m->src, &own) ? ipaddr_to_v4(&own) : 0;
-}
-
 /* As much as the socket's user wanted to have waiting, in the kernel's doubled measure. */
 static bool buffer_full(const struct sock_rec *k)
 {
@@ -74,36 +39,19 @@ static bool buffer_full(const struct sock_rec *k)
 static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint64_t room = cm_dgram_room(a->len), skip, at;
-	struct cm_dgram h = {.len = a->len,
-	    .ttl = a->m->ttl,
-	    .tos = a->m->tos,
-	    .peer = a->from,
-	    .local = a->to,
-	    .ifindex = IFINDEX(a->m->dev),
-	    .gso = a->gso,
-	    .spec_dst = specific(s, a),
-	    .time_ns = s->now};
-	struct sock_rec *w;
-	uint32_t run = 0;
+	struct cm_dgram h = mailbox_header(s, a->m, a->len);
+	struct mailbox_place at;
 	uint8_t *dst;
 
 	if (k->flags & SOCK_F_ORPHAN)
 		return;
-	if (buffer_full(k) || (!k->rx.cap && udp_receive_ring(s, sk))) {
-		drop(s, sk);
-		return;
-	}
-	k = sock_peek(s, sk);
-	skip = filler(k, room);
-	at = k->rx_tail + skip;
-	if (skip + room > k->rx.cap - (k->rx_tail - k->rx_head)) {
-		drop(s, sk);
-		return;
-	}
-	dst = ring_span(s->mem, &k->rx, at + sizeof(h), a->len, &run);
-	if (!dst || run < a->len || !packet_read(a->p, a->off, dst, a->len)) {
-		drop(s, sk);
+	h.peer.port = a->from.port;
+	h.local.port = a->to.port;
+	h.gso = a->gso;
+	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, a->len, &at);
+	if (!dst || !packet_read(a->p, a->off, dst, a->len)) {
+		sock_get(s, sk)->drops++;
+		s->count.udp_full++;
 		return;
 	}
 	if (a->verify && csum(dst, a->len, a->seed) != 0xffff) {
@@ -111,11 +59,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 		return;
 	}
 	POISON(dst, a->len);
-	write_skip(s, k, skip);
-	ring_write(s->mem, &k->rx, at, &h, sizeof(h));
-	w = sock_get(s, sk);
-	w->rx_tail = at + room;
-	sock_changed(s, sk);
+	mailbox_append(s, sk, &at, &h);
 }
 
 /* ---- whose is it? */

@@ -383,7 +383,7 @@ Test(udp, a_full_device_stops_the_walk_and_goes_on)
 			rig_restart(); /* what waits is a fact */
 		if (round == 3) {
 			rig_work();
-			udp_resume(&rig.s);
+			sock_resume(&rig.s);
 			rig_commit();
 		}
 		rig_advance(2 * NSEC_PER_MSEC);
