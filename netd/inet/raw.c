@@ -3,7 +3,6 @@
  * packets beside their owners. See raw.h.
  */
 #include "inet/raw.h"
-#include "inet/errq.h"
 #include "inet/layer.h"
 #include "inet/sockx.h"
 #include "base/log.h"
@@ -258,9 +257,10 @@ int raw_choose(
     struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
+	bool given = h->peer.port || !ipaddr_is_any(&h->peer.addr);
 	const struct sockx_rec *x = sockx_peek(s, sk);
-	bool given = h->peer.port || !ipaddr_is_any(&h->peer.addr), group;
-	struct ipaddr src = !ipaddr_is_any(&h->local.addr) ? h->local.addr : k->local.addr;
+	bool link = (h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE);
+	struct ipaddr src;
 	uint32_t oif;
 	int ret;
 
@@ -268,54 +268,26 @@ int raw_choose(
 		return -EDESTADDRREQ;
 	how->dst = given ? h->peer.addr : k->remote.addr;
 	ret = udp_may_send(s, k, &how->dst);
+	if (!ret)
+		ret = way_wish(s, k, x, h, &how->dst, &src, &oif);
+	if (!ret)
+		ret = ip_route(s, &how->dst, &src, oif, r);
 	if (ret)
 		return ret;
-	group = ip_is_multicast(&how->dst);
-	oif = h->ifindex ? h->ifindex - 1u : group && x->mcast_dev ? x->mcast_dev - 1 : NO_INDEX;
-	oif = k->bound_dev != NO_INDEX ? k->bound_dev : oif;
-	if (oif != NO_INDEX && !device_peek(s, oif))
-		return -ENODEV;
-	if (ip_is_multicast(&src) || ip_is_broadcast(s, &src))
-		src = ipaddr_v4(0);
-	if (group && ipaddr_is_any(&src))
-		src = x->mcast_source;
-	ret = ip_route(s, &how->dst, &src, oif, r);
-	if (ret)
-		return ret;
-	if (((h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE)) && !r->local && !group &&
-	    !ipaddr_eq(&r->next_hop, &how->dst))
+	if (link && !r->local && !ip_is_multicast(&how->dst) && !ipaddr_eq(&r->next_hop, &how->dst))
 		return -ENETUNREACH;
-	if (ipaddr_is_any(&how->dst))
-		how->dst = r->next_hop;
-	how->src = r->source;
 	how->proto = k->protocol;
-	how->tos = h->flags & CM_DGRAM_TOS ? h->tos : k->tos;
-	how->ttl = h->flags & CM_DGRAM_TTL ? h->ttl : group ? k->mcast_ttl : k->ttl;
-	how->zero_ttl = group && !how->ttl;
+	way_fill(k, h, r, how);
 	return 0;
-}
-
-static int too_long(struct stack *s, uint32_t sk, const struct ip_send *how, const struct route *r)
-{
-	struct endpoint to = {.addr = how->dst};
-
-	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
-		errq_local(s, sk, EMSGSIZE, r->mtu, &to);
-	return -EMSGSIZE;
 }
 
 int raw_fragmenting(
     struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r)
 {
-	const struct sock_rec *k = sock_peek(s, sk);
-	bool strict = k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
+	bool strict = way_dont_fragment(s, sock_peek(s, sk), total, how, r);
+	struct endpoint to = {.addr = how->dst};
 
-	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
-		r->mtu = ip_device_mtu(s, r->dev);
-	how->dont_fragment = k->mtu_discover == IP_PMTUDISC_DO ||
-			     k->mtu_discover == IP_PMTUDISC_PROBE ||
-			     (k->mtu_discover == IP_PMTUDISC_WANT && total <= r->mtu);
-	return total > r->mtu && (strict || whole) ? too_long(s, sk, how, r) : 0;
+	return total > r->mtu && (strict || whole) ? way_too_long(s, sk, &to, r) : 0;
 }
 
 const struct sock_ops raw_ops = {

@@ -7,7 +7,6 @@
  * several pieces (MSG_MORE), and may be many datagrams (UDP_SEGMENT): then it goes out as one
  * super-frame, which the device or device/segment.c cuts.
  */
-#include "inet/errq.h"
 #include "inet/layer.h"
 #include "inet/sockx.h"
 #include "inet/udp.h"
@@ -47,58 +46,34 @@ static int choose_destination(
 static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k,
     const struct cm_dgram *h, struct sending *d)
 {
-	const struct sockx_rec *x = sockx_peek(s, sk);
-	bool group = ip_is_multicast(&d->to.addr), wish = !ipaddr_is_any(&h->local.addr);
-	uint32_t oif = h->ifindex	       ? h->ifindex - 1u
-		       : group && x->mcast_dev ? x->mcast_dev - 1
-					       : NO_INDEX;
-	struct ipaddr src = wish ? h->local.addr : k->local.addr;
-	int ret;
+	bool wish = !ipaddr_is_any(&h->local.addr);
+	struct ipaddr src;
+	uint32_t oif;
+	int ret = way_wish(s, k, sockx_peek(s, sk), h, &d->to.addr, &src, &oif);
 
-	if (k->bound_dev != NO_INDEX)
-		oif = k->bound_dev;
-	if (oif != NO_INDEX && !device_peek(s, oif))
-		return -ENODEV;
-	if (ip_is_multicast(&src) || ip_is_broadcast(s, &src))
-		src = ipaddr_v4(0);
-	if (group && ipaddr_is_any(&src))
-		src = x->mcast_source;
+	if (ret)
+		return ret;
 	ret = sock_route(s, sk, &d->to.addr, &src, oif, &d->r);
 	if (ret)
 		return ret == -EADDRNOTAVAIL && wish ? -ENETUNREACH : ret;
 	if ((h->flags & CM_DGRAM_LINK) && !route_on_link(&d->r, &d->to.addr))
 		return -ENETUNREACH;
-	if (ipaddr_is_any(&d->to.addr))
-		d->to.addr = d->r.next_hop;
-	d->how.src = d->r.source;
-	d->how.dst = d->to.addr;
 	d->how.proto = IPPROTO_UDP;
-	d->how.tos = h->flags & CM_DGRAM_TOS ? h->tos : k->tos;
-	d->how.ttl = h->flags & CM_DGRAM_TTL ? h->ttl : group ? k->mcast_ttl : k->ttl;
-	d->how.zero_ttl = group && !d->how.ttl;
+	d->how.dst = d->to.addr;
+	way_fill(k, h, &d->r, &d->how);
+	d->to.addr = d->how.dst;
 	return 0;
 }
 
 static int choose_fragmenting(
     struct stack *s, uint32_t sk, const struct sock_rec *k, struct sending *d)
 {
-	uint32_t total = d->len + UDP_LEN + IP_LEN;
-	bool strict = k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
+	uint32_t total = (d->gso ? d->gso : d->len) + UDP_LEN + IP_LEN;
+	bool strict = way_dont_fragment(s, k, total, &d->how, &d->r);
 
-	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
-		d->r.mtu = ip_device_mtu(s, d->r.dev);
-	d->how.dont_fragment =
-	    k->mtu_discover == IP_PMTUDISC_DO || k->mtu_discover == IP_PMTUDISC_PROBE ||
-	    (k->mtu_discover == IP_PMTUDISC_WANT && (total <= d->r.mtu || d->gso));
 	if (d->gso)
-		return d->gso + UDP_LEN + IP_LEN > d->r.mtu || d->len > d->gso * SEGMENTS_MAX
-			   ? -EINVAL
-			   : 0;
-	if (total <= d->r.mtu || !strict)
-		return 0;
-	if (k->flags & SOCK_F_RECVERR)
-		errq_local(s, sk, EMSGSIZE, d->r.mtu, &d->to);
-	return -EMSGSIZE;
+		return total > d->r.mtu || d->len > d->gso * SEGMENTS_MAX ? -EINVAL : 0;
+	return total > d->r.mtu && strict ? way_too_long(s, sk, &d->to, &d->r) : 0;
 }
 
 static void choose_segments(

@@ -1,8 +1,10 @@
 /* The way of a socket's packets, by its options. */
-#include "inet/sock.h"
+#include "inet/errq.h"
+#include "inet/layer.h"
 #include "inet/sockx.h"
-#include "ip/ip.h"
+#include "device/device.h"
 #include <errno.h>
+#include <netinet/in.h>
 
 bool route_on_link(const struct route *r, const struct ipaddr *to)
 {
@@ -24,4 +26,56 @@ int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const stru
 	    !ipaddr_is_any(to))
 		return -ENETUNREACH;
 	return ret;
+}
+
+/* ---- of a datagram: its header's wishes come before those of its socket */
+
+int way_wish(const struct stack *s, const struct sock_rec *k, const struct sockx_rec *x,
+    const struct cm_dgram *h, const struct ipaddr *to, struct ipaddr *src, uint32_t *oif)
+{
+	bool group = ip_is_multicast(to);
+
+	*oif = k->bound_dev != NO_INDEX ? k->bound_dev
+	       : h->ifindex		? h->ifindex - 1u
+	       : group && x->mcast_dev	? x->mcast_dev - 1
+					: NO_INDEX;
+	if (*oif != NO_INDEX && !device_peek(s, *oif))
+		return -ENODEV;
+	*src = ipaddr_is_any(&h->local.addr) ? k->local.addr : h->local.addr;
+	if (ip_is_multicast(src) || ip_is_broadcast(s, src))
+		*src = ipaddr_v4(0);
+	if (group && ipaddr_is_any(src))
+		*src = x->mcast_source;
+	return 0;
+}
+
+void way_fill(
+    const struct sock_rec *k, const struct cm_dgram *h, const struct route *r, struct ip_send *how)
+{
+	bool group = ip_is_multicast(&how->dst);
+
+	if (ipaddr_is_any(&how->dst))
+		how->dst = r->next_hop; /* this host */
+	how->src = r->source;
+	how->tos = h->flags & CM_DGRAM_TOS ? h->tos : k->tos;
+	how->ttl = h->flags & CM_DGRAM_TTL ? h->ttl : group ? k->mcast_ttl : k->ttl;
+	how->zero_ttl = group && !how->ttl;
+}
+
+bool way_dont_fragment(const struct stack *s, const struct sock_rec *k, uint32_t total,
+    struct ip_send *how, struct route *r)
+{
+	if (k->mtu_discover >= IP_PMTUDISC_PROBE)
+		r->mtu = ip_device_mtu(s, r->dev);
+	how->dont_fragment = k->mtu_discover == IP_PMTUDISC_DO ||
+			     k->mtu_discover == IP_PMTUDISC_PROBE ||
+			     (k->mtu_discover == IP_PMTUDISC_WANT && total <= r->mtu);
+	return k->mtu_discover >= IP_PMTUDISC_DO && k->mtu_discover != IP_PMTUDISC_OMIT;
+}
+
+int way_too_long(struct stack *s, uint32_t sk, const struct endpoint *to, const struct route *r)
+{
+	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
+		errq_local(s, sk, EMSGSIZE, r->mtu, to);
+	return -EMSGSIZE;
 }
