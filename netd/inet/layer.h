@@ -195,7 +195,7 @@ struct mailbox_place { /* of a message in the receive ring */
 	uint64_t skip; /* filler before it */
 };
 /* Where `len` bytes of payload go, beyond the ring's end; the ring is made if there is none. NULL: no room. */
-uint8_t *mailbox_reserve(struct stack *s, uint32_t sk, uint32_t len, struct mailbox_place *at);
+uint8_t *mailbox_reserve(struct stack *s, uint32_t sk, const struct sock_rec *k, uint32_t len, struct mailbox_place *at);
 /* The payload is there: its header, and the ring's end moves. */
 void mailbox_append(struct stack *s, uint32_t sk, const struct mailbox_place *at, const struct cm_dgram *h);
 /* What every header tells of an IP packet; there are no ports in it. */

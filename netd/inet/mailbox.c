@@ -49,9 +49,9 @@ static void write_skip(struct stack *s, const struct sock_rec *k, uint64_t bytes
 		ring_write(s->mem, &k->rx, k->rx_tail, &h, sizeof(h));
 }
 
-uint8_t *mailbox_reserve(struct stack *s, uint32_t sk, uint32_t len, struct mailbox_place *at)
+uint8_t *mailbox_reserve(
+    struct stack *s, uint32_t sk, const struct sock_rec *k, uint32_t len, struct mailbox_place *at)
 {
-	const struct sock_rec *k = sock_peek(s, sk);
 	uint64_t room = cm_dgram_room(len);
 	uint32_t run = 0;
 	uint8_t *dst;
@@ -83,13 +83,14 @@ void mailbox_append(
 
 bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l)
 {
+	const struct sock_rec *k = sock_peek(s, sk);
 	uint32_t body = l->h.len - l->head_len;
 	struct mailbox_place at;
 	uint8_t *dst;
 
-	if (sock_peek(s, sk)->flags & (SOCK_F_ORPHAN | SOCK_F_SHUT_RD))
+	if (k->flags & (SOCK_F_ORPHAN | SOCK_F_SHUT_RD))
 		return true;
-	dst = mailbox_reserve(s, sk, l->h.len, &at);
+	dst = mailbox_reserve(s, sk, k, l->h.len, &at);
 	if (dst && l->head_len)
 		memcpy(dst, l->head, l->head_len);
 	if (!dst || (body && !packet_read(l->p, l->off, dst + l->head_len, body))) {

@@ -91,10 +91,9 @@ static int collect(struct stack *s, const struct sock_rec *k, uint32_t flags, st
 	return 0;
 }
 
-static void sent(struct stack *s, uint32_t sk, const struct mailbox_job *j, int err)
+static void sent(
+    struct stack *s, uint32_t sk, struct sock_rec *k, const struct mailbox_job *j, int err)
 {
-	struct sock_rec *k = sock_get(s, sk);
-
 	k->tx_head = j->next;
 	if (j->h.flags & CM_DGRAM_ASK)
 		k->sent_err = (int16_t)-err;
@@ -124,7 +123,7 @@ static int transmit(struct stack *s, uint32_t sk, const struct mailbox_way *way)
 			mailbox_stall(s, sk);
 			return MAILBOX_FULL;
 		}
-		sent(s, sk, &j, ret);
+		sent(s, sk, k, &j, ret);
 	}
 	if (!ret && !j.n) /* nothing but fillers */
 		k->tx_head = k->tx_tail;

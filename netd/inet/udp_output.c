@@ -44,12 +44,12 @@ static int choose_destination(
 
 /* Where from, and which way. */
 static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k,
-    const struct cm_dgram *h, struct sending *d)
+    const struct sockx_rec *x, const struct cm_dgram *h, struct sending *d)
 {
 	bool wish = !ipaddr_is_any(&h->local.addr);
 	struct ipaddr src;
 	uint32_t oif;
-	int ret = way_wish(s, k, sockx_peek(s, sk), h, &d->to.addr, &src, &oif);
+	int ret = way_wish(s, k, x, h, &d->to.addr, &src, &oif);
 
 	if (ret)
 		return ret;
@@ -76,15 +76,14 @@ static int choose_fragmenting(
 	return total > d->r.mtu && strict ? way_too_long(s, sk, &d->to, &d->r) : 0;
 }
 
-static void choose_segments(
-    struct stack *s, uint32_t sk, const struct cm_dgram *h, struct sending *d)
+static void choose_segments(const struct sockx_rec *x, const struct cm_dgram *h, struct sending *d)
 {
-	d->gso = h->gso ? h->gso : sockx_peek(s, sk)->gso_size;
+	d->gso = h->gso ? h->gso : x->gso_size;
 	if (d->gso >= d->len)
 		d->gso = 0;
 }
 
-static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k,
+static void put_header(struct stack *s, const struct sock_rec *k, const struct sockx_rec *x,
     const struct sending *d, struct packet *p)
 {
 	uint32_t pseudo = ip_pseudo_sum(&d->how.src, &d->how.dst, IPPROTO_UDP, p->len);
@@ -94,7 +93,7 @@ static void put_header(struct stack *s, uint32_t sk, const struct sock_rec *k,
 	struct udp_header h = {.src = k->local.port, .dst = d->to.port, .len = (uint16_t)p->len};
 	uint8_t *at = p->seg[0].data;
 
-	if (sockx_peek(s, sk)->flags & SOCKX_NO_CHECK) {
+	if (x->flags & SOCKX_NO_CHECK) {
 		udp_emit(&h, at, UDP_LEN);
 		return;
 	}
@@ -127,6 +126,7 @@ static int udp_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 {
 	static const struct ipaddr any;
 	const struct sock_rec *k;
+	const struct sockx_rec *x;
 	struct sending d = {.len = j->len};
 	struct packet p;
 	int ret = udp_autobind(s, sk, &any);
@@ -136,18 +136,19 @@ static int udp_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 	if (j->len > UDP_PAYLOAD_MAX)
 		return -EMSGSIZE;
 	k = sock_peek(s, sk);
-	choose_segments(s, sk, &j->h, &d);
+	x = sockx_peek(s, sk);
+	choose_segments(x, &j->h, &d);
 	if ((ret = choose_destination(s, k, &j->h, &d)) ||
-	    (ret = choose_way(s, sk, k, &j->h, &d)) || (ret = choose_fragmenting(s, sk, k, &d)))
+	    (ret = choose_way(s, sk, k, x, &j->h, &d)) || (ret = choose_fragmenting(s, sk, k, &d)))
 		return ret;
-	if (d.gso && (sockx_peek(s, sk)->flags & SOCKX_NO_CHECK))
+	if (d.gso && (x->flags & SOCKX_NO_CHECK))
 		return -EINVAL;
 	if (!has_room(s, &d))
 		return MAILBOX_FULL;
 	ret = mailbox_packet(s, sk, j, d.r.dev, UDP_LEN, &p);
 	if (ret)
 		return ret;
-	put_header(s, sk, k, &d, &p);
+	put_header(s, k, x, &d, &p);
 	s->count.udp_out++;
 	if ((j->h.flags & CM_DGRAM_CONFIRM) && d.r.dev != DEVICE_LO)
 		neigh_confirm(s, d.r.dev, &d.r.next_hop);

@@ -48,7 +48,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 	h.peer.port = a->from.port;
 	h.local.port = a->to.port;
 	h.gso = a->gso;
-	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, a->len, &at);
+	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, k, a->len, &at);
 	if (!dst || !packet_read(a->p, a->off, dst, a->len)) {
 		sock_get(s, sk)->drops++;
 		s->count.udp_full++;
