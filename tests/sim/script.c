@@ -165,40 +165,49 @@ void expect_nothing(struct script *c)
 		    "sent: flags %x seq %d len %u", s.h.flags, (int)(s.h.seq - c->irs - 1), s.len);
 }
 
-void script_active(struct script *c)
+void script_syn_sent(struct script *c)
 {
-	struct heard *s = malloc(sizeof(*s));
+	static struct heard s;
 
 	c->peer_port = 80;
 	c->k = sim_socket(c->h);
 	cr_assert_eq(sim_connect(c->k, 80), -EINPROGRESS);
 	after(c, 0);
-	cr_assert(s && hear(c, s));
-	cr_assert_eq(s->h.flags, TCP_F_SYN);
-	c->irs = s->h.seq;
-	c->port = s->h.src;
+	cr_assert(hear(c, &s));
+	cr_assert_eq(s.h.flags, TCP_F_SYN);
+	c->irs = s.h.seq;
+	c->port = s.h.src;
+}
+
+void script_active(struct script *c)
+{
+	script_syn_sent(c);
 	say(c, TCP_F_SYN | TCP_F_ACK, -1, 0, NULL);
 	expect(c, TCP_F_ACK, 0, 0, 0);
 	cr_assert_eq(sim_state(c->k), TCPS_ESTABLISHED);
-	free(s);
+}
+
+void script_half_open(struct script *c, struct sim_sock *l, int backlog)
+{
+	static struct heard s;
+
+	cr_assert_eq(sim_listen(l, 80, backlog), 0);
+	say(c, TCP_F_SYN, -1, 0, NULL);
+	cr_assert(hear(c, &s));
+	cr_assert_eq(s.h.flags, TCP_F_SYN | TCP_F_ACK);
+	cr_assert_eq(s.h.ack, c->iss + 1);
+	c->irs = s.h.seq;
 }
 
 void script_passive(struct script *c)
 {
 	struct sim_sock *l = sim_socket(c->h);
-	struct heard *s = malloc(sizeof(*s));
 
-	cr_assert_eq(sim_listen(l, 80, 8), 0);
-	say(c, TCP_F_SYN, -1, 0, NULL);
-	cr_assert(s && hear(c, s));
-	cr_assert_eq(s->h.flags, TCP_F_SYN | TCP_F_ACK);
-	cr_assert_eq(s->h.ack, c->iss + 1);
-	c->irs = s->h.seq;
+	script_half_open(c, l, 8);
 	say(c, TCP_F_ACK, 0, 0, NULL);
 	c->k = sim_accept(l);
 	cr_assert(c->k);
 	expect_nothing(c);
-	free(s);
 }
 
 void say_icmp(struct script *c, uint8_t code, uint16_t mtu, int64_t seq)

@@ -46,5 +46,8 @@ void after(struct script *c, uint64_t ns);
 /* The handshakes: the host connects, or has a listener at port 80 and a child in c->k. */
 void script_active(struct script *c);
 void script_passive(struct script *c);
+/* Half of each: the host's SYN was heard; it has answered the SYN to its listener `l`. */
+void script_syn_sent(struct script *c);
+void script_half_open(struct script *c, struct sim_sock *l, int backlog);
 /* An ICMP error about a segment with this offset. */
 void say_icmp(struct script *c, uint8_t code, uint16_t mtu, int64_t seq);

@@ -1,0 +1,119 @@
+/* Closing: who ends first, who is gone, and what still comes in. */
+#include "script_fixture.h"
+
+TestSuite(closing, .init = setup_established, .fini = teardown);
+
+Test(closing, we_first)
+{
+	sim_shutdown(c.k, SHUT_WR);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	state_is(TCPS_FIN_WAIT1);
+	say(&c, ACK, 0, 1, NULL);
+	state_is(TCPS_FIN_WAIT2);
+	say(&c, PSH_ACK, 0, 1, "more"); /* the other direction is open */
+	cr_assert_eq(sim_readable(c.k), 4);
+	(void)heard_count();
+	say(&c, FIN_ACK, 4, 1, NULL);
+	expect(&c, ACK, 1, 5, 0);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+	cr_assert(c.k->v.state & CM_ST_HUP);
+	say(&c, FIN_ACK, 4, 1, NULL); /* its FIN again */
+	expect(&c, ACK, 1, 5, 0);
+	after(&c, 61 * SIM_SEC);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+}
+
+Test(closing, they_first)
+{
+	say(&c, FIN_ACK, 0, 0, NULL);
+	expect(&c, ACK, 0, 1, 0);
+	state_is(TCPS_CLOSE_WAIT);
+	cr_assert(c.k->v.state & CM_ST_RX_EOF);
+	sim_send(c.k, "bye", 3);
+	sim_close(c.k);
+	expect(&c, FIN_ACK | TCP_F_PSH, 0, 1, 3);
+	state_is(TCPS_LAST_ACK);
+	say(&c, ACK, 1, 4, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TCP), 1);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+}
+
+Test(closing, simultaneous)
+{
+	sim_close(c.k);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	say(&c, FIN_ACK, 0, 0, NULL);
+	expect(&c, ACK, 1, 1, 0);
+	state_is(TCPS_CLOSING);
+	say(&c, ACK, 1, 1, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+}
+
+Test(closing, orphan_in_fin_wait2)
+{
+	sim_close(c.k);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	say(&c, ACK, 0, 1, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TCP), 1); /* the listener: no rings are held */
+	say(&c, FIN_ACK, 0, 1, NULL);
+	expect(&c, ACK, 1, 1, 0);
+}
+
+Test(closing, data_for_an_orphan)
+{
+	sim_close(c.k);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	say(&c, PSH_ACK, 0, 0, "too late");
+	expect(&c, RST_ACK, 1, 0, 0);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TCP), 1);
+}
+
+Test(closing, unread_input_resets)
+{
+	say(&c, PSH_ACK, 0, 0, "unread");
+	expect(&c, ACK, 0, 6, 0);
+	sim_close(c.k);
+	expect(&c, RST_ACK, 0, 6, 0);
+}
+
+Test(closing, killed_owner_delivers_what_it_wrote)
+{
+	sim_send(c.k, "last words", 10);
+	sim_die(c.k);
+	expect(&c, FIN_ACK | TCP_F_PSH, 0, 0, 10);
+}
+
+Test(closing, linger_zero)
+{
+	sock_get(&c.h->s, c.k->sk)->flags |= SOCK_F_LINGER;
+	sim_close(c.k);
+	expect(&c, RST_ACK, 0, 0, 0);
+}
+
+Test(closing, fin_out_of_order)
+{
+	say(&c, FIN_ACK, 3, 0, "def");
+	expect(&c, ACK, 0, 0, 0);
+	(void)heard_count();
+	say(&c, ACK, 0, 0, "abc");
+	expect(&c, ACK, 0, 7, 0);
+	state_is(TCPS_CLOSE_WAIT);
+	cr_assert_eq(sim_readable(c.k), 6);
+}
+
+Test(closing, syn_opens_anew_out_of_time_wait)
+{
+	static struct heard s;
+
+	sim_close(c.k);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	say(&c, FIN_ACK, 0, 1, NULL);
+	expect(&c, ACK, 1, 1, 0);
+	c.iss += 100000;
+	say(&c, TCP_F_SYN, -1, 0, NULL);
+	cr_assert(hear(&c, &s));
+	cr_assert_eq(s.h.flags, TCP_F_SYN | ACK);
+	cr_assert(seq_after(s.h.seq, c.irs + 65000));
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+}

@@ -1,0 +1,121 @@
+/* Receiving: order, holes, the window, the acknowledgements. */
+#include "script_fixture.h"
+
+TestSuite(receive, .init = setup_established, .fini = teardown);
+
+Test(receive, checksum)
+{
+	char data[16];
+
+	say_corrupt(&c, PSH_ACK, 0, 0, "wrong"); /* in order */
+	say_corrupt(&c, PSH_ACK, 5, 0, "wrong"); /* and out of order */
+	expect_nothing(&c);
+	cr_assert_eq(sim_readable(c.k), 0);
+	cr_assert_eq(c.h->s.count.tcp_bad, 2);
+	say(&c, PSH_ACK, 0, 0, "right");
+	expect(&c, ACK, 0, 5, 0);
+	cr_assert_eq(sim_recv(c.k, data, sizeof(data)), 5);
+	cr_assert(!memcmp(data, "right", 5));
+}
+
+Test(receive, out_of_order)
+{
+	static struct heard s;
+	char data[16];
+
+	say(&c, PSH_ACK, 3, 0, "def");
+	cr_assert(hear(&c, &s));
+	cr_assert_eq(s.h.n_sack, 1);
+	cr_assert_eq(s.h.sack[0].start, c.iss + 1 + 3);
+	cr_assert_eq(s.h.sack[0].end, c.iss + 1 + 6);
+	say(&c, PSH_ACK, 9, 0, "jkl");
+	cr_assert(hear(&c, &s));
+	cr_assert_eq(s.h.n_sack, 2);
+	cr_assert_eq(s.h.sack[0].start, c.iss + 1 + 9); /* the newest first */
+	say(&c, PSH_ACK, 0, 0, "abc");
+	expect(&c, ACK, 0, 6, 0);
+	say(&c, PSH_ACK, 4, 0, "XXghi"); /* overlap: what is there stays */
+	expect(&c, ACK, 0, 12, 0);
+	cr_assert_eq(sim_recv(c.k, data, sizeof(data)), 12);
+	cr_assert(!memcmp(data, "abcdefghijkl", 12));
+}
+
+Test(receive, committed_intervals_are_not_written_again)
+{
+	char data[16];
+
+	say(&c, PSH_ACK, 3, 0, "def");
+	say(&c, PSH_ACK, 2, 0, "cXXXg");
+	say(&c, PSH_ACK, 0, 0, "ab");
+	cr_assert_eq(sim_recv(c.k, data, sizeof(data)), 7);
+	cr_assert(!memcmp(data, "abcdefg", 7));
+}
+
+Test(receive, more_holes_than_intervals)
+{
+	char data[64];
+
+	for (int i = 0; i < 20; i++)
+		say(&c, PSH_ACK, 2 * i + 1, 0, "b");
+	cr_assert_eq(c.h->s.count.tcp_ooo_full, 4);
+	for (int i = 0; i < 20; i++)
+		say(&c, PSH_ACK, 2 * i, 0, "a");
+	(void)heard_count();
+	/* The last four were dropped and never acknowledged: 16 pairs, one more byte, the rest is
+	 * to come again. */
+	cr_assert_eq(sim_tcb(c.k)->rcv_nxt, 33);
+	for (int i = 16; i < 20; i++)
+		say(&c, PSH_ACK, 2 * i + 1, 0, "b");
+	cr_assert_eq(sim_recv(c.k, data, sizeof(data)), 40);
+	for (int i = 0; i < 40; i++)
+		cr_assert_eq(data[i], i & 1 ? 'b' : 'a');
+}
+
+Test(receive, window_closes_and_opens)
+{
+	static struct heard s;
+	static char big[1461], sink[100000];
+	uint32_t sent = 0;
+
+	memset(big, 'x', 1460);
+	while (sent + 1460 <= 65535) {
+		say(&c, ACK, sent, 0, big);
+		sent += 1460;
+	}
+	big[65535 - sent] = 0;
+	say(&c, PSH_ACK, sent, 0, big);
+	after(&c, 41 * SIM_MS);
+	while (hear(&c, &s))
+		;
+	cr_assert_eq(s.h.ack, c.iss + 1 + 65535);
+	cr_assert_leq(s.h.window, 1);
+	say(&c, PSH_ACK, 65535, 0, "y"); /* a probe of one byte */
+	cr_assert(hear(&c, &s));
+	cr_assert_leq(s.h.ack, c.iss + 1 + 65536);
+	sim_recv(c.k, sink, 100);
+	after(&c, SIM_MS);
+	expect_nothing(&c); /* no silly window */
+	sim_recv(c.k, sink, sizeof(sink));
+	after(&c, SIM_MS);
+	cr_assert(hear(&c, &s));
+	cr_assert_gt(s.h.window, 60000);
+}
+
+Test(receive, delayed_acknowledgement)
+{
+	static char full[1461];
+
+	memset(full, 'x', 1460);
+	for (int i = 0; i < 16; i++) { /* quick ones at the start */
+		say(&c, ACK, i * 1460, 0, full);
+		expect(&c, ACK, 0, (i + 1) * 1460, 0);
+	}
+	say(&c, ACK, 16 * 1460, 0, full);
+	expect_nothing(&c);
+	after(&c, 41 * SIM_MS);
+	expect(&c, ACK, 0, 17 * 1460, 0);
+	say(&c, ACK, 17 * 1460, 0, full);
+	expect_nothing(&c);
+	say(&c, ACK, 18 * 1460, 0, full); /* every second one at once */
+	expect(&c, ACK, 0, 19 * 1460, 0);
+}

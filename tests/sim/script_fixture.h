@@ -1,0 +1,21 @@
+/* Fixtures of the tests that play a script (script.h): one host, one connection. */
+#pragma once
+#include "script.h"
+
+#define ACK	TCP_F_ACK
+#define PSH_ACK (TCP_F_PSH | TCP_F_ACK)
+#define FIN_ACK (TCP_F_FIN | TCP_F_ACK)
+#define RST_ACK (TCP_F_RST | TCP_F_ACK)
+
+extern struct script c;
+
+/* A host that has done nothing yet; or a connection that it accepted. */
+void setup_new(void);
+void setup_established(void);
+void teardown(void);
+/* Throws away what setup made: for a peer that offers something else. */
+void start_over(void);
+
+void state_is(enum tcp_state want);
+/* Takes all that the host has sent by now. */
+uint32_t heard_count(void);

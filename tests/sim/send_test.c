@@ -1,0 +1,191 @@
+/* Sending: when, how much, and again. */
+#include "script_fixture.h"
+#include <netinet/tcp.h>
+
+TestSuite(send, .init = setup_established, .fini = teardown);
+
+Test(send, nagle)
+{
+	sim_send(c.k, "a", 1);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 1);
+	sim_send(c.k, "b", 1);
+	after(&c, 0);
+	sim_send(c.k, "c", 1);
+	after(&c, 0);
+	expect_nothing(&c);
+	say(&c, ACK, 0, 1, NULL);
+	expect(&c, PSH_ACK, 1, 0, 2);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NODELAY, 1);
+	sim_send(c.k, "d", 1);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 3, 0, 1);
+}
+
+Test(send, cork)
+{
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_CORK, 1);
+	sim_send(c.k, "abc", 3);
+	after(&c, 100 * SIM_MS);
+	expect_nothing(&c);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_CORK, 0);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 3);
+	say(&c, ACK, 0, 3, NULL);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_CORK, 1);
+	sim_send(c.k, "def", 3);
+	after(&c, 1100 * SIM_MS); /* it does not stay for ever */
+	expect(&c, PSH_ACK, 3, 0, 3);
+}
+
+Test(send, backoff)
+{
+	static const uint64_t waits[] = {200, 400, 800, 1600, 3200};
+	uint64_t at;
+
+	start_over();
+	c.sack = false; /* no tail probe */
+	script_passive(&c);
+	sim_send(c.k, "abc", 3);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 3);
+	for (unsigned i = 0; i < ARRAY_SIZE(waits); i++) {
+		at = sim_tcb(c.k)->rtx_at - c.m->now;
+		cr_assert_geq(at, waits[i] * SIM_MS);
+		after(&c, at - 1);
+		expect_nothing(&c);
+		after(&c, 2);
+		expect(&c, PSH_ACK, 0, 0, 3);
+	}
+	after(&c, 3000 * SIM_SEC);
+	cr_assert_eq(c.k->err, ETIMEDOUT);
+}
+
+Test(send, user_timeout)
+{
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_USER_TIMEOUT, 3000);
+	sim_send(c.k, "abc", 3);
+	after(&c, 2900 * SIM_MS);
+	state_is(TCPS_ESTABLISHED);
+	after(&c, 200 * SIM_MS);
+	state_is(TCPS_CLOSE);
+	cr_assert_eq(c.k->err, ETIMEDOUT);
+}
+
+Test(send, zero_window_is_probed)
+{
+	start_over();
+	c.window = 0;
+	script_passive(&c);
+	sim_send(c.k, "abc", 3);
+	after(&c, SIM_MS);
+	expect_nothing(&c);
+	after(&c, 1100 * SIM_MS);
+	expect(&c, ACK, -1, 0, 0);
+	(void)heard_count();
+	say(&c, ACK, 0, 0, NULL);
+	after(&c, 100 * SIM_SEC);
+	cr_assert_geq(heard_count(), 4);
+	state_is(TCPS_ESTABLISHED);
+	c.window = 1000;
+	say(&c, ACK, 0, 0, NULL);
+	expect(&c, PSH_ACK, 0, 0, 3);
+}
+
+Test(send, fast_retransmit_with_sack)
+{
+	static char data[14600];
+	struct tcp_header h;
+
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	for (int i = 0; i < 10; i++)
+		expect(&c, i == 9 ? PSH_ACK : ACK, i * 1460, 0, 1460);
+	for (int i = 1; i <= 3; i++) {
+		h = script_header(&c, ACK, 0, 0);
+		h.n_sack = 1;
+		h.sack[0] =
+		    (struct tcp_sack_block){c.irs + 1 + 1460, c.irs + 1 + 1460 * (uint32_t)(i + 1)};
+		say_header(&c, h, NULL, 0);
+	}
+	expect(&c, ACK, 0, 0, 1460);
+	expect_nothing(&c);
+	cr_assert_eq(sim_tcb(c.k)->ca_state, CA_RECOVERY);
+	say(&c, ACK, 0, 14600, NULL);
+	cr_assert_eq(sim_tcb(c.k)->ca_state, CA_OPEN);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TCPX), 0);
+}
+
+Test(send, fast_retransmit_without_sack)
+{
+	static char data[14600];
+
+	start_over();
+	c.sack = false;
+	script_passive(&c);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	cr_assert_eq(heard_count(), 10);
+	say(&c, ACK, 0, 0, NULL);
+	say(&c, ACK, 0, 0, NULL);
+	expect_nothing(&c);
+	say(&c, ACK, 0, 0, NULL);
+	expect(&c, ACK, 0, 0, 1460);
+	say(&c, ACK, 0, 2920, NULL); /* partial: the next hole */
+	expect(&c, ACK, 2920, 0, 1460);
+	say(&c, ACK, 0, 14600, NULL);
+	cr_assert_eq(sim_tcb(c.k)->ca_state, CA_OPEN);
+}
+
+Test(send, tail_is_probed)
+{
+	static char data[2920];
+
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	cr_assert_eq(heard_count(), 2);
+	after(&c, 50 * SIM_MS);
+	expect(&c, PSH_ACK, 1460, 0, 1460);
+}
+
+Test(send, path_mtu)
+{
+	static char data[2920];
+
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	cr_assert_eq(heard_count(), 2);
+	say_icmp(&c, 4, 1000, 999999); /* about nothing that is in flight */
+	expect_nothing(&c);
+	say_icmp(&c, 4, 1000, 0);
+	expect(&c, ACK, 0, 0, 960);
+	expect(&c, ACK, 960, 0, 960);
+}
+
+Test(send, keepalive)
+{
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_KEEPIDLE, 10);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_KEEPINTVL, 2);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_KEEPCNT, 3);
+	sim_setsockopt(c.k, SOL_SOCKET, SO_KEEPALIVE, 1);
+	after(&c, 10500 * SIM_MS);
+	expect(&c, ACK, -1, 0, 0);
+	say(&c, ACK, 0, 0, NULL);
+	after(&c, 9 * SIM_SEC);
+	expect_nothing(&c);
+	after(&c, 1100 * SIM_MS);
+	expect(&c, ACK, -1, 0, 0);
+	after(&c, 2 * SIM_SEC);
+	expect(&c, ACK, -1, 0, 0);
+	after(&c, 2 * SIM_SEC);
+	expect(&c, ACK, -1, 0, 0);
+	after(&c, 2 * SIM_SEC);
+	expect(&c, RST_ACK, 0, 0, 0);
+	cr_assert_eq(c.k->err, ETIMEDOUT);
+}
+
+Test(send, keepalive_probes_are_answered)
+{
+	say(&c, ACK, -1, 0, NULL);
+	expect(&c, ACK, 0, 0, 0);
+}
