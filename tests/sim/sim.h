@@ -123,7 +123,15 @@ bool sim_run_until(struct sim *m, bool (*done)(void *arg), void *arg, uint64_t n
 /* Kills the daemon and starts its successor `pause` later. */
 void sim_kill(struct sim_host *h, uint64_t pause);
 
-/* ---- clients */
+/* ---- sim.c, for the other parts */
+
+uint64_t sim_mix(uint64_t *state); /* splitmix64 */
+/* A round whose clock stops at `limit`. */
+void sim_step_until(struct sim *m, uint64_t limit);
+/* The client sees what the daemon says of its socket. */
+void sim_publish(struct sim_host *h, uint32_t sk);
+
+/* ---- sim_client.c */
 
 struct sim_sock *sim_socket(struct sim_host *h);
 int sim_bind(struct sim_sock *k, uint16_t port);
@@ -153,7 +161,7 @@ struct sim_pair {
 };
 struct sim_pair established_pair(struct sim *m);
 
-/* ---- streams whose bytes are known: byte `off` of stream `id` */
+/* ---- sim_flow.c: streams whose bytes are known: byte `off` of stream `id` */
 uint8_t sim_byte(uint64_t id, uint64_t off);
 /* A writer and a reader of one direction, of `len` bytes in pieces of up to `piece`. */
 struct sim_flow {
