@@ -20,8 +20,8 @@ static ssize_t send_copy(struct nsock *s, int in, off_t *off, size_t want, bool 
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
-	n = sys_call(SYS_pread64, in, (long)buf, (long)(want < sizeof(buf) ? want : sizeof(buf)), at,
-	    0, 0);
+	n = sys_call(
+	    SYS_pread64, in, (long)buf, (long)(want < sizeof(buf) ? want : sizeof(buf)), at, 0, 0);
 	if (n <= 0)
 		return n;
 	iov.iov_len = (size_t)n;
@@ -143,11 +143,16 @@ HOOK ssize_t pwrite64(int fd, const void *buf, size_t n, off64_t off)
 }
 
 /* With the offset -1 they are readv() and writev(). */
-HOOK ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+static ssize_t vector_at(int fd, const struct iovec *iov, int n, off_t off, int flags, bool out)
 {
 	if (!fdtable_has(fd))
-		return real.preadv2(fd, iov, n, off, flags);
-	return off == -1 ? data_vector(fd, iov, n, flags, false) : done(-ESPIPE);
+		return (out ? real.pwritev2 : real.preadv2)(fd, iov, n, off, flags);
+	return off == -1 ? data_vector(fd, iov, n, flags, out) : done(-ESPIPE);
+}
+
+HOOK ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	return vector_at(fd, iov, n, off, flags, false);
 }
 
 HOOK ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
@@ -157,9 +162,7 @@ HOOK ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int
 
 HOOK ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
 {
-	if (!fdtable_has(fd))
-		return real.pwritev2(fd, iov, n, off, flags);
-	return off == -1 ? data_vector(fd, iov, n, flags, true) : done(-ESPIPE);
+	return vector_at(fd, iov, n, off, flags, true);
 }
 
 HOOK ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
