@@ -4,7 +4,7 @@
  * See pair.h. With "take PATH" as its arguments the program is one that is given descriptors over a
  * Unix socket.
  */
-#include "tests/apps/pair.h"
+#include "tests/apps/relatives.h"
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -12,77 +12,20 @@
 
 static const char *self;
 
-static bool ended_well(pid_t pid)
-{
-	int status = -1;
-
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static bool talk(int from, int to, const char *word)
-{
-	char buf[64];
-	size_t len = strlen(word);
-
-	return write(from, word, len) == (ssize_t)len &&
-	       recv(to, buf, len, MSG_WAITALL) == (ssize_t)len && !memcmp(buf, word, len);
-}
-
 /* ---- SCM_RIGHTS to a stranger: sockets, a pipe and a file in one message */
-
-enum { MOST = 8 };
-
-union rights {
-	struct cmsghdr h;
-	char room[CMSG_SPACE(MOST * sizeof(int))];
-};
-
-static int send_rights(int over, const int *fd, size_t n)
-{
-	union rights c = {.h = {.cmsg_level = SOL_SOCKET,
-			      .cmsg_type = SCM_RIGHTS,
-			      .cmsg_len = CMSG_LEN(n * sizeof(int))}};
-	struct iovec iov = {(char[]){'f'}, 1};
-	struct msghdr m = {.msg_iov = &iov,
-	    .msg_iovlen = 1,
-	    .msg_control = &c,
-	    .msg_controllen = CMSG_SPACE(n * sizeof(int))};
-
-	memcpy(CMSG_DATA(&c.h), fd, n * sizeof(int));
-	return sendmsg(over, &m, 0) == 1 ? 0 : -1;
-}
-
-static size_t take_rights(int over, int *fd)
-{
-	union rights c;
-	char byte;
-	struct iovec iov = {&byte, 1};
-	struct msghdr m = {
-	    .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &c, .msg_controllen = sizeof(c)};
-	size_t n;
-
-	if (recvmsg(over, &m, 0) != 1 || m.msg_controllen < CMSG_LEN(sizeof(int)) ||
-	    (m.msg_flags & MSG_CTRUNC))
-		return 0;
-	n = (c.h.cmsg_len - CMSG_LEN(0)) / sizeof(int);
-	memcpy(fd, CMSG_DATA(&c.h), n * sizeof(int));
-	return n;
-}
 
 /* The stranger: takes {socket, pipe, listener or socket, file}, uses each, says what it found in
  * the pipe. */
 static int take(const char *path)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
-	int over = socket(AF_UNIX, SOCK_STREAM, 0), fd[MOST], got;
+	int over = socket(AF_UNIX, SOCK_STREAM, 0), fd[4], got;
 	char c, back[16];
 
 	snprintf(at.sun_path, sizeof(at.sun_path), "%s", path);
 	if (over < 0 || connect(over, (struct sockaddr *)&at, sizeof(at)) < 0)
 		return 10;
-	if (take_rights(over, fd) != 4)
+	if (take_rights(over, fd, 4, 0) != 4)
 		return 11;
 	if (read(fd[0], &c, 1) != 1 || c != '1' || write(fd[0], "one", 3) != 3)
 		return 12;

@@ -238,6 +238,18 @@ static void join(struct blocked *b)
 	pthread_join(b->t, NULL);
 }
 
+/* Somebody connects: the blocked accept() has it. */
+static void connection_ends(struct blocked *b, const struct sockaddr_in *at)
+{
+	int s = socket(AF_INET, SOCK_STREAM, 0);
+
+	CHECK(connect(s, (const struct sockaddr *)at, sizeof(*at)) == 0);
+	join(b);
+	CHECK(b->ret >= 0);
+	close((int)b->ret);
+	close(s);
+}
+
 static void shutdown_wakes(void)
 {
 	static const enum what readers[] = {READ, RECVMSG, POLL, SELECT, EPOLL};
@@ -325,12 +337,7 @@ static void close_under_accept(void)
 	CHECK(close(l) == 0);
 	usleep(NAP);
 	CHECK(!__atomic_load_n(&b.over, __ATOMIC_SEQ_CST));
-	s = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(connect(s, (struct sockaddr *)&at, sizeof(at)) == 0);
-	join(&b);
-	CHECK(b.ret >= 0);
-	close((int)b.ret);
-	close(s);
+	connection_ends(&b, &at);
 	s = socket(AF_INET, SOCK_STREAM, 0);
 	FAILS(connect(s, (struct sockaddr *)&at, sizeof(at)), ECONNREFUSED);
 	close(s);
@@ -471,7 +478,7 @@ static void signals_and_accept(void)
 {
 	struct sockaddr_in at;
 	struct blocked b;
-	int l, s;
+	int l;
 
 	if (!over_tcp)
 		return;
@@ -482,12 +489,7 @@ static void signals_and_accept(void)
 	CHECK(b.ret == -1 && b.err == EINTR);
 	block(&b, ACCEPT, l);
 	CHECK(!interrupted(&b, SA_RESTART));
-	s = socket(AF_INET, SOCK_STREAM, 0);
-	CHECK(connect(s, (struct sockaddr *)&at, sizeof(at)) == 0);
-	join(&b);
-	CHECK(b.ret >= 0);
-	close((int)b.ret);
-	close(s);
+	connection_ends(&b, &at);
 	close(l);
 }
 
