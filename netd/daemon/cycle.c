@@ -231,7 +231,8 @@ static void watch_stop(struct daemon *d)
 	uv_close((uv_handle_t *)&d->watch_sockets, NULL);
 	uv_close((uv_handle_t *)&d->alarm, NULL);
 	for (unsigned i = 0; i < d->bells; i++)
-		uv_close((uv_handle_t *)&d->watch_bell[i], NULL);
+		if (d->watch_bell[i].data) /* else it was never watched: watch_bells() */
+			uv_close((uv_handle_t *)&d->watch_bell[i], NULL);
 	uv_run(&d->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&d->loop);
 }
