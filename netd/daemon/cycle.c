@@ -22,7 +22,8 @@
 #include <unistd.h>
 
 #define BUDGET        64 /* frames a device, requests a session, in one cycle */
-#define ROUNDS_BUSY   64 /* cycles between two looks at the kernel while busy */
+#define ROUNDS_BUSY   64 /* cycles between two looks at the kernel while busy ... */
+#define LOOK_NS       (2 * NSEC_PER_MSEC) /* ... and time: the supervisor waits for answers */
 #define ACCEPT_BUDGET 64
 
 uint64_t clock_now(void)
@@ -241,7 +242,7 @@ int cycle_run(struct daemon *d)
 {
 	struct halt_poll poll = {0};
 	unsigned rounds = 0;
-	uint64_t from;
+	uint64_t from, looked = 0;
 	int ret = watch_start(d);
 
 	if (ret)
@@ -255,11 +256,15 @@ int cycle_run(struct daemon *d)
 		else if (!halt_poll_again(&poll, d->stack.now)) {
 			from = d->stack.now;
 			sleep_until_news(d);
-			halt_poll_slept(&poll, from, clock_now());
+			looked = clock_now();
+			halt_poll_slept(&poll, from, looked);
 			rounds = 0;
 		}
-		if (++rounds % ROUNDS_BUSY == 0)
+		if (++rounds >= ROUNDS_BUSY || d->stack.now > looked + LOOK_NS) {
 			uv_run(&d->loop, UV_RUN_NOWAIT);
+			rounds = 0;
+			looked = d->stack.now;
+		}
 		follow_supervisor(d);
 	}
 	watch_stop(d);

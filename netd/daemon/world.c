@@ -135,6 +135,8 @@ unsigned world_work(struct stack *s, unsigned budget)
 		if (tcp_next_work(s) > s->now)
 			break;
 		work++;
+		if (!device_room(s, DEVICE_LO))
+			break;
 	}
 	return work;
 }

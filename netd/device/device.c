@@ -380,6 +380,7 @@ void device_speak(struct stack *s, bool all)
 {
 	if (s->device->announce || all)
 		announce(s);
+	s->device->lo.carried = 0;
 	for (uint32_t i = 0; i < s->device->count; i++)
 		if (s->device->dev[i].mem)
 			speak_one(s, i, all);

@@ -70,7 +70,7 @@ void lo_run(struct stack *s);
 void device_taps(struct stack *s, bool on);
 /* Sends a frame whose Ethernet header (none on lo: the IP header) is at the front. Takes the packet. 0, -ENOBUFS, -ENETDOWN. */
 int device_output(struct stack *s, struct packet *p);
-/* Room for about this many more frames. TCP stops sending when it is 0 and goes on after completions. */
+/* Room for about this many more frames. TCP stops sending when it is 0 and goes on after completions, on lo in the next cycle. */
 unsigned device_room(const struct stack *s, uint32_t dev);
 /* After the commit: frees what this cycle gave back, publishes positions of every device touched, rings. `all`: of every device, bells too (after recovery). */
 void device_speak(struct stack *s, bool all);

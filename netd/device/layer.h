@@ -13,6 +13,9 @@
 #define LO_CHUNKS     8192u
 #define LO_CHUNK_SIZE 4096u
 #define LO_MTU	      65536u
+/* What lo carries in one cycle. Both its ends are inside: without a limit a cycle would last as long as readers drain it. */
+#define LO_CYCLE_BYTES	(4u << 20)
+#define LO_PACKET_BYTES 512u /* a small packet's work counts as so much */
 
 enum chunk_place {
 	CHUNK_FREE,
@@ -48,6 +51,7 @@ struct lo_queue {
 	struct packet
 	    *p; /* LO_CHUNKS places: a packet has at least one chunk, so it is never full */
 	uint32_t head, tail;
+	uint32_t carried; /* in this cycle */
 };
 
 struct neigh_table;

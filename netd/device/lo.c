@@ -5,6 +5,9 @@
  * before the commit, so a death undoes sending and receiving together and nothing on lo is ever
  * lost. There is no link header; packets pass whole, GSO or not, and a checksum that was left open
  * is valid.
+ *
+ * A cycle's share is limited (LO_CYCLE_BYTES): then device_room() says that lo is full until the cycle is over. What does
+ * not ask for room (acknowledgements) goes all the same.
  */
 #include "device/layer.h"
 #include "wire/ether.h"
@@ -75,6 +78,7 @@ int lo_output(struct stack *s, struct packet *p)
 {
 	struct lo_queue *q = &s->device->lo;
 
+	q->carried += max_of(p->len, LO_PACKET_BYTES);
 	q->p[q->tail++ % LO_CHUNKS] = *p;
 	p->segs = 0; /* the queue has it now */
 	return 0;

@@ -133,7 +133,7 @@ unsigned device_room(const struct stack *s, uint32_t dev)
 	struct device *d = device_of(s, dev);
 	uint32_t per_frame, avail, reserve;
 
-	if (!d)
+	if (!d || (dev == DEVICE_LO && s->device->lo.carried >= LO_CYCLE_BYTES))
 		return 0;
 	/* Super-frames count, and a reserve is left for what must go out all the same (ACK, ARP).
 	 */

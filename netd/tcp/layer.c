@@ -70,15 +70,15 @@ void tcp_want_output(struct stack *s, uint32_t sk)
 }
 
 /* The device is full: again when it may have sent something. Its bell wakes us, the timer makes us
- * look. */
-void tcp_blocked(struct stack *s, uint32_t sk)
+ * look. lo has room again in the next cycle. */
+void tcp_blocked(struct stack *s, uint32_t sk, uint32_t dev)
 {
 	struct tcp_layer *l = tcp_of(s);
+	uint64_t at = dev == DEVICE_LO ? s->now : s->now + TCP_BLOCKED_NS;
 
 	if (!list_add(&l->blocked, &l->n_blocked, &l->blocked_room, sk))
 		return;
-	if (l->n_blocked == 1)
-		l->blocked_at = s->now + TCP_BLOCKED_NS;
+	l->blocked_at = l->n_blocked == 1 ? at : min_of(l->blocked_at, at);
 }
 
 uint64_t tcp_next_work(const struct stack *s)

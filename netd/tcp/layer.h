@@ -127,7 +127,7 @@ static inline uint32_t tcp_clock(const struct stack *s)
 
 /* layer.c */
 void tcp_want_output(struct stack *s, uint32_t sk);
-void tcp_blocked(struct stack *s, uint32_t sk);
+void tcp_blocked(struct stack *s, uint32_t sk, uint32_t dev);
 /* Takes the control block apart; the socket record goes too. */
 void tcp_free(struct stack *s, uint32_t sk);
 /* One more challenge ACK in this second? RFC 5961, 7. */

@@ -192,7 +192,7 @@ static void output_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const st
 	if (!(t->flags & TCB_SYN_NOW))
 		return;
 	if (tcp_send_syn(s, sk, t, path)) {
-		tcp_blocked(s, sk);
+		tcp_blocked(s, sk, path->r.dev);
 		return;
 	}
 	t->flags &= ~(uint32_t)TCB_SYN_NOW;
@@ -236,7 +236,7 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	    tcp_transmit(s, sk, t, &path, 0, t->snd_nxt, 0))
 		v = DEVICE;
 	if (v == DEVICE)
-		tcp_blocked(s, sk);
+		tcp_blocked(s, sk, path.r.dev);
 	if (!opening)
 		timer_rtx(
 		    s, k, t, false, v == WINDOW || (v == NOTHING && is_corked(k, t)));

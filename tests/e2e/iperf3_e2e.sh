@@ -29,5 +29,8 @@ run "both ways at once, from the kernel's side" $PEER iperf3 -c "$NETD" -p 5201 
 run "eight streams, both ways" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 3 -P 8 --bidir
 run "a file by sendfile" netctl run -- iperf3 -c "$KERNEL" -p 5202 -t 2 -Z
 run "both ends on netd" netctl run -- iperf3 -c "$NETD" -p 5201 -t 3
+run "eight streams, both ends on netd" netctl run -- iperf3 -c "$NETD" -p 5201 -t 3 -P 8
 run "UDP from netd" netctl run -- iperf3 -c "$KERNEL" -p 5202 -u -b 50M -t 2
 run "UDP to netd" netctl run -- iperf3 -c "$KERNEL" -p 5202 -u -b 50M -t 2 -R
+# However much there was to carry, netd-inet always had time to answer the supervisor.
+! netctl blackbox | grep -w hung || fail "netd-inet was taken for hung"

@@ -164,3 +164,31 @@ Test(device, lo_delivers_within_the_cycle)
 	cr_assert_eq(device_peek(&g.s, DEVICE_LO)->mtu, 65536);
 	cr_assert_eq(device_count(&g.s), 2);
 }
+
+/* However much could go, a cycle carries a bounded part of it: the supervisor must get its answers in between. */
+Test(device, lo_is_full_for_the_cycle_after_its_share)
+{
+	static const uint8_t head[20] = {0x45};
+	uint64_t carried = 0;
+	struct packet p;
+
+	for (unsigned round = 0; round < 64; round++) {
+		while (device_room(&g.s, DEVICE_LO)) {
+			cr_assert_eq(packet_alloc(&g.s, &p, DEVICE_LO, 65000), 0);
+			packet_write(&p, 0, head, sizeof(head));
+			carried += p.len;
+			cr_assert_eq(device_output(&g.s, &p), 0);
+		}
+		lo_run(&g.s);
+	}
+	cr_assert_geq(carried, LO_CYCLE_BYTES);
+	cr_assert_lt(carried, LO_CYCLE_BYTES + 65536);
+	/* What must go out all the same is not held back. */
+	cr_assert_eq(packet_alloc(&g.s, &p, DEVICE_LO, 40), 0);
+	packet_write(&p, 0, head, sizeof(head));
+	got = 0;
+	cr_assert_eq(device_output(&g.s, &p), 0);
+	rig_cycle(&g);
+	cr_assert_eq(got, 1);
+	cr_assert_gt(device_room(&g.s, DEVICE_LO), 0, "the next cycle has a share of its own");
+}
