@@ -15,16 +15,19 @@
 
 #define PAGE       4096ull
 #define ORDERS     24 /* 4 KiB .. 32 GiB */
-#define KEEP_PAGES 64 /* pieces of a size that stay warm before pages are given back */
+#define KEEP_ORDER 6 /* larger pieces are never kept warm */
+#define KEEP_BYTES (16ull << 20)
 
+/* Free pieces of a size: first those without pages (cold), then the warm ones, which are taken first. */
 struct list {
 	uint64_t *off;
-	uint32_t n, room;
+	uint32_t n, cold, room;
 };
 
 struct memory {
 	uint8_t *base;
 	uint64_t size, heap_off, top, used;
+	uint64_t warm; /* bytes of free pieces that still have their pages */
 	struct memory_quota *quota;
 	uint64_t *taken; /* a bit a page, from heap_off */
 	uint64_t taken_words;
@@ -170,8 +173,10 @@ static unsigned order_of(uint64_t cap)
 	return (unsigned)__builtin_ctzll(cap) - 12;
 }
 
-static int push(struct list *l, uint64_t off)
+static int push(struct memory *m, unsigned order, uint64_t off, bool warm)
 {
+	struct list *l = &m->list[order];
+
 	if (l->n == l->room) {
 		uint32_t room = l->room ? l->room * 2 : 16;
 		uint64_t *grown = realloc(l->off, room * sizeof(*grown));
@@ -182,7 +187,26 @@ static int push(struct list *l, uint64_t off)
 		l->room = room;
 	}
 	l->off[l->n++] = off;
+	if (warm) {
+		m->warm += PAGE << order;
+	} else {
+		l->off[l->n - 1] = l->off[l->cold];
+		l->off[l->cold++] = off;
+	}
 	return 0;
+}
+
+/* A piece out of a list that is not empty. */
+static uint64_t pop(struct memory *m, unsigned order, bool *warm)
+{
+	struct list *l = &m->list[order];
+
+	*warm = l->n > l->cold;
+	if (*warm)
+		m->warm -= PAGE << order;
+	else
+		l->cold--;
+	return l->off[--l->n];
 }
 
 static int cover(struct memory *m, uint64_t end)
@@ -248,7 +272,7 @@ static void list_gap(struct memory *m, uint64_t from, uint64_t to)
 		while (o + 1 < ORDERS && !((from - m->heap_off) & ((PAGE << (o + 1)) - 1)) &&
 		       from + (PAGE << (o + 1)) <= to)
 			o++;
-		if (push(&m->list[o], from) < 0)
+		if (push(m, o, from, false) < 0)
 			return;
 		from += PAGE << o;
 	}
@@ -279,14 +303,15 @@ static void list_gaps(struct memory *m)
 static uint64_t take_piece(struct memory *m, unsigned order)
 {
 	uint64_t off, len = PAGE << order;
+	bool warm;
 
 	for (unsigned o = order; o < ORDERS; o++) {
 		if (!m->list[o].n)
 			continue;
-		off = m->list[o].off[--m->list[o].n];
+		off = pop(m, o, &warm);
 		while (o > order) {
 			o--;
-			if (push(&m->list[o], off + (PAGE << o)) < 0)
+			if (push(m, o, off + (PAGE << o), warm) < 0)
 				break;
 		}
 		return off;
@@ -324,7 +349,7 @@ int ring_alloc_must(struct memories *ms, uint32_t id, uint32_t cap, struct ring_
 	if (!off)
 		return -ENOMEM;
 	if (cover(m, off + cap) < 0) {
-		push(&m->list[order_of(cap)], off);
+		push(m, order_of(cap), off, false);
 		return -ENOMEM;
 	}
 	mark(m, off, cap, true);
@@ -375,6 +400,7 @@ void memories_commit(struct memories *ms)
 		struct pending *p = &ms->pending[i];
 		struct memory *m = find(ms, p->id);
 		uint64_t len = PAGE << p->order;
+		bool warm;
 
 		if (!m)
 			continue;
@@ -382,10 +408,11 @@ void memories_commit(struct memories *ms)
 			list_gaps(m);
 		mark(m, p->off, len, false);
 		account(m, -len);
-		/* Large pieces, and many small ones, go back to the kernel; a few stay warm. */
-		if (p->order > 6 || m->list[p->order].n >= KEEP_PAGES)
+		/* Large pieces, and many small ones, go back to the kernel; some stay warm, for who opens and closes all the time. */
+		warm = p->order <= KEEP_ORDER && m->warm + len <= KEEP_BYTES;
+		if (!warm)
 			madvise(m->base + p->off, len, MADV_REMOVE);
-		push(&m->list[p->order], p->off);
+		push(m, p->order, p->off, warm);
 	}
 	ms->n_pending = 0;
 }

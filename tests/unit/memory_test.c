@@ -61,6 +61,34 @@ Test(memory, freed_piece_waits_for_the_commit)
 }
 
 /* Random work beside a plain byte map; now and then everything private is forgotten and claimed again. */
+/* Takes `n` pieces of `cap` bytes and marks the first page of each; gives them all back. How many kept the mark of last time. */
+static unsigned churn(unsigned n, uint32_t cap)
+{
+	static struct ring_place p[600];
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		cr_assert_eq(ring_alloc(m, 0, cap, &p[i]), 0);
+		kept += base[p[i].off] == 0xaa;
+		base[p[i].off] = 0xaa;
+	}
+	for (unsigned i = 0; i < n; i++)
+		ring_free(m, &p[i]);
+	memories_commit(m);
+	return kept;
+}
+
+Test(memory, who_opens_and_closes_many_keeps_the_pages)
+{
+	cr_assert_eq(churn(200, 65536), 0);
+	cr_assert_eq(churn(200, 65536), 200, "none was given back to the kernel");
+	cr_assert_eq(churn(500, 65536), 200, "these first, before those that were never used");
+	cr_assert_eq(churn(500, 65536), (16 << 20) / 65536, "as many as the limit says are kept");
+	cr_assert_eq(churn(200, 65536), 200, "and given out first");
+	cr_assert_eq(churn(2, 1 << 20), 0);
+	cr_assert_eq(churn(2, 1 << 20), 0, "large ones never stay");
+}
+
 Test(memory, pieces_never_overlap)
 {
 	static struct ring_place live[400];
