@@ -111,10 +111,12 @@ struct region {
 	uint8_t rx_header[16]; /* the kernel writes its virtio_net_hdr here, before the frame */
 	uint64_t rx_position;
 	uint32_t rx_offered;
+	uint32_t crowded; /* a hint: netd-inet had better stay on its processor, where the driver joins it */
 	/* inet-written */
 	_Alignas(CACHELINE) uint32_t inet_incarnation;
 	uint32_t inet_sleeps; /* "ring me": netd-inet waits on its bell */
 	uint32_t inet_ready;  /* geometry taken, fill ring filled */
+	uint32_t inet_core;   /* a hint: the processor it stays on, plus one; 0: none */
 	struct region_queue queue[REGION_MAX_QUEUES];
 };
 

@@ -4,6 +4,8 @@
  * A driver is a table of five functions (struct driver_ops) and a call of driver_main().
  */
 #pragma once
+#include "base/core.h"
+#include "drivers/runtime/crowd.h"
 #include "drivers/runtime/queue.h"
 #include "proto/channel.h"
 #include "proto/clock.h"
@@ -63,6 +65,8 @@ struct driver {
 		int fd;
 	} handed[DRIVER_HANDED_MAX];
 	unsigned n_handed;
+	struct core core;
+	struct crowd crowd;
 
 	uv_loop_t loop;
 	uv_poll_t channel_watch, bell_watch, dev_watch;

@@ -22,6 +22,7 @@
 
 #define TURN_BUDGET 64
 #define TURNS_PER_POLL 4
+#define CROWD_IDLE_NS 10000000u /* after a sleep of this length there is no crowd */
 
 static void on_channel(uv_poll_t *watch, int status, int events)
 {
@@ -106,6 +107,16 @@ static void driver_ring(struct driver *d)
 		bell_ring(d->inet_bell);
 }
 
+/* Where to run: with netd-inet, or where the kernel likes. */
+static void driver_place(struct driver *d)
+{
+	store_once(&d->region->crowded, d->crowd.on);
+	if (d->crowd.on)
+		core_join(&d->core, (int)load_once(&d->region->inet_core) - 1);
+	else
+		core_leave(&d->core);
+}
+
 /* One budgeted batch each way. Returns whether anything moved. */
 static bool driver_turn(struct driver *d)
 {
@@ -120,9 +131,12 @@ static bool driver_turn(struct driver *d)
 		driver_ring(d);
 	if (got < 0 || sent < 0)
 		d->failed = got < 0 ? got : sent;
-	if (got > 0 || sent > 0)
-		driver_count(d);
-	return got > 0 || sent > 0;
+	if (got <= 0 && sent <= 0)
+		return false;
+	driver_count(d);
+	if (d->core.scarce && crowd_turn(&d->crowd, (unsigned)got, (unsigned)sent, d->queue.rx - rx + d->queue.tx - tx))
+		driver_place(d);
+	return true;
 }
 
 /* Is there work that no descriptor would wake us for? */
@@ -156,7 +170,10 @@ static void driver_loop(struct driver *d)
 {
 	struct halt_poll poll = {0};
 	unsigned turns = 0;
-	uint64_t now;
+	uint64_t now, woken;
+
+	core_init(&d->core);
+	driver_place(d);
 
 	while (!d->stop && !d->failed) {
 		if (driver_turn(d)) {
@@ -169,7 +186,12 @@ static void driver_loop(struct driver *d)
 		if (halt_poll_again(&poll, now))
 			continue;
 		driver_sleep(d);
-		halt_poll_slept(&poll, now, halt_poll_now());
+		woken = halt_poll_now();
+		halt_poll_slept(&poll, now, woken);
+		if (d->crowd.on && woken - now > CROWD_IDLE_NS) {
+			d->crowd = (struct crowd){0};
+			driver_place(d);
+		}
 	}
 }
 

@@ -98,7 +98,7 @@ static const int refused[] = {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(openat2
     SCMP_SYS(socket), SCMP_SYS(connect), SCMP_SYS(bind), SCMP_SYS(listen), SCMP_SYS(access),
     SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(statx),
     SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(unlink), SCMP_SYS(unlinkat), SCMP_SYS(getcwd),
-    SCMP_SYS(fchown), SCMP_SYS(setrlimit), SCMP_SYS(sched_setaffinity), SCMP_SYS(sched_setscheduler)};
+    SCMP_SYS(fchown), SCMP_SYS(setrlimit), SCMP_SYS(sched_setscheduler)};
 
 /* Not there at all: the caller has another way. */
 static const int absent[] = {SCMP_SYS(io_uring_setup), SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register),
@@ -132,6 +132,14 @@ static int signals_to_self(scmp_filter_ctx f)
 	return allow_if(f, SCMP_SYS(tgkill), 0, self);
 }
 
+/* The processors of the calling thread (base/core.h), not of others. */
+static int own_affinity(scmp_filter_ctx f)
+{
+	int ret = allow_if(f, SCMP_SYS(sched_setaffinity), 0, 0);
+
+	return ret ? ret : seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(sched_setaffinity), 1, SCMP_A0(SCMP_CMP_NE, 0));
+}
+
 static int rules_both(scmp_filter_ctx f)
 {
 	int ret;
@@ -139,7 +147,7 @@ static int rules_both(scmp_filter_ctx f)
 	if ((ret = rules(f, SCMP_ACT_ALLOW, allowed, ARRAY_SIZE(allowed))) < 0 ||
 	    (ret = rules(f, SCMP_ACT_ERRNO(EPERM), refused, ARRAY_SIZE(refused))) < 0 ||
 	    (ret = rules(f, SCMP_ACT_ERRNO(ENOSYS), absent, ARRAY_SIZE(absent))) < 0 ||
-	    (ret = signals_to_self(f)) < 0 || (ret = allow_if(f, SCMP_SYS(prctl), 0, PR_SET_NAME)) < 0)
+	    (ret = signals_to_self(f)) < 0 || (ret = own_affinity(f)) < 0 || (ret = allow_if(f, SCMP_SYS(prctl), 0, PR_SET_NAME)) < 0)
 		return ret;
 	ret = allow_if(f, SCMP_SYS(ioctl), 1, FIONBIO);
 	if (!ret)

@@ -24,6 +24,7 @@
 #define BUDGET        64 /* frames a device, requests a session, in one cycle */
 #define ROUNDS_BUSY   64 /* cycles between two looks at the kernel while busy ... */
 #define LOOK_NS       (2 * NSEC_PER_MSEC) /* ... and time: the supervisor waits for answers */
+#define PLACE_NS      (2 * NSEC_PER_MSEC) /* between two choices of a processor */
 #define ACCEPT_BUDGET 64
 
 uint64_t clock_now(void)
@@ -238,11 +239,23 @@ static void watch_stop(struct daemon *d)
 	uv_loop_close(&d->loop);
 }
 
+/* Stays with a driver that asks for it: base/core.h. */
+static void choose_core(struct daemon *d)
+{
+	if (!d->core.scarce)
+		return;
+	if (device_crowded(&d->stack))
+		core_stay(&d->core);
+	else
+		core_leave(&d->core);
+	device_tell_core(&d->stack, d->core.at);
+}
+
 int cycle_run(struct daemon *d)
 {
 	struct halt_poll poll = {0};
 	unsigned rounds = 0;
-	uint64_t from, looked = 0;
+	uint64_t from, looked = 0, placed = 0;
 	int ret = watch_start(d);
 
 	if (ret)
@@ -250,6 +263,7 @@ int cycle_run(struct daemon *d)
 	watch_bells(d);
 	d->hand.config_new = false;
 	d->look = true;
+	core_init(&d->core);
 	while (!d->hand.stop) {
 		if (cycle_once(d))
 			halt_poll_busy(&poll);
@@ -264,6 +278,10 @@ int cycle_run(struct daemon *d)
 			uv_run(&d->loop, UV_RUN_NOWAIT);
 			rounds = 0;
 			looked = d->stack.now;
+		}
+		if (d->stack.now > placed + PLACE_NS) {
+			choose_core(d);
+			placed = d->stack.now;
 		}
 		follow_supervisor(d);
 	}

@@ -1,5 +1,6 @@
 /* The active netd-inet: the stack, its way to the supervisor, and the loop that drives it. */
 #pragma once
+#include "base/core.h"
 #include "daemon/handover.h"
 #include "socket/socket.h"
 #include <uv.h>
@@ -14,6 +15,7 @@ struct daemon {
 	unsigned bells;
 	int device_index[HANDOVER_DEVICES];
 	int spare_fd;
+	struct core core;
 	bool look; /* the sockets' epoll has something */
 };
 

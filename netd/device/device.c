@@ -407,6 +407,21 @@ bool device_pending(const struct stack *s, uint32_t dev)
 	return load_acquire(&q->completion_prod.v) != r->completion_cons && !device_room(s, dev);
 }
 
+bool device_crowded(const struct stack *s)
+{
+	for (uint32_t i = 0; i < s->device->count; i++)
+		if (s->device->dev[i].region && load_once(&s->device->dev[i].region->crowded))
+			return true;
+	return false;
+}
+
+void device_tell_core(struct stack *s, int at)
+{
+	for (uint32_t i = 0; i < s->device->count; i++)
+		if (s->device->dev[i].region)
+			store_once(&s->device->dev[i].region->inet_core, (uint32_t)(at + 1));
+}
+
 void device_arm(struct stack *s, bool sleeping)
 {
 	for (uint32_t i = 0; i < s->device->count; i++)

@@ -74,6 +74,10 @@ int device_output(struct stack *s, struct packet *p);
 unsigned device_room(const struct stack *s, uint32_t dev);
 /* After the commit: frees what this cycle gave back, publishes positions of every device touched, rings. `all`: of every device, bells too (after recovery). */
 void device_speak(struct stack *s, bool all);
+/* Does any driver want netd-inet to stay on its processor (base/core.h)? */
+bool device_crowded(const struct stack *s);
+/* Tells all drivers where it stays; -1: nowhere. */
+void device_tell_core(struct stack *s, int at);
 /* Is there anything to gather? */
 bool device_pending(const struct stack *s, uint32_t dev);
 /* Before sleep: set (or clear) "ring me" in every region; with a full fence. */
