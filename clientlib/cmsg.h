@@ -45,6 +45,14 @@ int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d);
 /* The same for a stream, where none means anything: 0 or -EINVAL. */
 int cmsg_stream(const struct msghdr *m);
 
+/* group.c: options of multicast memberships. */
+bool group_option(int level, int name);
+/* What is to be set, or asked, in the form of the requests. 0 or the option's error. */
+int group_read(const struct nsock *s, int name, const void *val, socklen_t len, struct cm_group *g);
+int group_question(int name, const void *val, socklen_t len, struct cm_group *g);
+/* The daemon's answer in the asker's structure, of which at least its head has been read. */
+void group_answer(int name, const struct cm_group *g, void *val, socklen_t *len);
+
 /* errqueue.c: MSG_ERRQUEUE. */
 ssize_t errqueue_recv(struct nsock *s, struct msghdr *m);
 

@@ -124,6 +124,27 @@ static int get_asked(struct nsock *s, int level, int name, void *val, socklen_t 
 	return 0;
 }
 
+static int get_group(struct nsock *s, int name, void *val, socklen_t *len)
+{
+	struct cm_sqe e = {.op = CM_GETSOCKOPT, .slot = s->slot, .arg = {IPPROTO_IP, name, 0}};
+	struct cm_group g;
+	struct cm_cqe c;
+	int ret = group_question(name, val, *len, &g);
+
+	if (ret < 0)
+		return ret;
+	e.arg[2] = sizeof(g);
+	memcpy(e.data, &g, sizeof(g));
+	ret = request_wait(s->ss, &e, &c);
+	if (ret < 0)
+		return ret;
+	memcpy(&g, c.data, sizeof(g));
+	if (c.arg != sizeof(g) || g.sources > CM_GROUP_SOURCES)
+		return -EPROTO;
+	group_answer(name, &g, val, len);
+	return 0;
+}
+
 /* A negative length: the kernel's IPv6 takes it as a large one, others refuse it, but only where they know the level. */
 static bool level_known(const struct nsock *s, int level)
 {
@@ -157,7 +178,7 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 	}
 	if (cmsg_option(s, level, name, false, &v) >= 0)
 		return copy_out_small(level, val, len, v);
-	return get_asked(s, level, name, val, len);
+	return group_option(level, name) ? get_group(s, name, val, len) : get_asked(s, level, name, val, len);
 }
 
 static int set_time(uint64_t *to, const void *val, socklen_t len)
@@ -258,6 +279,20 @@ static int set_cork(struct nsock *s, const void *val, socklen_t len)
 	return v ? 0 : dgram_uncork(s);
 }
 
+static int set_group(struct nsock *s, int name, const void *val, socklen_t len)
+{
+	struct cm_sqe e = {.op = CM_SETSOCKOPT,
+	    .slot = s->slot,
+	    .arg = {IPPROTO_IP, name, sizeof(struct cm_group)}};
+	struct cm_group g;
+	int ret = group_read(s, name, val, len, &g);
+
+	if (ret < 0)
+		return ret;
+	memcpy(e.data, &g, sizeof(g));
+	return request_wait(s->ss, &e, NULL);
+}
+
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len)
 {
 	struct cm_sqe e = {
@@ -266,6 +301,8 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 
 	if (ret < 0)
 		return ret;
+	if (group_option(level, name) && s->family != AF_PACKET && (int)len >= 0 && (!len || val))
+		return set_group(s, name, val, len);
 	if ((int)len < 0 || len > sizeof(e.data) || (len && !val))
 		return (int)len >= 0 && len && !val ? -EFAULT : -EINVAL;
 	if (len)

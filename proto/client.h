@@ -87,6 +87,20 @@ struct cm_cqe {
 };
 static_assert(sizeof(struct cm_cqe) == 128, "layout");
 
+/*
+ * The multicast options of IPPROTO_IP (IP_ADD_MEMBERSHIP to IP_MSFILTER, MCAST_JOIN_GROUP to MCAST_MSFILTER) have this one
+ * form on their way, under their own names. Addresses as in struct in_addr. Of CM_GETSOCKOPT `data` is the question.
+ */
+#define CM_GROUP_SOURCES 10u /* igmp_max_msf */
+struct cm_group {
+	uint32_t ifindex, interface; /* 0: not said */
+	uint32_t group;
+	uint16_t mode;	  /* MCAST_INCLUDE, MCAST_EXCLUDE: of the filters */
+	uint16_t sources;
+	uint32_t source[CM_GROUP_SOURCES];
+};
+static_assert(sizeof(struct cm_group) == 56, "fits into a request");
+
 /* Readiness, in the bits of poll(2), plus facts of the connection. */
 enum cm_state {
 	CM_ST_OPEN = 1 << 0,       /* the slot is in use */

@@ -13,7 +13,9 @@
 #include "inet/udp.h"
 #include "ip/addr.h"
 #include "ip/arp.h"
+#include "ip/group.h"
 #include "ip/icmp.h"
+#include "ip/igmp.h"
 #include "ip/input.h"
 #include "ip/reassemble.h"
 #include "ip/route.h"
@@ -39,6 +41,10 @@ static const struct record_type records[KIND_COUNT] = {
 	[KIND_ROUTE] = {.name = "route", .size = sizeof(struct route_rec), .capacity = 16384},
 	[KIND_NEIGH] = {.name = "neigh", .size = sizeof(struct neigh_rec), .capacity = 8192,
 	    .expired = neigh_expired},
+	[KIND_MEMBER] = {.name = "member", .size = sizeof(struct member_rec), .capacity = 4096},
+	[KIND_GROUP] = {.name = "group", .size = sizeof(struct group_rec), .capacity = 1024,
+	    .expired = igmp_expired},
+	[KIND_IGMP] = {.name = "igmp", .size = sizeof(struct igmp_rec), .capacity = 32},
 	[KIND_FRAG] = {.name = "frag", .size = sizeof(struct frag_rec), .capacity = 256,
 	    .expired = frag_expired},
 	[KIND_SESSION] = {.name = "session", .size = sizeof(struct session_rec), .capacity = SESSIONS},
@@ -63,7 +69,7 @@ static const struct ethertype_row ethertypes[] = {
 	{0x0806, arp_input},
 };
 
-static const struct inet_proto *const protos[] = {&tcp_proto, &udp_proto, &icmp_proto, &ping_proto};
+static const struct inet_proto *const protos[] = {&tcp_proto, &udp_proto, &icmp_proto, &ping_proto, &igmp_proto};
 
 static const struct inetsw_row inetsw[] = {
 	{SOCK_STREAM, IPPROTO_TCP, &tcp_ops},

@@ -85,6 +85,7 @@ static void first_desc(struct chain *c, uint32_t dev, const struct dev_desc *des
 	p->len = 0;
 	p->segs = 0;
 	p->kept = false;
+	p->via = 0;
 	/* A checksum that was never filled in comes from this machine and is as good as verified.
 	 */
 	p->flags = desc->flags & (DESC_CSUM_VALID | DESC_CSUM_NEEDED) ? DESC_CSUM_VALID : 0;

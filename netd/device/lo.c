@@ -94,7 +94,8 @@ static void input(struct stack *s, struct packet *p)
 	p->flags = p->flags & (DESC_CSUM_NEEDED | DESC_CSUM_VALID) ? DESC_CSUM_VALID : 0;
 	p->csum_at = NULL;
 	p->kept = false;
-	tap(s, p, false);
+	if (!p->via)
+		tap(s, p, false); /* it has been seen, going out */
 	if (version >> 4 == 4)
 		ethertype_input(s, p, ETHER_IPV4, no_mac);
 	else if (version >> 4 == 6)

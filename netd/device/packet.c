@@ -117,6 +117,7 @@ static void packet_clear(struct packet *p, uint32_t dev)
 	p->len = 0;
 	p->segs = 0;
 	p->kept = false;
+	p->via = 0;
 	p->flags = 0;
 	p->gso_type = GSO_NONE;
 	p->gso_size = 0;

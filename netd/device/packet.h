@@ -30,6 +30,7 @@ struct packet {
 	uint32_t len;  /* bytes from the current front to the end */
 	uint16_t segs;
 	bool kept;
+	uint32_t via; /* on lo: a copy of what went to a group by this device, heard as from there; 0: not one */
 	uint16_t flags;      /* enum desc_flags without DESC_MORE */
 	uint8_t gso_type;    /* enum desc_gso */
 	uint16_t gso_size;

@@ -253,13 +253,15 @@ bool mailbox_room(const struct stack *s, uint32_t dev, uint32_t len, uint32_t si
 /* Its memberships end. */
 void tap_leave(struct stack *s, struct raw_rec *r);
 
+/* May the socket have this packet, which came to a group? */
+bool sock_hears(const struct stack *s, uint32_t sk, const struct ip_meta *m);
+
 /* way.c: a datagram to `to`, by what its header and its socket wish */
 /* Source, or wildcard, and device, or NO_INDEX. 0, -ENODEV. */
 struct sockx_rec;
-int way_wish(const struct stack *s, const struct sock_rec *k, const struct sockx_rec *x, const struct cm_dgram *h,
-    const struct ipaddr *to, struct ipaddr *src, uint32_t *oif);
+int way_wish(const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h, struct ipaddr *src, uint32_t *oif);
 /* The route is there: addresses, TOS, TTL. how->dst is set. */
-void way_fill(const struct sock_rec *k, const struct cm_dgram *h, const struct route *r, struct ip_send *how);
+void way_fill(const struct sock_rec *k, const struct sockx_rec *x, const struct cm_dgram *h, const struct route *r, struct ip_send *how);
 /* DF of a packet of `total` bytes, by IP_MTU_DISCOVER. True: it may not go if it is longer than r->mtu. */
 bool way_dont_fragment(const struct stack *s, const struct sock_rec *k, uint32_t total, struct ip_send *how, struct route *r);
 /* Then this is its error, and an entry of the error queue if the socket has one. */

@@ -38,6 +38,11 @@ int ip_set_struct(
 int ip_get_struct(
     struct stack *s, uint32_t sk, const struct sock_rec *k, int name, void *val, uint32_t *len);
 
+/* option_group.c: memberships of multicast groups; 1 if `name` is none of theirs. `val` of a get is the question, too. */
+int group_setsockopt(
+    struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len);
+int group_getsockopt(struct stack *s, uint32_t sk, int name, void *val, uint32_t *len);
+
 /* Told doubled where a user set them, as by the kernel, which counts its own overhead in. */
 int socket_get_rcvbuf(struct stack *s, uint32_t sk, const struct sock_rec *k);
 int socket_get_sndbuf(struct stack *s, uint32_t sk, const struct sock_rec *k);

@@ -248,7 +248,6 @@ static int set_mcast_if(
 	struct sockx_rec *x;
 	struct ipaddr addr;
 	uint32_t dev = NO_INDEX;
-	const struct addr_rec *a;
 
 	if (k->type == SOCK_STREAM || len < sizeof(struct in_addr))
 		return -EINVAL;
@@ -263,12 +262,8 @@ static int set_mcast_if(
 		return -EADDRNOTAVAIL;
 	if (m.imr_ifindex)
 		dev = (uint32_t)m.imr_ifindex - 1;
-	else if (ip_is_loopback(&addr))
-		dev = DEVICE_LO;
-	for (uint32_t i = 0;
-	     dev == NO_INDEX && !ipaddr_is_any(&addr) && (i = addr_next(s, i, &a)) != NO_INDEX; i++)
-		if (ipaddr_eq(&a->addr, &addr))
-			dev = a->dev;
+	else if (!ipaddr_is_any(&addr))
+		dev = addr_device(s, &addr);
 	if (dev == NO_INDEX && !ipaddr_is_any(&addr))
 		return -EADDRNOTAVAIL;
 	x = sockx_get(s, sk);
@@ -295,7 +290,7 @@ int ip_set_struct(
 	case IP_OPTIONS: /* none is sent; to want none is fine */
 		return len ? -EOPNOTSUPP : 0;
 	default:
-		return 1;
+		return group_setsockopt(s, sk, k, name, val, len);
 	}
 }
 
@@ -312,6 +307,6 @@ int ip_get_struct(
 		*len = 0;
 		return k->type == SOCK_STREAM ? 0 : -ENOPROTOOPT;
 	default:
-		return 1;
+		return group_getsockopt(s, sk, name, val, len);
 	}
 }

@@ -128,12 +128,13 @@ int raw_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	int ret = udp_may_send(s, k, &peer.addr);
 
 	if (!ret)
-		ret = ip_route(s, &peer.addr, &local, k->bound_dev, &r);
+		ret = sock_route(s, sk, &peer.addr, &local, k->bound_dev, &r);
 	if (ret)
 		return ret;
 	if (ipaddr_is_any(&peer.addr))
 		peer.addr = r.next_hop; /* this host */
-	k->local.addr = r.source;
+	if (!(k->flags & SOCK_F_BOUND_ADDR))
+		k->local.addr = r.source;
 	k->remote = peer;
 	sock_changed(s, sk);
 	return 0;
@@ -269,15 +270,15 @@ int raw_choose(
 	how->dst = given ? h->peer.addr : k->remote.addr;
 	ret = udp_may_send(s, k, &how->dst);
 	if (!ret)
-		ret = way_wish(s, k, x, h, &how->dst, &src, &oif);
+		ret = way_wish(s, k, h, &src, &oif);
 	if (!ret)
-		ret = ip_route(s, &how->dst, &src, oif, r);
+		ret = sock_route(s, sk, &how->dst, &src, oif, r);
 	if (ret)
 		return ret;
 	if (link && !r->local && !ip_is_multicast(&how->dst) && !ipaddr_eq(&r->next_hop, &how->dst))
 		return -ENETUNREACH;
 	how->proto = k->protocol;
-	way_fill(k, h, r, how);
+	way_fill(k, x, h, r, how);
 	return 0;
 }
 

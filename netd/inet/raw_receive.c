@@ -51,10 +51,9 @@ static bool read_at(const void *arg, uint32_t off, void *dst, uint32_t n)
 	return !n || packet_read(a->p, off - a->header_len, to, n);
 }
 
-static bool wants(const struct stack *s, const struct sock_rec *k, const struct raw_rec *r,
+static bool wants(const struct stack *s, uint32_t sk, const struct sock_rec *k, const struct raw_rec *r,
     const struct ip_meta *m, const struct raw_arrival *a)
 {
-	(void)s;
 	if (k->flags & SOCK_F_ORPHAN)
 		return false;
 	if (sock_connected(k) && !ipaddr_eq(&k->remote.addr, &m->src))
@@ -62,6 +61,8 @@ static bool wants(const struct stack *s, const struct sock_rec *k, const struct 
 	if (!ipaddr_is_any(&k->local.addr) && !ipaddr_eq(&k->local.addr, &m->dst))
 		return false;
 	if (k->bound_dev != NO_INDEX && k->bound_dev != m->dev)
+		return false;
+	if (m->to_multicast && !sock_hears(s, sk, m))
 		return false;
 	return k->protocol != IPPROTO_ICMP || a->icmp_type > 31 ||
 	       !(r->icmp_filter >> a->icmp_type & 1);
@@ -108,7 +109,7 @@ bool raw_input(struct stack *s, struct packet *p, const struct ip_meta *m, const
 		const struct raw_rec *r = k ? raw_peek(s, k) : NULL;
 
 		next = s->inet->rare[i - 1].raw_next;
-		if (!r || !wants(s, k, r, m, &a))
+		if (!r || !wants(s, i - 1, k, r, m, &a))
 			continue;
 		any = true;
 		give(s, i - 1, r, m, &a);

@@ -14,6 +14,7 @@
 #include "inet/errq.h"
 #include "inet/layer.h"
 #include "inet/sockx.h"
+#include "ip/group.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "state/switchboard.h"
@@ -117,6 +118,8 @@ void sock_free(struct stack *s, uint32_t sk)
 	sock_unhash(s, sk);
 	port_release(s, sk);
 	raw_forget(s, sk);
+	if (k->flags & SOCK_F_MEMBER)
+		group_leave_all(s, sk);
 	ring_free(s->mem, &k->rx);
 	ring_free(s->mem, &k->tx);
 	sock_forget_old_ring(s, k);
@@ -400,6 +403,13 @@ static int enter_tables(struct stack *s, uint32_t sk)
 	return ret;
 }
 
+static bool member_gone(const struct stack *s, uint32_t owner)
+{
+	const struct sock_rec *k = sock_peek(s, owner);
+
+	return !k || !(k->flags & SOCK_F_MEMBER);
+}
+
 int inet_reindex(struct stack *s)
 {
 	const struct sock_ops *ops;
@@ -426,6 +436,7 @@ int inet_reindex(struct stack *s)
 	     i = state_next(s->state, KIND_SOCKX, i + 1))
 		if (!sock_peek(s, i))
 			state_free(s->state, KIND_SOCKX, i);
+	group_census(s, member_gone);
 	ret = raw_reindex(s);
 	return ret ? ret : errq_reindex(s);
 }

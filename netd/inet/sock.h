@@ -41,6 +41,7 @@ enum sock_flags {
 	SOCK_F_PKTINFO = 1 << 23,  /* the client's; every datagram's header carries it anyway */
 	SOCK_F_RECVTTL = 1 << 24,
 	SOCK_F_RECVTOS = 1 << 25,
+	SOCK_F_MEMBER = 1 << 26,   /* may have memberships (ip/group.h) */
 };
 
 struct ring_left { /* a ring that was left: what is needed to give it back */

@@ -88,7 +88,8 @@ static int udp_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	if (ret)
 		return ret;
 	forget_peer(s, sk, k);
-	k->local.addr = r.source;
+	if (!(k->flags & SOCK_F_BOUND_ADDR))
+		k->local.addr = r.source;
 	k->remote = peer;
 	ret = sock_hash_connected(s, sk);
 	if (ret == -ENOMEM) {

@@ -49,7 +49,7 @@ static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k,
 	bool wish = !ipaddr_is_any(&h->local.addr);
 	struct ipaddr src;
 	uint32_t oif;
-	int ret = way_wish(s, k, x, h, &d->to.addr, &src, &oif);
+	int ret = way_wish(s, k, h, &src, &oif);
 
 	if (ret)
 		return ret;
@@ -60,7 +60,7 @@ static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k,
 		return -ENETUNREACH;
 	d->how.proto = IPPROTO_UDP;
 	d->how.dst = d->to.addr;
-	way_fill(k, h, &d->r, &d->how);
+	way_fill(k, x, h, &d->r, &d->how);
 	d->to.addr = d->how.dst;
 	return 0;
 }

@@ -72,7 +72,8 @@ static bool deliver_list(struct stack *s, uint32_t first, const struct arrival *
 		const struct sock_rec *k = sock_peek(s, i - 1);
 
 		next = s->inet->node[i - 1].next;
-		if (!k || !sock_score(k, &a->to, &a->from, a->m->dev))
+		if (!k || !sock_score(k, &a->to, &a->from, a->m->dev) ||
+		    (a->m->to_multicast && !sock_hears(s, i - 1, a->m)))
 			continue;
 		enqueue(s, i - 1, a);
 		any = true;
@@ -80,7 +81,7 @@ static bool deliver_list(struct stack *s, uint32_t first, const struct arrival *
 	return any;
 }
 
-/* Broadcasts go to every socket that could have got it. */
+/* What comes to all or to a group goes to every socket that could have got it. */
 static void deliver_all(struct stack *s, const struct arrival *a)
 {
 	uint32_t b = bucket_find(s, IPPROTO_UDP, a->to.port);

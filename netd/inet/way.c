@@ -1,8 +1,9 @@
-/* The way of a socket's packets, by its options. */
+/* The way of a socket's packets, by its options, and which of those to a group it hears. */
 #include "inet/errq.h"
 #include "inet/layer.h"
 #include "inet/sockx.h"
 #include "device/device.h"
+#include "ip/group.h"
 #include <errno.h>
 #include <netinet/in.h>
 
@@ -14,15 +15,24 @@ bool route_on_link(const struct route *r, const struct ipaddr *to)
 int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const struct ipaddr *source,
     uint32_t oif, struct route *r)
 {
+	static const struct ipaddr any;
 	const struct sock_rec *k = sock_peek(s, sk);
-	int ret = ip_route(s, to, source, oif, r);
+	const struct sockx_rec *x = sockx_peek(s, sk);
+	int ret;
 
+	if (ip_is_multicast(source) || ip_is_broadcast(s, source))
+		source = &any; /* it is bound to what it hears, not to what it says */
+	if (ip_is_multicast(to)) {
+		source = ipaddr_is_any(source) ? &x->mcast_source : source;
+		oif = oif == NO_INDEX && x->mcast_dev ? x->mcast_dev - 1 : oif;
+	}
+	ret = ip_route(s, to, source, oif, r);
 	if (ret == -EADDRNOTAVAIL && (k->flags & SOCK_F_FREEBIND) &&
 	    ipaddr_eq(source, &k->local.addr)) {
 		ret = ip_route(s, to, NULL, oif, r);
 		r->source = *source;
 	}
-	if (!ret && (sockx_peek(s, sk)->flags & SOCKX_DONTROUTE) && !route_on_link(r, to) &&
+	if (!ret && (x->flags & SOCKX_DONTROUTE) && !route_on_link(r, to) &&
 	    !ipaddr_is_any(to))
 		return -ENETUNREACH;
 	return ret;
@@ -30,27 +40,18 @@ int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const stru
 
 /* ---- of a datagram: its header's wishes come before those of its socket */
 
-int way_wish(const struct stack *s, const struct sock_rec *k, const struct sockx_rec *x,
-    const struct cm_dgram *h, const struct ipaddr *to, struct ipaddr *src, uint32_t *oif)
+int way_wish(const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h,
+    struct ipaddr *src, uint32_t *oif)
 {
-	bool group = ip_is_multicast(to);
-
-	*oif = k->bound_dev != NO_INDEX ? k->bound_dev
-	       : h->ifindex		? h->ifindex - 1u
-	       : group && x->mcast_dev	? x->mcast_dev - 1
-					: NO_INDEX;
+	*oif = k->bound_dev != NO_INDEX ? k->bound_dev : h->ifindex ? h->ifindex - 1u : NO_INDEX;
 	if (*oif != NO_INDEX && !device_peek(s, *oif))
 		return -ENODEV;
 	*src = ipaddr_is_any(&h->local.addr) ? k->local.addr : h->local.addr;
-	if (ip_is_multicast(src) || ip_is_broadcast(s, src))
-		*src = ipaddr_v4(0);
-	if (group && ipaddr_is_any(src))
-		*src = x->mcast_source;
 	return 0;
 }
 
-void way_fill(
-    const struct sock_rec *k, const struct cm_dgram *h, const struct route *r, struct ip_send *how)
+void way_fill(const struct sock_rec *k, const struct sockx_rec *x, const struct cm_dgram *h,
+    const struct route *r, struct ip_send *how)
 {
 	bool group = ip_is_multicast(&how->dst);
 
@@ -59,6 +60,7 @@ void way_fill(
 	how->src = r->source;
 	how->tos = h->flags & CM_DGRAM_TOS ? h->tos : k->tos;
 	how->ttl = h->flags & CM_DGRAM_TTL ? h->ttl : group ? k->mcast_ttl : k->ttl;
+	how->no_loop = x->flags & SOCKX_NO_LOOP;
 	how->zero_ttl = group && !how->ttl;
 }
 
@@ -78,4 +80,11 @@ int way_too_long(struct stack *s, uint32_t sk, const struct endpoint *to, const 
 	if (sock_peek(s, sk)->flags & SOCK_F_RECVERR)
 		errq_local(s, sk, EMSGSIZE, r->mtu, to);
 	return -EMSGSIZE;
+}
+
+bool sock_hears(const struct stack *s, uint32_t sk, const struct ip_meta *m)
+{
+	bool all = !(sockx_peek(s, sk)->flags & SOCKX_NO_ALL);
+
+	return sock_peek(s, sk)->flags & SOCK_F_MEMBER ? group_allows(s, sk, m, all) : all;
 }

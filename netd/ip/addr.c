@@ -132,3 +132,15 @@ bool addr_select(const struct stack *s, uint32_t dev, const struct ipaddr *to, s
 	}
 	return found;
 }
+
+uint32_t addr_device(const struct stack *s, const struct ipaddr *addr)
+{
+	const struct addr_rec *a;
+
+	if (ip_is_loopback(addr))
+		return DEVICE_LO;
+	for (uint32_t i = addr_next(s, 0, &a); i != NO_INDEX; i = addr_next(s, i + 1, &a))
+		if (ipaddr_eq(&a->addr, addr))
+			return a->dev;
+	return NO_INDEX;
+}

@@ -22,6 +22,8 @@ int addr_delete(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint8_
 /* The next one at or after `from`, NO_INDEX after the last. For lists: for (i = addr_next(s, 0,
  * &a); a; i = addr_next(s, i + 1, &a)) */
 uint32_t addr_next(const struct stack *s, uint32_t from, const struct addr_rec **a);
+/* The device that has this address of ours (lo has all of 127.0.0.0/8), or NO_INDEX. */
+uint32_t addr_device(const struct stack *s, const struct ipaddr *addr);
 /* The address of ours on this device that a packet to `to` should come from; false if it has none.
  */
 bool addr_select(const struct stack *s, uint32_t dev, const struct ipaddr *to, struct ipaddr *out);

@@ -6,6 +6,7 @@
  * forward yet). Source-routed packets are dropped (RFC 7126, 4.3 and 4.4).
  */
 #include "ip/input.h"
+#include "ip/group.h"
 #include "ip/hook.h"
 #include "ip/layer.h"
 #include "ip/reassemble.h"
@@ -19,7 +20,6 @@
 #define OPTION_NOP  1
 #define OPTION_LSRR 131
 #define OPTION_SSRR 137
-#define ALL_HOSTS   0xe0000001u
 
 static bool options_ok(const struct ipv4_header *h)
 {
@@ -116,7 +116,7 @@ void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 	packet_trim(p, h.total_len);
 	m.src = ipaddr_v4(h.src);
 	m.dst = ipaddr_v4(h.dst);
-	m.dev = p->dev;
+	m.dev = p->via ? p->via : p->dev;
 	m.proto = h.proto;
 	m.ttl = h.ttl;
 	m.tos = h.tos;
@@ -128,8 +128,7 @@ void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 		return;
 	m.to_multicast = ip_is_multicast(&m.dst);
 	m.to_broadcast = ip_is_broadcast(s, &m.dst);
-	/* Of groups we are only in the one that nobody has to join: RFC 1112, 4. */
-	if (m.to_multicast ? ipaddr_to_v4(&m.dst) != ALL_HOSTS
+	if (m.to_multicast ? !group_heard(s, m.dev, &m.dst)
 			   : !m.to_broadcast && !ip_is_local(s, &m.dst)) {
 		s->count.ip_forward_refused++;
 		return;

@@ -58,6 +58,7 @@ struct ip_send { /* what an outgoing packet asks for */
 	struct ipaddr src, dst;
 	uint8_t proto, ttl, tos;
 	bool dont_fragment;
+	bool no_loop;  /* to a group: not heard on this host */
 	bool zero_ttl; /* a ttl of 0 is meant: the packet stays on this host */
 };
 

@@ -1,5 +1,6 @@
 /* The IP layer's private things: made empty, rebuilt from the records. */
 #include "ip/layer.h"
+#include "ip/igmp.h"
 #include "ip/reassemble.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ void ip_layer_exit(struct stack *s)
 	if (!ip)
 		return;
 	fib_free(&ip->fib);
+	free(ip->groups);
 	free(ip->frag_next);
 	free(ip);
 	s->ip = NULL;
@@ -38,9 +40,12 @@ void ip_layer_exit(struct stack *s)
 int ip_reindex(struct stack *s)
 {
 	struct ip_layer *ip = s->ip;
+	int ret;
 
 	ip->id_next = ip->id_end =
 	    0; /* the next packet reserves a stride beyond those used before */
 	fib_changed(s);
+	if ((ret = group_reindex(s)) < 0 || (ret = igmp_reindex(s)) < 0)
+		return ret;
 	return frag_reindex(s);
 }

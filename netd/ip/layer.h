@@ -9,6 +9,7 @@
 #define PMTU_CACHE   256
 #define FRAG_BUCKETS 256
 #define ICMP_PEERS   256
+#define GROUP_BUCKETS 256
 
 enum fib_type {
 	FIB_LOCAL,     /* our own address */
@@ -57,7 +58,17 @@ struct bucket { /* of tokens */
 	uint64_t last_ns;
 };
 
+struct group_next { /* index + 1 */
+	uint32_t in_group, of_owner;
+};
+
+struct group_table { /* of KIND_MEMBER; heads are index + 1 */
+	uint32_t by_group[GROUP_BUCKETS], by_owner[GROUP_BUCKETS];
+	struct group_next next[]; /* by record */
+};
+
 struct ip_layer {
+	struct group_table *groups; /* NULL until somebody joins */
 	struct fib fib;
 	struct route_line cache[ROUTE_CACHE];
 	struct pmtu_line pmtu[PMTU_CACHE];
@@ -78,6 +89,9 @@ static inline struct ip_layer *ip_of(const struct stack *s)
 {
 	return s->ip;
 }
+
+/* group.c */
+int group_reindex(struct stack *s);
 
 /* fib.c: addresses or routes have changed. */
 void fib_changed(struct stack *s);

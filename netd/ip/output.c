@@ -10,6 +10,7 @@
  * Super-frames (TSO, USO) pass whole: the driver cuts them.
  */
 #include "ip/layer.h"
+#include "ip/group.h"
 #include "ip/hook.h"
 #include "base/siphash.h"
 #include "base/util.h"
@@ -178,13 +179,25 @@ static int fragment(
 	return ret;
 }
 
-/* Our own broadcasts are heard here, too. The front is at the IP header. */
-static void loop_back(struct stack *s, const struct packet *p)
+/* What goes to all, or to a group with listeners here, is heard on this host too. */
+static bool heard_here(const struct stack *s, const struct route *r, const struct ip_send *how)
+{
+	if (r->dev == DEVICE_LO)
+		return false; /* all that it carries is */
+	return r->broadcast ||
+	       (ip_is_multicast(&how->dst) && !how->no_loop && group_heard(s, r->dev, &how->dst));
+}
+
+/* The front is at the IP header. */
+static void loop_back(struct stack *s, const struct packet *p, const struct route *r)
 {
 	struct packet copy;
 
 	if (copy_out(s, &copy, DEVICE_LO, p, 0, p->len))
 		return;
+	copy.via = r->broadcast ? 0 : r->dev;
+	copy.gso_type = p->gso_type;
+	copy.gso_size = p->gso_size;
 	copy.flags |= DESC_CSUM_VALID;
 	device_output(s, &copy);
 }
@@ -196,13 +209,14 @@ static int refuse(struct stack *s, struct packet *p, int err)
 }
 
 /* Hooks, and our own ears. The front is at the IP header. An error has cost the packet. */
-static int leave(struct stack *s, struct packet *p, const struct route *r)
+static int leave(
+    struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
 {
 	if (ip_hook_run(IP_HOOK_LOCAL_OUT, s, p, r->dev) != IP_ACCEPT ||
 	    ip_hook_run(IP_HOOK_POST_ROUTING, s, p, r->dev) != IP_ACCEPT)
 		return refuse(s, p, -EPERM);
-	if (r->broadcast && r->dev != DEVICE_LO && p->gso_type == GSO_NONE)
-		loop_back(s, p);
+	if (heard_here(s, r, how))
+		loop_back(s, p, r);
 	return 0;
 }
 
@@ -220,7 +234,7 @@ int ip_output(struct stack *s, struct packet *p, const struct route *r, const st
 	ret = push_header(p, how, how->dont_fragment ? 0 : ip_next_id(s, how, segments), 0, false);
 	if (ret)
 		return refuse(s, p, ret);
-	ret = leave(s, p, r);
+	ret = leave(s, p, r, how);
 	if (ret)
 		return ret;
 	return whole ? transmit(s, p, r, how) : fragment(s, p, r, how);
@@ -232,6 +246,6 @@ int ip_output_header(struct stack *s, struct packet *p, const struct route *r, c
 
 	if (p->dev != r->dev || p->len > r->mtu)
 		return refuse(s, p, -EMSGSIZE);
-	ret = leave(s, p, r);
+	ret = leave(s, p, r, how);
 	return ret ? ret : transmit(s, p, r, how);
 }

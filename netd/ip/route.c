@@ -154,19 +154,6 @@ static uint32_t path_mtu(const struct stack *s, const struct ipaddr *dst, uint32
 
 /* ---- the question */
 
-static bool dev_of_source(const struct stack *s, const struct ipaddr *source, uint32_t *dev)
-{
-	const struct addr_rec *a;
-
-	for (uint32_t i = addr_next(s, 0, &a); i != NO_INDEX; i = addr_next(s, i + 1, &a)) {
-		if (ipaddr_eq(&a->addr, source)) {
-			*dev = a->dev;
-			return true;
-		}
-	}
-	return false;
-}
-
 static int choose_source(
     const struct stack *s, const struct fib_entry *e, const struct ipaddr *source, struct route *r)
 {
@@ -189,9 +176,9 @@ static int choose_source(
 
 /* Multicast and limited broadcast leave by the device of their source where nothing else is said.
  */
-static bool group_device(const struct stack *s, const struct ipaddr *source, uint32_t *oif)
+static uint32_t group_device(const struct stack *s, const struct ipaddr *source, uint32_t oif)
 {
-	return *oif == NO_INDEX && !ipaddr_is_any(source) && dev_of_source(s, source, oif);
+	return oif == NO_INDEX && !ipaddr_is_any(source) ? addr_device(s, source) : oif;
 }
 
 static int resolve(const struct stack *s, const struct ipaddr *dst, const struct ipaddr *source,
@@ -203,7 +190,7 @@ static int resolve(const struct stack *s, const struct ipaddr *dst, const struct
 
 	memset(r, 0, sizeof(*r));
 	if (group)
-		(void)group_device(s, source, &oif);
+		oif = group_device(s, source, oif);
 	e = fib_lookup(s, dst, oif);
 	if (!e && oif == NO_INDEX)
 		return -ENETUNREACH;

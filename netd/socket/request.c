@@ -331,6 +331,7 @@ static int req_getsockopt(
 	(void)ss;
 	if (e->arg[2] < 0)
 		return -EINVAL;
+	memcpy(value, e->data, sizeof(e->data)); /* of some the question */
 	ret = sock_ops_of(s, sock_peek(s, sk))->getsockopt(s, sk, e->arg[0], e->arg[1], value, &len);
 	if (ret)
 		return ret;

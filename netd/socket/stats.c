@@ -48,6 +48,7 @@ static const struct stat_row {
     NAMED("tap.in", tap_in),
     NAMED("tap.out", tap_out),
     NAMED("icmp.in", icmp_in),
+    NAMED("igmp.in", igmp_in),
     NAMED("icmp.out", icmp_out),
     NAMED("udp.in", udp_in),
     NAMED("udp.out", udp_out),

@@ -8,6 +8,9 @@ enum record_kind {
 	KIND_ADDR,    /* ip/addr.h */
 	KIND_ROUTE,   /* ip/route.h */
 	KIND_NEIGH,   /* device/neigh.h */
+	KIND_MEMBER,  /* ip/group.h: an owner's membership of a multicast group */
+	KIND_GROUP,   /* ip/igmp.h: a group on a device, as routers are told of it */
+	KIND_IGMP,    /* ip/igmp.h: by device, routers of older versions */
 	KIND_FRAG,    /* ip/reassemble.h: a datagram in reassembly, its chunks */
 	KIND_SESSION, /* socket/session.h: a client session or control connection */
 	KIND_HOLDER,  /* socket/share.h: a session's claim on a shared socket */
