@@ -3,7 +3,8 @@
 
 Run inside a lab whose netd-inet has kill points:  NETD_LIBEXEC=build/netd/killpoints tools/lab -- tests/fault/killpoints.py
 Every point that the binary knows is armed in turn (none can be forgotten: the linker made the list), with a few
-different countdowns. Beside it run: a byte stream both ways, short connections in both directions, a probe.
+different countdowns. Beside it run: a byte stream both ways, short connections in both directions, pings, a multicast
+group, processes that fork and pass sockets on.
 A point that is not passed within the time is reported: it needs traffic of its own.
 """
 import argparse
@@ -58,6 +59,7 @@ def start_traffic():
     p["out"] = on_netd("hello", HOST, "7003")
     p["inside"] = on_netd("hello", ADDR, "7001")
     p["raw"] = on_netd("raw", HOST)
+    p["group"] = on_netd("group", ADDR)
     return p
 
 
@@ -153,7 +155,7 @@ def main():
         print(f"  {name}", flush=True)
     processes.stop = True
     processes.join(120)
-    asking = ("hello", "out", "inside", "raw", "flow")
+    asking = ("hello", "out", "inside", "raw", "group", "flow")
     for who in asking:
         traffic[who].send_signal(signal.SIGTERM)
     results = {who: finish(traffic[who], who, 60) for who in asking + ("flow-serve",)}

@@ -13,7 +13,7 @@
   traffic.py hello-serve PORT            answer one number per connection with its successor; ends on SIGTERM
   traffic.py hello HOST PORT             connect, ask, check, close, again and again; ends on SIGTERM
 
-  and rawtraffic.py's raw and wire
+  and rawtraffic.py's raw and wire, grouptraffic.py's group
 
 Each prints one JSON line at its end and leaves with 0 only if all it saw was right.
 """
@@ -27,6 +27,7 @@ import sys
 import threading
 import time
 
+import grouptraffic
 import rawtraffic
 
 BLOCK = random.Random(42).randbytes(1 << 20)
@@ -300,6 +301,8 @@ def main(a):
         return rawtraffic.raw(a[1], stopping)
     if a[0] == "wire":
         return rawtraffic.wire(a[1], stopping)
+    if a[0] == "group":
+        return grouptraffic.group(a[1], stopping)
     if a[0] == "serve":
         return serve(int(a[1]), int(a[2]))
     if a[0] == "fetch":
