@@ -100,11 +100,11 @@ struct member { /* a socket in a set */
 	struct nset *set;
 	struct nsock *sock;
 	void *udata;
-	bool pending;
-	struct member *next_of_sock, *prev_of_sock;
+	struct member *next_of_sock;
 	struct member *next_of_set, *prev_of_set;
-	struct member *next_pending;
+	struct member *next_pending; /* NULL: not on the list of news, whose last one names `news_end` */
 };
+static_assert(sizeof(struct member) == 56, "compact: a process may have a hundred thousand");
 
 struct tpacket;
 

@@ -25,18 +25,34 @@
 
 struct pool member_pool = {.size = sizeof(struct member)};
 
-/* ---- news */
+/* ---- news: a list, newest first; ev_lock held */
 
-/* ev_lock held. */
+static struct member news_end; /* behind the last one */
+
+static void news_put(struct member *m)
+{
+	if (m->next_pending)
+		return;
+	m->next_pending = m->set->pending ? m->set->pending : &news_end;
+	m->set->pending = m;
+}
+
+/* Takes the member that *at names off the list. */
+static void news_take(struct nset *set, struct member **at)
+{
+	struct member *m = *at;
+
+	*at = m->next_pending;
+	m->next_pending = NULL;
+	if (set->pending == &news_end)
+		set->pending = NULL;
+}
+
 static void mark(struct member *m)
 {
 	struct nset *set = m->set;
 
-	if (!m->pending) {
-		m->pending = true;
-		m->next_pending = set->pending;
-		set->pending = m;
-	}
+	news_put(m);
 	if (!set->plain && set->sleepers && !set->kicked) {
 		uint64_t one = 1;
 
@@ -113,9 +129,7 @@ int ns_set_some(
 	pthread_mutex_lock(&ss->ev_lock);
 	collect(ss);
 	while (n < max && (m = set->pending)) {
-		set->pending = m->next_pending;
-		m->pending = false;
-		m->next_pending = NULL;
+		news_take(set, &set->pending);
 		each(arg, m->udata, m->sock);
 		n++;
 	}
@@ -291,8 +305,6 @@ int ns_set_add(struct nset *set, struct nsock *s, void *udata)
 	}
 	ns_get(s);
 	m->next_of_sock = s->members;
-	if (s->members)
-		s->members->prev_of_sock = m;
 	s->members = m;
 	m->next_of_set = set->members;
 	if (set->members)
@@ -310,19 +322,15 @@ static void member_remove(struct member *m)
 {
 	struct nsock *s = m->sock;
 	struct nset *set = m->set;
+	struct member **p = &set->pending;
 
-	for (struct member **p = &set->pending; m->pending && *p; p = &(*p)->next_pending) {
-		if (*p == m) {
-			*p = m->next_pending;
-			break;
-		}
-	}
-	if (m->prev_of_sock)
-		m->prev_of_sock->next_of_sock = m->next_of_sock;
-	else
-		s->members = m->next_of_sock;
-	if (m->next_of_sock)
-		m->next_of_sock->prev_of_sock = m->prev_of_sock;
+	while (m->next_pending && *p != m)
+		p = &(*p)->next_pending;
+	if (m->next_pending)
+		news_take(set, p);
+	for (p = &s->members; *p != m;)
+		p = &(*p)->next_of_sock;
+	*p = m->next_of_sock;
 	if (m->prev_of_set)
 		m->prev_of_set->next_of_set = m->next_of_set;
 	else

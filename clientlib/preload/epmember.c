@@ -320,7 +320,7 @@ int epmember_add(struct epset *ep, int fd, struct nsock *s, const struct epoll_e
 	}
 	ns_get(s);
 	m->sock = s;
-	m->fd = fd;
+	m->fd = (unsigned)fd & 0x3fffffffu; /* the table has fewer */
 	if (twin) {
 		m->twin = twin->twin;
 		twin->twin = m;

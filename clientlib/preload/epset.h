@@ -33,15 +33,16 @@
 
 struct epmember {
 	struct nsock *sock;
-	int fd; /* as it was when added: with the socket, the member's name */
+	unsigned fd : 30; /* as it was when added: with the socket, the member's name */
+	bool listed : 1;  /* on the ready list */
+	bool first : 1;	  /* the one that the wait set knows */
 	uint32_t events;
 	epoll_data_t data;
-	bool listed; /* on the ready list */
 	struct epmember *prev, *next;
 	struct epmember *fd_next; /* same number */
-	bool first;		  /* the one that the wait set knows */
 	struct epmember *twin;	  /* next one of the same socket under another number */
 };
+_Static_assert(sizeof(struct epmember) == 56, "compact: a process may have a hundred thousand");
 
 struct epset {
 	unsigned refs; /* atomic: table entries and calls under way */

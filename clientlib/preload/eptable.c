@@ -246,7 +246,7 @@ static void remove_from_all(struct nsock *s, int fd, bool to_kernel)
 		pthread_mutex_lock(&ep->lock);
 		while (ep->members && ns_user(s) && (m = search(ep, fd, s))) {
 			struct epoll_event ev = {.events = m->events, .data = m->data};
-			int number = m->fd;
+			int number = (int)m->fd;
 
 			epmember_del(ep, m);
 			ns_set_user(s, ns_user(s) - 1);

@@ -14,7 +14,7 @@ uint32_t image_crc(const struct image *im, enum record_kind kind, uint32_t index
 	} id = {im->cycle, kind, index, im->gen_live, size};
 	uint32_t crc = crc32c(0, &id, sizeof(id));
 
-	return im->gen_live & 1 ? crc32c(crc, im->content, size) : crc;
+	return im->gen_live & 1 ? crc32c_thirds(crc, im->content, size) : crc;
 }
 
 /* Nothing to write if the copy says what the truth already says. */

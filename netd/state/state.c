@@ -10,7 +10,7 @@
 
 static uint32_t image_stride(uint32_t size)
 {
-	return (uint32_t)align_up(sizeof(struct image) + size, 16);
+	return (uint32_t)align_up(sizeof(struct image) + size, 8);
 }
 
 static uint64_t table_layout(const struct record_type types[KIND_COUNT], struct state_table t[KIND_COUNT])
@@ -186,6 +186,15 @@ static void *cut(struct state *st, size_t n)
 	return p;
 }
 
+/* The commit will write over the older image: fetched while the cycle works, nobody waits for it. */
+static void prefetch_older(const struct state *st, const struct kind *k, uint32_t index)
+{
+	const char *im = (const char *)image_at(st, k, index, !k->newest[index]);
+
+	for (uint32_t at = 0; at < k->stride; at += 64)
+		__builtin_prefetch(im + at, 1);
+}
+
 /* Opens a working copy, content not yet set. */
 static struct work *touch(struct state *st, enum record_kind kind, uint32_t index)
 {
@@ -209,6 +218,7 @@ static struct work *touch(struct state *st, enum record_kind kind, uint32_t inde
 	if (!w->copy)
 		return NULL;
 	k->working[index] = ++st->n_work;
+	prefetch_older(st, k, index);
 	return w;
 }
 

@@ -32,7 +32,7 @@ static uint32_t cubic_ssthresh(struct tcp_rec *t)
 {
 	uint32_t w = t->cwnd;
 
-	t->epoch_at = 0;
+	t->epoch_ms = 0;
 	/* Fast convergence, 4.7 */
 	t->w_max =
 	    w < t->w_max ? (uint32_t)((uint64_t)w * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN)) : w;
@@ -41,7 +41,7 @@ static uint32_t cubic_ssthresh(struct tcp_rec *t)
 
 static void epoch_begin(struct stack *s, struct tcp_rec *t)
 {
-	t->epoch_at = max_of(s->now, 1ull);
+	t->epoch_ms = max_of(clock_ms(s), 1u);
 	t->w_est = t->cwnd;
 	if (t->cwnd < t->w_max) {
 		uint64_t segs_x1000 = (uint64_t)(t->w_max - t->cwnd) * 1000 / t->mss;
@@ -73,9 +73,9 @@ static void cubic_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes)
 	bytes = slow_start(t, bytes);
 	if (!bytes)
 		return;
-	if (!t->epoch_at)
+	if (!t->epoch_ms)
 		epoch_begin(s, t);
-	ms = (s->now - t->epoch_at) / NSEC_PER_MSEC;
+	ms = clock_ms(s) - t->epoch_ms;
 	target = window_at(t, ms + t->srtt / 1000);
 	target = min_of(max_of(target, (uint64_t)t->cwnd), (uint64_t)t->cwnd * 3 / 2);
 	/* The Reno-friendly region, 4.3 */
@@ -92,7 +92,7 @@ static void cubic_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes)
 
 static void cubic_reset(struct tcp_rec *t)
 {
-	t->epoch_at = 0;
+	t->epoch_ms = 0;
 	t->w_max = 0;
 	t->cwnd_cnt = 0;
 }

@@ -93,6 +93,23 @@ static inline struct tcp_layer *tcp_of(const struct stack *s)
 	return s->tcp;
 }
 
+/* Moments that need not be kept to the nanosecond take 32 bits in a record; they are compared by their distance. */
+static inline uint32_t clock_ms(const struct stack *s)
+{
+	return (uint32_t)(s->now / NSEC_PER_MSEC);
+}
+
+static inline uint32_t clock_s(const struct stack *s)
+{
+	return (uint32_t)(s->now / NSEC_PER_SEC);
+}
+
+/* Was a segment out of the window answered just now? Then the next one is not. */
+static inline bool oow_answered(const struct stack *s, const struct tcp_rec *t)
+{
+	return t->oow_ms && clock_ms(s) - t->oow_ms < TCP_OOW_NS / NSEC_PER_MSEC;
+}
+
 static inline struct tcp_rec *tcb_get(struct stack *s, uint32_t sk)
 {
 	return state_get(s->state, KIND_TCP, sk);

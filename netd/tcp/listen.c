@@ -267,7 +267,7 @@ static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_r
 	t->rcv_adv = r->rcv_wnd;
 	t->rx_cap = r->rx_cap;
 	t->ts_recent = r->ts_recent;
-	t->ts_recent_at = s->now;
+	t->ts_recent_s = clock_s(s);
 	t->ts_off = r->ts_off;
 	t->stall_at = s->now;
 	t->retries = r->retries;

@@ -160,7 +160,7 @@ static void take_syn(struct stack *s, struct tcp_rec *t, const struct tcp_header
 	t->peer_mss = h->has_mss && h->mss ? h->mss : TCP_MSS_DEFAULT;
 	if (agreed & TCB_TS) {
 		t->ts_recent = h->ts_val;
-		t->ts_recent_at = s->now;
+		t->ts_recent_s = clock_s(s);
 	}
 	t->snd_edge = t->snd_una + h->window; /* a SYN's window is not scaled */
 	t->snd_wl1 = h->seq;

@@ -2,7 +2,7 @@
  * (RFC 2018). */
 #include "tcp/layer.h"
 
-#define PAWS_AGE (24ull * 24 * 3600 * NSEC_PER_SEC) /* RFC 7323, 5.5 */
+#define PAWS_AGE_S (24u * 24 * 3600) /* RFC 7323, 5.5 */
 
 void options_syn(struct tcp_header *h, uint32_t flags, uint16_t mss, uint8_t ws, uint32_t ts_val,
     uint32_t ts_ecr)
@@ -26,7 +26,7 @@ uint32_t options_agree(const struct tcp_header *syn)
 bool options_paws(const struct stack *s, const struct tcp_rec *t, const struct tcp_header *h)
 {
 	return (t->flags & TCB_TS) && h->has_ts && !(h->flags & TCP_F_RST) &&
-	       seq_before(h->ts_val, t->ts_recent) && s->now - t->ts_recent_at < PAWS_AGE;
+	       seq_before(h->ts_val, t->ts_recent) && clock_s(s) - t->ts_recent_s < PAWS_AGE_S;
 }
 
 void options_ts_recent(
@@ -34,10 +34,10 @@ void options_ts_recent(
 {
 	if (!(t->flags & TCB_TS) || !h->has_ts || start > (int64_t)t->rcv_acked)
 		return;
-	if (seq_before(h->ts_val, t->ts_recent) && s->now - t->ts_recent_at < PAWS_AGE)
+	if (seq_before(h->ts_val, t->ts_recent) && clock_s(s) - t->ts_recent_s < PAWS_AGE_S)
 		return;
 	t->ts_recent = h->ts_val;
-	t->ts_recent_at = s->now;
+	t->ts_recent_s = clock_s(s);
 }
 
 static void add_block(

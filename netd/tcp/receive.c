@@ -307,9 +307,9 @@ bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_se
 	}
 	if (fin && end >= (int64_t)t->rcv_nxt && (!g->len || end <= (int64_t)t->rcv_adv)) {
 		t->flags |= TCB_FIN_SEEN | TCB_ACK_NOW;
-		t->fin_off = (uint64_t)end;
+		t->fin_off = (uint32_t)end;
 	}
-	if ((t->flags & TCB_FIN_SEEN) && t->fin_off == t->rcv_nxt)
+	if ((t->flags & TCB_FIN_SEEN) && t->fin_off == (uint32_t)t->rcv_nxt)
 		return fin_in_order(s, sk, t);
 	return true;
 }

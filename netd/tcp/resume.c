@@ -142,7 +142,8 @@ void tcp_resume(struct stack *s, uint64_t pause_ns)
 			continue;
 		shift(&t->rtx_at, pause_ns);
 		shift(&t->sent_at, pause_ns);
-		shift(&t->epoch_at, pause_ns);
+		if (t->epoch_ms)
+			t->epoch_ms += (uint32_t)(pause_ns / NSEC_PER_MSEC);
 		shift(&t->tune_at, pause_ns);
 		if (t->state != TCPS_CLOSE && t->state != TCPS_LISTEN)
 			timer_arm(s, sk, t);

@@ -77,11 +77,11 @@ bool tcp_event(struct stack *s, uint32_t sk, struct tcp_rec *t, enum tcp_event e
 
 void tcp_challenge(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
-	if (t->oow_at && s->now - t->oow_at < TCP_OOW_NS)
+	if (oow_answered(s, t))
 		return;
 	if (!tcp_may_challenge(s))
 		return;
-	t->oow_at = s->now;
+	t->oow_ms = clock_ms(s);
 	t->flags |= TCB_ACK_NOW;
 	tcp_want_output(s, sk);
 }
@@ -95,9 +95,9 @@ static void not_acceptable(struct stack *s, uint32_t sk, struct tcp_rec *t, cons
 	if (g->h.flags & TCP_F_RST)
 		return;
 	if (!g->len && !(g->h.flags & TCP_F_FIN)) {
-		if (t->oow_at && s->now - t->oow_at < TCP_OOW_NS)
+		if (oow_answered(s, t))
 			return;
-		t->oow_at = s->now;
+		t->oow_ms = clock_ms(s);
 	} else if ((t->flags & TCB_SACK) && g->len && rcv_off(t, g->h.seq) < (int64_t)t->rcv_nxt) {
 		t->flags |= TCB_DSACK;
 		t->dsack_start = g->h.seq;

@@ -97,13 +97,13 @@ struct tcp_rec {
 	uint32_t cwnd, ssthresh, cwnd_cnt;
 	/* CUBIC */
 	uint32_t w_max, w_est, k_ms;
-	uint64_t epoch_at;
+	uint32_t epoch_ms; /* begin of the epoch, 0: none */
+	uint32_t fin_off;  /* TCB_FIN_SEEN: low half of its offset */
 	/* Receiving */
 	uint64_t rcv_nxt;
 	uint64_t rx_head;   /* last checked index of the client */
 	uint64_t rcv_adv;   /* right edge that was advertised: never goes back */
 	uint64_t rcv_acked; /* what the last segment that we sent acknowledged */
-	uint64_t fin_off;
 	uint64_t tune_pos, tune_at; /* buffer tuning: consumed up to, at */
 	uint32_t rcv_mss;	    /* largest payload seen */
 	uint32_t rx_cap;	    /* capacity that the first window promised */
@@ -112,17 +112,18 @@ struct tcp_rec {
 	uint32_t srtt, rttvar, rto;
 	uint32_t ts_recent, ts_off;
 	uint32_t total_retrans;
-	uint64_t ts_recent_at;
+	uint32_t ts_recent_s; /* when ts_recent came, in seconds */
+	uint32_t oow_ms;      /* when a segment out of the window was last answered, 0: never */
 	uint64_t rtt_pos, rtt_at;
 	/* Deadlines (ns, 0 for none) and the moments they are computed from */
 	uint64_t rtx_at, ack_at, keep_at;
 	uint64_t stall_at; /* since when the oldest outstanding thing has been unanswered */
-	uint64_t rcv_at, sent_at, oow_at;
+	uint64_t rcv_at, sent_at;
 	uint32_t notsent_lowat;
 	int16_t soft_err;  /* positive errno: what ICMP said last, if it comes to a timeout */
 	int16_t linger2_s; /* 0: default; negative: no FIN_WAIT_2 without owner */
 };
-_Static_assert(sizeof(struct tcp_rec) <= 304, "compact: two images of each lie in the arena");
+_Static_assert(sizeof(struct tcp_rec) <= 288, "compact: two images of each lie in the arena");
 
 #define TCP_OOO_MAX 16
 #define TCP_RUN_MAX 16
