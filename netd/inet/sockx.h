@@ -9,7 +9,7 @@
 enum sockx_flags {
 	SOCKX_NO_PORT = 1 << 0,	  /* IP_BIND_ADDRESS_NO_PORT */
 	SOCKX_NO_LOOP = 1 << 1,	  /* IP_MULTICAST_LOOP off */
-	SOCKX_NO_ALL = 1 << 2,	  /* IP_MULTICAST_ALL off */
+	SOCKX_ALL = 1 << 2,	  /* IP_MULTICAST_ALL is not as at first: off for AF_INET, on for AF_INET6 */
 	SOCKX_GRO = 1 << 3,	  /* UDP_GRO */
 	SOCKX_NO_CHECK = 1 << 4,  /* SO_NO_CHECK */
 	SOCKX_DONTROUTE = 1 << 5, /* SO_DONTROUTE */

@@ -84,7 +84,8 @@ int way_too_long(struct stack *s, uint32_t sk, const struct endpoint *to, const 
 
 bool sock_hears(const struct stack *s, uint32_t sk, const struct ip_meta *m)
 {
-	bool all = !(sockx_peek(s, sk)->flags & SOCKX_NO_ALL);
+	const struct sock_rec *k = sock_peek(s, sk);
+	bool all = !!(sockx_peek(s, sk)->flags & SOCKX_ALL) ^ (k->family == AF_INET);
 
-	return sock_peek(s, sk)->flags & SOCK_F_MEMBER ? group_allows(s, sk, m, all) : all;
+	return k->flags & SOCK_F_MEMBER ? group_allows(s, sk, m, all) : all;
 }

@@ -19,6 +19,7 @@
 
 #define PEERS	  24
 #define ECHO_PORT 7 /* the honest server */
+#define FUZZ_GROUP 0xef010200u
 
 extern struct world world;
 

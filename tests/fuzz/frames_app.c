@@ -136,6 +136,25 @@ static void app_option(uint32_t sk)
 		ops->setsockopt(&world.s, sk, options[i][0], options[i][1], val, len);
 }
 
+/* Memberships, and what no library sends. */
+static void app_group(uint32_t sk)
+{
+	const struct sock_ops *ops = sock_ops_of(&world.s, sock_peek(&world.s, sk));
+	struct cm_group g = {.ifindex = one_in(9) ? rnd(5) : 2,
+	    .group = htonl(one_in(9) ? rnd(UINT32_MAX) : FUZZ_GROUP + rnd(3)),
+	    .mode = (uint16_t)rnd(3),
+	    .sources = (uint16_t)rnd(CM_GROUP_SOURCES + 2)};
+	uint32_t len = one_in(9) ? rnd(sizeof(g)) : sizeof(g);
+	int name = IP_ADD_MEMBERSHIP + (int)rnd(14);
+
+	for (unsigned i = 0; i < CM_GROUP_SOURCES; i++)
+		g.source[i] = htonl(HOST + rnd(12));
+	if (one_in(4))
+		ops->getsockopt(&world.s, sk, IPPROTO_IP, name, &g, &len);
+	else
+		ops->setsockopt(&world.s, sk, IPPROTO_IP, name, &g, len);
+}
+
 /* A socket that the random application owns; NO_INDEX if it met none. */
 static uint32_t some_socket(void)
 {
@@ -162,7 +181,10 @@ void application(void)
 	}
 	switch (rnd(12)) {
 	case 0:
-		app_option(sk);
+		if (one_in(2))
+			app_option(sk);
+		else
+			app_group(sk);
 		break;
 	case 1:
 		sock_ops_of(&world.s, sock_peek(&world.s, sk))->shutdown(&world.s, sk, (int)rnd(3));

@@ -148,6 +148,29 @@ static uint32_t odd_icmp(uint8_t *out, uint32_t *src)
 	return len;
 }
 
+/* Queries and reports of all versions, also about groups that the application is in. */
+static uint32_t odd_igmp(uint8_t *out, uint32_t *src)
+{
+	static const uint8_t types[] = {0x11, 0x11, 0x11, 0x12, 0x16, 0x17, 0x22};
+	uint32_t len = one_in(3) ? 8 : 12 + 4 * rnd(8), group = one_in(2) ? 0 : FUZZ_GROUP + rnd(3);
+	uint16_t sum;
+
+	*src = stranger();
+	rnd_bytes(out, len);
+	out[0] = types[rnd(ARRAY_SIZE(types))];
+	for (unsigned i = 0; i < 4; i++)
+		out[4 + i] = (uint8_t)(group >> (24 - 8 * i));
+	if (len > 8 && !one_in(5)) {
+		out[10] = 0;
+		out[11] = (uint8_t)rnd(10);
+	}
+	out[2] = out[3] = 0;
+	sum = csum_finish(csum(out, len, 0));
+	out[2] = (uint8_t)(sum >> 8);
+	out[3] = (uint8_t)(sum ^ one_in(20));
+	return len;
+}
+
 /* Facts of the first descriptor, as a driver with offloads may tell them: or lies within its rights. */
 static const struct dev_desc *odd_facts(struct dev_desc *d)
 {
@@ -210,11 +233,11 @@ static void attack_ip(void)
 {
 	static uint8_t payload[FRAME_MAX], frame[FRAME_MAX + 100];
 	struct ipv4_header h = {.dst = HOST, .ttl = (uint8_t)(one_in(9) ? rnd(3) : 64)};
-	uint32_t len, kind = rnd(8);
+	uint32_t len, kind = rnd(9);
 
-	h.proto = kind < 5 ? IPPROTO_TCP : kind < 7 ? IPPROTO_UDP : IPPROTO_ICMP;
+	h.proto = kind < 5 ? IPPROTO_TCP : kind < 7 ? IPPROTO_UDP : kind < 8 ? IPPROTO_ICMP : IPPROTO_IGMP;
 	len = kind < 5 ? odd_segment(payload, &h.src) : kind < 7 ? odd_udp(payload, &h.src)
-								  : odd_icmp(payload, &h.src);
+	      : kind < 8 ? odd_icmp(payload, &h.src) : odd_igmp(payload, &h.src);
 	if (one_in(10)) {
 		h.options_len = (uint8_t)(4 * rnd(11));
 		rnd_bytes(h.options, sizeof(h.options));
@@ -222,6 +245,8 @@ static void attack_ip(void)
 	len = min_of(len, 65535u - IPV4_LEN - h.options_len);
 	if (one_in(20))
 		h.proto = (uint8_t)rnd(256);
+	if (one_in(kind == 8 ? 2 : 20))
+		h.dst = one_in(3) ? 0xe0000001 : FUZZ_GROUP + rnd(3);
 	if (one_in(20))
 		h.dst = one_in(2) ? 0xffffffff : (HOST | 0xff);
 	if (one_in(20))

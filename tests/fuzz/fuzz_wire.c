@@ -9,6 +9,7 @@
 #include "wire/checksum.h"
 #include "wire/ether.h"
 #include "wire/icmp.h"
+#include "wire/igmp.h"
 #include "wire/ipv4.h"
 #include "wire/tcp.h"
 #include "wire/udp.h"
@@ -110,6 +111,38 @@ static void feed_icmp(const uint8_t *buf, size_t len)
 	check(!memcmp(out, buf, ICMP_LEN), "another header");
 }
 
+/* What a query says of itself must lie within it; the sum is made right, or nothing would get further. */
+static void feed_igmp(const uint8_t *buf, size_t len)
+{
+	uint8_t *p, out[HEADER_MAX];
+	struct igmp_message m, again;
+	uint16_t sum;
+
+	if (len < IGMP_LEN) {
+		check(igmp_parse(&m, buf, len) < 0, "%zu bytes are no message", len);
+		return;
+	}
+	p = exact(buf, len);
+	if (one_in(2)) {
+		p[2] = p[3] = 0;
+		sum = csum_finish(csum(p, len, 0));
+		p[2] = (uint8_t)(sum >> 8);
+		p[3] = (uint8_t)sum;
+	}
+	if (igmp_parse(&m, p, len) < 0) {
+		free(p);
+		return;
+	}
+	check(m.type != IGMP_QUERY || (m.version >= 1 && m.version <= 3), "version %u", m.version);
+	check(m.max_resp_ds <= 31744, "%u tenths", m.max_resp_ds);
+	for (uint16_t i = 0; i < m.sources; i++)
+		(void)igmp_source(p, i);
+	free(p);
+	check(igmp_emit(m.type, m.group, out, IGMP_LEN) == IGMP_LEN, "not emitted");
+	if (m.type != IGMP_QUERY)
+		check(!igmp_parse(&again, out, IGMP_LEN) && again.group == m.group, "not parsed again");
+}
+
 static void feed_udp(const uint8_t *buf, size_t len)
 {
 	struct udp_header h;
@@ -186,6 +219,24 @@ static size_t make_icmp(uint8_t *out)
 	return ICMP_LEN;
 }
 
+static size_t make_igmp(uint8_t *out)
+{
+	size_t n = one_in(2) ? IGMP_LEN : 12 + 4 * rnd(10);
+	uint16_t sum;
+
+	rnd_bytes(out, n);
+	out[0] = one_in(4) ? (uint8_t)rnd(256) : IGMP_QUERY;
+	if (n > IGMP_LEN) {
+		out[10] = 0;
+		out[11] = (uint8_t)((n - 12) / 4);
+	}
+	out[2] = out[3] = 0;
+	sum = csum_finish(csum(out, n, 0));
+	out[2] = (uint8_t)(sum >> 8);
+	out[3] = (uint8_t)sum;
+	return n;
+}
+
 static size_t make_udp(uint8_t *out)
 {
 	rnd_bytes(out, UDP_LEN);
@@ -239,6 +290,7 @@ static const struct {
     {make_arp, feed_arp},
     {make_ipv4, feed_ipv4},
     {make_icmp, feed_icmp},
+    {make_igmp, feed_igmp},
     {make_udp, feed_udp},
     {make_tcp, feed_tcp},
 };

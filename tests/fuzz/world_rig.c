@@ -295,7 +295,7 @@ static void check_transport(uint8_t *ip, uint32_t len, const struct ipv4_header 
 	}
 	if (h->frag_off || h->more_fragments)
 		return;
-	sum = h->proto == IPPROTO_ICMP ? 0 : ip_pseudo_sum(&src, &dst, h->proto, n);
+	sum = h->proto == IPPROTO_ICMP || h->proto == IPPROTO_IGMP ? 0 : ip_pseudo_sum(&src, &dst, h->proto, n);
 	if (h->proto == IPPROTO_UDP && n >= 8 && !t[6] && !t[7])
 		return;
 	check(csum_finish(csum(t, n, sum)) == 0, "protocol %u: wrong checksum of %u bytes", h->proto, n);

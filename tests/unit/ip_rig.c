@@ -11,7 +11,8 @@ const uint8_t PEER_MAC[6] = {2, 0, 0, 0, 0, 1};
 static const uint8_t our_mac[6] = {2, 0, 0, 0, 0, 2};
 
 static const struct ethertype_row ethertypes[] = {{0x0800, ip_input}, {0x0806, arp_input}};
-static const struct inet_proto *const protos[] = {&udp_proto, &icmp_proto, &ping_proto};
+static const struct inet_proto *const protos[] = {
+    &udp_proto, &icmp_proto, &ping_proto, &igmp_proto};
 
 /* Streams exist here only as owners of ports. */
 static void no_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to)
@@ -35,6 +36,9 @@ static void fill_records(void)
 	    [KIND_ADDR] = {"addr", sizeof(struct addr_rec), 64, NULL, NULL},
 	    [KIND_ROUTE] = {"route", sizeof(struct route_rec), 256, NULL, NULL},
 	    [KIND_NEIGH] = {"neigh", sizeof(struct neigh_rec), 16, neigh_expired, NULL},
+	    [KIND_MEMBER] = {"member", sizeof(struct member_rec), 64, NULL, NULL},
+	    [KIND_GROUP] = {"group", sizeof(struct group_rec), 32, igmp_expired, NULL},
+	    [KIND_IGMP] = {"igmp", sizeof(struct igmp_rec), 4, NULL, NULL},
 	    [KIND_FRAG] = {"frag", sizeof(struct frag_rec), 16, frag_expired, NULL},
 	    [KIND_SESSION] = {"session", 64, 4, NULL, NULL},
 	    [KIND_SOCK] = {"sock", sizeof(struct sock_rec), 1024, sock_expired, NULL},

@@ -3,6 +3,7 @@
 #include "wire/checksum.h"
 #include "wire/ether.h"
 #include "wire/icmp.h"
+#include "wire/igmp.h"
 #include "wire/ipv4.h"
 #include "wire/tcp.h"
 #include "wire/udp.h"
@@ -250,6 +251,75 @@ Test(wire, icmp)
 	cr_assert_eq(icmp_emit(&h, buf, sizeof(buf)), ICMP_LEN);
 	cr_assert_eq(icmp_parse(&back, buf, sizeof(buf)), 0);
 	cr_assert_eq(memcmp(&h, &back, sizeof(h)), 0);
+}
+
+static void igmp_sum(uint8_t *p, size_t n)
+{
+	uint16_t sum;
+
+	p[2] = p[3] = 0;
+	sum = csum_finish(csum(p, n, 0));
+	p[2] = (uint8_t)(sum >> 8);
+	p[3] = (uint8_t)sum;
+}
+
+Test(wire, igmp_queries)
+{
+	uint8_t q[20] = {IGMP_QUERY, 0, 0, 0, 239, 1, 2, 3, 0, 0, 0, 2, 10, 0, 0, 1, 10, 0, 0, 2};
+	struct igmp_message m;
+
+	for (size_t n = 0; n < sizeof(q); n++) { /* a source is missing, or the head is not whole */
+		uint8_t *p = exactly(q, n);
+
+		if (n >= IGMP_LEN)
+			igmp_sum(p, n);
+		cr_assert_eq(igmp_parse(&m, p, n), n == IGMP_LEN ? 0 : -EBADMSG, "%zu bytes", n);
+		free(p);
+	}
+	igmp_sum(q, sizeof(q));
+	cr_assert_eq(igmp_parse(&m, q, sizeof(q)), 0);
+	cr_assert_eq(m.version, 3);
+	cr_assert_eq(m.group, 0xef010203);
+	cr_assert_eq(m.sources, 2);
+	cr_assert_eq(igmp_source(q, 1), 0x0a000002);
+	q[3] ^= 1;
+	cr_assert_eq(igmp_parse(&m, q, sizeof(q)), -EBADMSG);
+	q[1] = 0x8b; /* (11 | 16) << 3 */
+	igmp_sum(q, sizeof(q));
+	cr_assert_eq(igmp_parse(&m, q, sizeof(q)), 0);
+	cr_assert_eq(m.max_resp_ds, 27u << 3);
+	q[1] = 0;
+	igmp_sum(q, 8);
+	cr_assert_eq(igmp_parse(&m, q, 8), 0);
+	cr_assert_eq(m.version, 1);
+	cr_assert_eq(m.max_resp_ds, 100);
+	q[1] = 50;
+	igmp_sum(q, 8);
+	cr_assert_eq(igmp_parse(&m, q, 8), 0);
+	cr_assert_eq(m.version, 2);
+	cr_assert_eq(m.max_resp_ds, 50);
+}
+
+Test(wire, igmp_reports)
+{
+	uint32_t source[2] = {0x0a000001, 0x0a000002};
+	uint8_t buf[24];
+
+	for (size_t n = 0; n < sizeof(buf); n++) {
+		uint8_t *p = exactly(buf, n);
+
+		cr_assert_eq(igmp_emit_report(IGMP_TO_EXCLUDE, 0xef010203, source, 2, p, n), -ENOSPC);
+		if (n < IGMP_LEN)
+			cr_assert_eq(igmp_emit(IGMP_LEAVE, 1, p, n), -ENOSPC);
+		free(p);
+	}
+	cr_assert_eq(igmp_emit_report(IGMP_TO_EXCLUDE, 0xef010203, source, 2, buf, sizeof(buf)), 24);
+	cr_assert_eq(csum(buf, 24, 0), 0xffff);
+	cr_assert_eq(buf[0], IGMP_V3_REPORT);
+	cr_assert_eq(buf[7], 1);
+	cr_assert_eq(buf[8], IGMP_TO_EXCLUDE);
+	cr_assert_eq(buf[11], 2);
+	cr_assert_arr_eq(buf + 12, ((uint8_t[]){239, 1, 2, 3, 10, 0, 0, 1, 10, 0, 0, 2}), 12);
 }
 
 Test(wire, udp)
