@@ -16,6 +16,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 
 PYTHON = "/usr/bin/python3"
 MODULES = ["test_socket", "test_select", "test_selectors", "test_poll", "test_epoll", "test_socketserver", "test_httplib",
@@ -107,6 +108,7 @@ def main():
     ap.add_argument("--quick", action="store_true")
     ap.add_argument("--verbose", action="store_true")
     ap.add_argument("--seconds", type=int, default=120, help="a class")
+    ap.add_argument("--times", action="store_true", help="say how long each class took on the kernel and on netd")
     o = ap.parse_args()
     every = MODULES + [f"{PACKAGE}.{m}" for m in ASYNCIO]
     jobs = []
@@ -115,10 +117,16 @@ def main():
             jobs += [(what, c) for c in classes(what) if (what, c) not in NEVER]
         else:
             jobs.append(tuple(what.rsplit(".", 1)))
-    reasons, used, counts, wrong = known(), set(), {}, []
+    reasons, listed, counts, wrong = known(), {}, {}, []
 
     def both(job):
-        return job, run_one(KERNEL, *job, o.seconds), run_one(NETD, *job, o.seconds)
+        begun = time.monotonic()
+        kernel = run_one(KERNEL, *job, o.seconds)
+        between = time.monotonic()
+        netd = run_one(NETD, *job, o.seconds)
+        if o.times:
+            print(f"{'.'.join(job)}: {between - begun:.1f} s, {time.monotonic() - between:.1f} s", flush=True)
+        return job, kernel, netd
 
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         for (module, cls), kernel, netd in pool.map(both, jobs):
@@ -130,18 +138,21 @@ def main():
                 if k[0] == n[0]:
                     continue
                 if reason:
-                    used.add(reason)
+                    listed[reason] = listed.get(reason, 0) + 1
                     continue
                 wrong.append(name)
                 print(f"{name}: kernel {k[0]}, netd {n[0]}", flush=True)
                 if o.verbose:
                     print("    " + n[1].replace("\n", "\n    "), flush=True)
     ran = [f"{m}.{c}" for m, c in jobs]
-    stale = [r for r in reasons if r not in used and not reasons[r].startswith(STORMY) and fnmatch.filter(ran, r.rsplit(".", 1)[0])]
+    stale = [r for r in reasons if r not in listed and not reasons[r].startswith(STORMY) and fnmatch.filter(ran, r.rsplit(".", 1)[0])]
+    if o.verbose:
+        for r, n in sorted(listed.items()):
+            print(f"{r}: {n} differ as listed")
     for r in stale:
         print(f"{r}: listed in README.md, but the same now")
     print(f"{len(jobs)} classes: " + ", ".join(f"{n} {w}" for w, n in sorted(counts.items())) +
-          f"; {len(used)} differ as listed, {len(wrong)} differ otherwise, {len(stale)} listed wrongly")
+          f"; {sum(listed.values())} differ as listed, {len(wrong)} differ otherwise, {len(stale)} listed wrongly")
     return 1 if wrong or stale or not counts.get("ok") else 0
 
 
