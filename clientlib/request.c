@@ -138,11 +138,11 @@ static int lock_with_room(struct session *ss, bool entry)
 		int64_t used;
 
 		pthread_mutex_lock(&ss->req_lock);
+		drain(ss); /* may be what breaks it */
 		if (session_dead(ss)) {
 			pthread_mutex_unlock(&ss->req_lock);
 			return -ENETDOWN;
 		}
-		drain(ss);
 		used = ring_avail(ss->sq_prod, load_acquire(&ss->h->sq_cons), CM_SQ_ENTRIES);
 		if (used < 0)
 			session_break(ss);
