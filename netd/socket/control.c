@@ -5,7 +5,9 @@
  * daemon's successor finds it again. What changes something notes its id and result in the session's
  * record, in the same commit: found again, it is answered and not done again. Questions are answered
  * from the records after the commit. No answer is ever sent blocking: who does not read waits in
- * nobody's way, until the epoll descriptor says that there is room.
+ * nobody's way, until the epoll descriptor says that there is room. If it is the kernel that has none (memory,
+ * or this user's descriptors under way in sockets), no event will say when that is over: such answers are
+ * tried again every RETRY_NS.
  *
  * A client can attach descriptors to a request; nothing here ever receives them (no control buffer),
  * and the kernel closes them when the request is consumed.
@@ -20,6 +22,7 @@
 
 #define REQUEST_MAX 16384 /* bytes */
 #define CTL_BUDGET  64	  /* requests a cycle */
+#define RETRY_NS    (10 * NSEC_PER_MSEC)
 
 typedef Netd__Control__Request request;
 
@@ -308,6 +311,30 @@ static void finish(struct stack *s, struct session *ss)
 	LIST_PUT(s->socket, ss, ctl);
 }
 
+static void starve(struct stack *s, struct session *ss)
+{
+	struct socket_layer *l = s->socket;
+
+	if (TAILQ_EMPTY(&l->starved))
+		l->starved_until = s->now + RETRY_NS;
+	LIST_PUT(l, ss, starved);
+}
+
+unsigned control_retry(struct stack *s)
+{
+	struct socket_layer *l = s->socket;
+	struct session *ss;
+	unsigned n = 0;
+
+	if (s->now < l->starved_until)
+		return 0;
+	for (; (ss = TAILQ_FIRST(&l->starved)); n++) {
+		LIST_TAKE(l, ss, starved);
+		LIST_PUT(l, ss, answers);
+	}
+	return n;
+}
+
 void control_speak(struct stack *s)
 {
 	struct socket_layer *l = s->socket;
@@ -318,8 +345,10 @@ void control_speak(struct stack *s)
 
 		next = TAILQ_NEXT(ss, answers);
 		LIST_TAKE(l, ss, answers);
-		if (ret == -EAGAIN || ret == -ENOBUFS || ret == -ETOOMANYREFS)
+		if (ret == -EAGAIN)
 			ss->blocked = true;
+		else if (ret == -ENOBUFS || ret == -ENOMEM || ret == -ETOOMANYREFS)
+			starve(s, ss);
 		else
 			finish(s, ss); /* also if nobody can be told: then the end comes next */
 	}

@@ -51,6 +51,7 @@ void session_die(struct stack *s, struct session *ss, const char *lie)
 	LIST_TAKE(l, ss, active);
 	LIST_TAKE(l, ss, ctl);
 	LIST_TAKE(l, ss, answers);
+	LIST_TAKE(l, ss, starved);
 	if (ss->request) {
 		netd__control__request__free_unpacked(ss->request, NULL);
 		ss->request = NULL;

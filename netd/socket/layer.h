@@ -4,7 +4,7 @@
  *
  * Lists. Nothing here scans all sessions or all sockets in a cycle: a session stands in `active`
  * while its submission ring is polled, in `ctl` while its control connection may hold a request, in
- * `answers` while an answer is due, in `dying` while it is being closed, in `done` when the speak
+ * `answers` while an answer is due, in `starved` while the kernel has no room for it, in `dying` while it is being closed, in `done` when the speak
  * step has to see it, in `ended` when nothing needs it any more.
  */
 #pragma once
@@ -62,11 +62,11 @@ struct session {
 	int32_t ctl_error;
 	const char *ctl_text;
 	bool blocked; /* the answer did not go out: wait until the peer reads */
-	bool in_active, in_ctl, in_answers, in_dying, in_done, in_ended;
+	bool in_active, in_ctl, in_answers, in_starved, in_dying, in_done, in_ended;
 	bool hangup;      /* speak: shut the connection down, give the bells back */
 	bool attached_now; /* speak: its control deposit is superfluous */
 	bool cq_news;     /* speak: completions were published */
-	TAILQ_ENTRY(session) active, ctl, answers, dying, done, ended;
+	TAILQ_ENTRY(session) active, ctl, answers, starved, dying, done, ended;
 };
 TAILQ_HEAD(session_list, session);
 
@@ -110,7 +110,8 @@ struct socket_layer {
 	uint32_t *next_holder;    /* index + 1 of the same socket's next holder */
 	struct token_ends *token; /* by token index */
 	uint32_t tokens_max;
-	struct session_list active, ctl, answers, dying, done, ended;
+	struct session_list active, ctl, answers, starved, dying, done, ended;
+	uint64_t starved_until; /* when the starved ones are tried again */
 	struct user_list user[USER_BUCKETS];
 	struct news news[NEWS_MAX];
 	uint32_t n_news;
@@ -289,6 +290,8 @@ void publish_wake(uint32_t *word);
 /* ---- control.c, admin.c, tables.c */
 unsigned control_work(struct stack *s);
 void control_speak(struct stack *s);
+/* Answers for which there was no room in the kernel, if it is time for them. Returns how many. */
+unsigned control_retry(struct stack *s);
 /* Carries out a request that changes something. 0 or a negative errno, *why for people. */
 int admin_change(struct stack *s, const Netd__Control__Request *r, const char **why);
 /* Fills the answer's body and sends it; the return of channel_send(). */

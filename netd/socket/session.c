@@ -47,6 +47,7 @@ int socket_layer_init(struct stack *s, const struct socket_env *env)
 	TAILQ_INIT(&l->active);
 	TAILQ_INIT(&l->ctl);
 	TAILQ_INIT(&l->answers);
+	TAILQ_INIT(&l->starved);
 	TAILQ_INIT(&l->dying);
 	TAILQ_INIT(&l->done);
 	TAILQ_INIT(&l->ended);
@@ -166,6 +167,7 @@ static void leave_lists(struct socket_layer *l, struct session *ss)
 	LIST_TAKE(l, ss, active);
 	LIST_TAKE(l, ss, ctl);
 	LIST_TAKE(l, ss, answers);
+	LIST_TAKE(l, ss, starved);
 	LIST_TAKE(l, ss, dying);
 	LIST_TAKE(l, ss, done);
 	LIST_TAKE(l, ss, ended);
@@ -323,7 +325,9 @@ bool socket_pending(struct stack *s)
 
 uint64_t socket_next_work(struct stack *s)
 {
-	return socket_pending(s) ? s->now : UINT64_MAX;
+	if (socket_pending(s))
+		return s->now;
+	return TAILQ_EMPTY(&s->socket->starved) ? UINT64_MAX : s->socket->starved_until;
 }
 
 bool socket_arm(struct stack *s, bool sleeping)
@@ -441,6 +445,7 @@ unsigned socket_gather(struct stack *s, unsigned budget, bool look)
 		look_around(s);
 	found = free_ended(s);
 	found += death_work(s);
+	found += control_retry(s);
 	found += control_work(s);
 	return found + take_requests(s, budget);
 }

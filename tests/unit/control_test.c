@@ -1,5 +1,6 @@
 /* Control requests: rights, malformed ones, tables, answers that cannot be sent. */
 #include "session_rig.h"
+#include <sys/resource.h>
 
 static struct rig *r;
 static struct client c;
@@ -259,4 +260,36 @@ Test(control, slow_reader)
 		netd__control__response__free_unpacked(a, NULL);
 	}
 	cr_assert_eq(got, asked);
+}
+
+/*
+ * The kernel counts a user's descriptors that are under way in sockets. Above its limit no answer with
+ * descriptors can be sent; nothing tells when that is over, so it is tried again from time to time.
+ */
+Test(control, an_answer_while_too_many_descriptors_are_under_way)
+{
+	struct rlimit few = {.rlim_cur = 256, .rlim_max = 256};
+	Netd__Control__Response answer = NETD__CONTROL__RESPONSE__INIT;
+	int pair[2], fds[CHANNEL_FDS_MAX], ret = 0;
+
+	if (getuid() == 0) /* whose descriptors are not limited */
+		cr_assert_eq(setresuid(65534, 65534, 65534), 0);
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	for (int i = 0; i < CHANNEL_FDS_MAX; i++)
+		fds[i] = pair[0];
+	for (unsigned sent = 0; !ret && sent <= few.rlim_cur + CHANNEL_FDS_MAX; sent += CHANNEL_FDS_MAX)
+		ret = channel_send(pair[0], &answer.base, fds, CHANNEL_FDS_MAX);
+	cr_assert_eq(ret, -ETOOMANYREFS);
+	client_ask_attach(&c, 16);
+	rig_settle(r);
+	cr_assert_null(client_answer(&c, &msg));
+	cr_assert_not(socket_pending(&r->s), "nothing to spin for");
+	cr_assert_gt(socket_next_work(&r->s), r->s.now);
+	cr_assert_lt(socket_next_work(&r->s), r->s.now + NSEC_PER_SEC, "a moment to wake up at");
+	close(pair[0]);
+	close(pair[1]);
+	while (socket_next_work(&r->s) != UINT64_MAX)
+		rig_cycle(r);
+	cr_assert(client_take_attached(&c));
 }
