@@ -1,6 +1,7 @@
 /* The life of one component: start, death, restart. See supervisor.h. */
 #include "supervisor/supervisor.h"
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -386,6 +387,13 @@ static pid_t pid_of(int pidfd)
 	return pid;
 }
 
+static bool is_dead(int pidfd)
+{
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1;
+}
+
 int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd)
 {
 	struct component *c = component_new(s, d);
@@ -403,7 +411,10 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 	c->hang.grace_ns = 0;
 	c->hang.number = __atomic_load_n(&s->clock->beat[slot].beat, __ATOMIC_ACQUIRE);
 	c->state = d ? COMPONENT_RUNNING : COMPONENT_STANDBY;
-	if (!d && c->pid == pidfile_read(s, "inet")) {
+	/* Its channel may hold deposits still, which on_death() takes; but it counts as nobody. */
+	if (is_dead(pidfd))
+		c->state = COMPONENT_DEAD;
+	else if (!d && c->pid == pidfile_read(s, "inet")) {
 		s->active = c;
 		s->ready = true;
 		c->number = 0;
@@ -415,6 +426,8 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 		component_forget(c);
 		return -ENOMEM;
 	}
+	if (c->state == COMPONENT_DEAD)
+		return 0;
 	if (!d)
 		send_config(c);
 	/* Only the active one and drivers have anything to deposit; a standby ignores this. */
@@ -427,17 +440,21 @@ void maintain_inets(struct supervisor *s)
 {
 	unsigned have = 0, want = 1 + *s->config->standbys;
 	struct component *spare = NULL;
+	bool unburied = false;
 	int ret;
 
 	if (s->stopping || uv_is_active((uv_handle_t *)&s->inet.timer))
 		return;
 	for (struct component *c = s->components; c; c = c->next) {
+		unburied |= is_inet(c) && c->state == COMPONENT_DEAD;
 		if (!is_inet(c) || !alive(c))
 			continue;
 		have++;
 		if (c != s->active)
 			spare = c;
 	}
+	if (!s->active && !have && unburied)
+		return; /* on_death() drains its channel first, and comes back here */
 	/* Standbys come after the one that they stand by for, so that it wins the race for the mutex. */
 	if (!s->active || s->active->state != COMPONENT_RUNNING)
 		want = 1;

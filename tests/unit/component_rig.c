@@ -316,6 +316,8 @@ static void be_inet(struct double_state *d)
 	start(d, 2);
 	if (bell_create(d->locked) < 0 || pthread_create(&thread, NULL, wait_for_role, d) != 0)
 		_exit(8);
+	if (d->slot < RIG_SLOTS)
+		d->sh->inet_in_slot[d->slot] = getpid();
 	say_empty(FROM(HELLO));
 	if (d->standby)
 		__atomic_fetch_add(&d->sh->standbys, 1, __ATOMIC_SEQ_CST);

@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define RIG_KEYS 8192
+#define RIG_KEYS  8192
+#define RIG_SLOTS 16
 
 struct rig_shared {
 	pthread_mutex_t role; /* robust: stands for the one in the arena */
@@ -31,6 +32,7 @@ struct rig_shared {
 	uint32_t standbys;   /* that said hello */
 	uint32_t standby_held; /* deposits that the standby of the last message has */
 	uint32_t standby_pid;
+	pid_t inet_in_slot[RIG_SLOTS]; /* the last netd-inet there that said hello */
 	uint32_t driver_starts;
 	pid_t driver;
 	uint32_t driver_held; /* deposits handed to the last driver */

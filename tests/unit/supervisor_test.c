@@ -500,3 +500,63 @@ Test(supervisor, its_own_death)
 	cr_assert_eq(store.n, 0, "%d descriptors are left in the store, %s first", store.n, store.entry[0].name);
 	close(store.notify);
 }
+
+/* What died while there was no supervisor, or was not buried yet by the last one, is no standby to count. */
+Test(supervisor, its_own_death_and_a_standbys)
+{
+	struct rig r;
+	pid_t living;
+
+	rig_start(&r, 500, 2);
+	store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 2 && r.sh->driver, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	store_serve();
+	living = r.sh->inet_in_slot[1];
+	kill(r.sh->inet_in_slot[2], SIGKILL);
+	eventually(gone_for_good(r.sh->inet_in_slot[2]), 1000);
+	write_config(&r, 500, 1, "");
+	start_supervisor(&r);
+	eventually(r.sh->redeposits == 1, 2000);
+	eventually(exists(&r, "crash") && pid_in(&r, "supervisor") == r.supervisor, 2000);
+	cr_assert_eq(r.sh->standbys, 2, "there was one already");
+	cr_assert_not(gone_for_good(living));
+	kill(r.sh->active, SIGKILL);
+	eventually(r.sh->actives == 2, 2000);
+	cr_assert_eq(r.sh->active, living);
+	eventually(r.sh->standbys == 3, 2000);
+	rig_stop(&r);
+	store_serve();
+	close(store.notify);
+}
+
+/* The stated exception: connections are lost, but netd is not. */
+Test(supervisor, its_own_death_and_every_inets)
+{
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	store_serve();
+	kill(r.sh->inet_in_slot[1], SIGKILL);
+	kill(r.sh->inet_in_slot[0], SIGKILL);
+	for (unsigned i = 0; i < 2; i++)
+		eventually(gone_for_good(r.sh->inet_in_slot[i]), 1000);
+	start_supervisor(&r);
+	eventually(r.sh->actives == 2 && r.sh->standbys == 2, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	cr_assert_eq(r.sh->driver_starts, 1);
+	rig_stop(&r);
+	store_serve();
+	close(store.notify);
+}
