@@ -318,6 +318,8 @@ static void be_inet(struct double_state *d)
 		_exit(8);
 	if (d->slot < RIG_SLOTS)
 		d->sh->inet_in_slot[d->slot] = getpid();
+	if (getenv("NETD_LOG_LEVEL"))
+		snprintf(d->sh->log_level, sizeof(d->sh->log_level), "%s", getenv("NETD_LOG_LEVEL"));
 	say_empty(FROM(HELLO));
 	if (d->standby)
 		__atomic_fetch_add(&d->sh->standbys, 1, __ATOMIC_SEQ_CST);

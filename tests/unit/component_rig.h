@@ -39,6 +39,7 @@ struct rig_shared {
 	uint32_t driver_restarted; /* messages to netd-inet */
 	uint32_t status_rows;
 	char routes[64]; /* gateway of the first route of the last Config */
+	char log_level[8]; /* that the last netd-inet was started with */
 	uint32_t devices; /* in the last Config */
 };
 

@@ -86,6 +86,7 @@ static void become_supervisor(const struct rig *r)
 		_exit(1);
 	}
 	log_init("netd", (enum log_level)config->log_level);
+	log_pass_level((enum log_level)config->log_level);
 	if (supervisor_start(&s, config, r->config) < 0)
 		_exit(1);
 	exit(supervisor_run(&s));
@@ -387,6 +388,31 @@ Test(supervisor, reload)
 	kill(r.supervisor, SIGHUP);
 	eventually(r.sh->devices == 1, 2000);
 	eventually(pid_in(&r, "driver-tap1") == 0, 2000);
+	rig_stop(&r);
+}
+
+/* Components log at the level of the configuration; after a reload those that start. */
+Test(supervisor, log_level_of_components)
+{
+	struct rig r;
+	char want[8];
+
+	rig_start(&r, 500, 1);
+	setenv("RIG_LOG", "warn", 1);
+	write_config(&r, 500, 1, "");
+	rig_run(&r);
+	eventually(r.sh->standbys == 1, 5000);
+	snprintf(want, sizeof(want), "%d", LOG_LEVEL_WARN);
+	cr_assert_str_eq(r.sh->log_level, want);
+	setenv("RIG_LOG", "error", 1);
+	write_config(&r, 500, 1, "");
+	kill(r.supervisor, SIGHUP);
+	kill(r.sh->inet_in_slot[1], SIGKILL);
+	eventually(r.sh->standbys == 2, 5000);
+	kill(r.sh->inet_in_slot[1], SIGKILL);
+	eventually(r.sh->standbys == 3, 5000);
+	snprintf(want, sizeof(want), "%d", LOG_LEVEL_ERROR);
+	cr_assert_str_eq(r.sh->log_level, want);
 	rig_stop(&r);
 }
 
