@@ -83,7 +83,7 @@ static int get_meminfo(
 	mem[SK_MEMINFO_WMEM_ALLOC] = mem[SK_MEMINFO_WMEM_QUEUED] = (uint32_t)(to - from);
 	mem[SK_MEMINFO_RCVBUF] = (uint32_t)socket_get_rcvbuf(s, sk, k);
 	mem[SK_MEMINFO_SNDBUF] = (uint32_t)socket_get_sndbuf(s, sk, k);
-	mem[SK_MEMINFO_DROPS] = k->type == SOCK_STREAM ? 0 : (uint32_t)k->drops;
+	mem[SK_MEMINFO_DROPS] = k->type == SOCK_STREAM ? 0 : k->drops;
 	return option_give(val, len, mem, sizeof(mem));
 }
 

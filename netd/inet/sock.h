@@ -61,6 +61,7 @@ struct sock_rec {
 	uint32_t bound_dev; /* NO_INDEX */
 	int32_t err;        /* pending error, positive errno; err_seq grows with each */
 	uint32_t err_seq;
+	uint32_t linger_s;
 	struct ring_place rx, tx;
 	struct ring_left rx_old; /* receive ring before its last move, until the client acknowledges the epoch */
 	uint32_t rcvbuf, sndbuf; /* bytes wanted; as the user set them (undoubled) or the default */
@@ -76,19 +77,18 @@ struct sock_rec {
 		};
 		struct { /* datagrams: receive written/consumed, transmit consumed/checked written */
 			uint64_t rx_tail, rx_head, tx_head, tx_tail;
-			uint64_t drops;
+			uint32_t drops;
+			int16_t sent_err; /* of the newest one whose sender waits to hear, positive errno */
+			uint16_t raw;     /* its KIND_RAW record + 1, 0: none; always 0 in a stream, which has nothing here */
 		};
 	};
 	uint8_t ttl, tos;
 	uint8_t mtu_discover;
 	uint8_t mcast_ttl;
-	uint32_t linger_s;
 	uint32_t rcvlowat;
 	uint32_t priority, mark;
-	int16_t sent_err; /* datagrams: of the newest one whose sender waits to hear, positive errno */
-	uint16_t raw;	  /* its KIND_RAW record + 1, 0: none */
 };
-_Static_assert(sizeof(struct sock_rec) <= 240, "compact: two images of each lie in the arena");
+_Static_assert(sizeof(struct sock_rec) <= 232, "compact: two images of each lie in the arena");
 
 /*
  * What a type of socket can do; `sk` is the index of its record. All return 0 or a negative errno
