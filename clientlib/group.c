@@ -197,8 +197,7 @@ static void answer_group_filter(const struct cm_group *g, void *val, socklen_t *
 	memcpy(val, &f, GROUP_FILTER_SIZE(0));
 	for (uint32_t i = 0; i < n; i++) {
 		struct sockaddr_storage source = {.ss_family = AF_INET};
-		struct sockaddr_in in = {
-		    .sin_family = AF_INET, .sin_addr.s_addr = g->source[i]};
+		struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = g->source[i]};
 
 		memcpy(&source, &in, sizeof(in));
 		memcpy((char *)val + GROUP_FILTER_SIZE(i), &source, sizeof(source));

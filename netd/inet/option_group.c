@@ -1,6 +1,7 @@
 /*
  * Options of multicast memberships, with the kernel's rules (ip_mc_join_group, ip_mc_source,
- * ip_mc_msfilter). The client library has turned all of their structures into one (struct cm_group).
+ * ip_mc_msfilter). The client library has turned all of their structures into one (struct
+ * cm_group).
  */
 #include "inet/option.h"
 #include "base/util.h"
@@ -21,7 +22,8 @@ static bool is_group(const struct cm_group *g)
 /* The device that was named, or has the address that was named, or leads to the group; NO_INDEX. */
 static uint32_t device_of(struct stack *s, const struct cm_group *g)
 {
-	struct ipaddr interface = ipaddr_v4(ntohl(g->interface)), group = ipaddr_v4(ntohl(g->group));
+	struct ipaddr interface = ipaddr_v4(ntohl(g->interface)),
+		      group = ipaddr_v4(ntohl(g->group));
 	struct route r;
 
 	if (g->ifindex)
@@ -37,8 +39,8 @@ static struct group_wish wish(const struct cm_group *g, uint32_t dev)
 	    .dev = dev, .group = ntohl(g->group), .address = ntohl(g->interface)};
 }
 
-static int join(
-    struct stack *s, uint32_t sk, struct sock_rec *k, const struct cm_group *g, enum group_mode mode)
+static int join(struct stack *s, uint32_t sk, struct sock_rec *k, const struct cm_group *g,
+    enum group_mode mode)
 {
 	struct group_wish w = wish(g, is_group(g) ? device_of(s, g) : NO_INDEX);
 

@@ -1,4 +1,5 @@
-/* Multicast memberships: see group.h. The tables are derived, and made with the first membership. */
+/* Multicast memberships: see group.h. The tables are derived, and made with the first membership.
+ */
 #include "ip/group.h"
 #include "ip/igmp.h"
 #include "ip/layer.h"
@@ -66,7 +67,8 @@ static void take_out(struct stack *s, uint32_t member)
 	*at = next[member].of_owner;
 }
 
-/* The next membership of the chain that `i` (index + 1) stands in, from there on, 0 after the last. */
+/* The next membership of the chain that `i` (index + 1) stands in, from there on, 0 after the last.
+ */
 static uint32_t in_group(const struct stack *s, uint32_t i, uint32_t dev, uint32_t group)
 {
 	for (; i; i = ip_of(s)->groups->next[i - 1].in_group) {
@@ -235,7 +237,8 @@ uint32_t group_find(const struct stack *s, uint32_t owner, const struct group_wi
 		const struct member_rec *m = group_peek(s, i - 1);
 
 		if (m->group == w->group &&
-		    (w->dev != NO_INDEX ? m->dev == w->dev : !w->address || m->address == w->address))
+		    (w->dev != NO_INDEX ? m->dev == w->dev
+					: !w->address || m->address == w->address))
 			found = i - 1;
 	}
 	return found;

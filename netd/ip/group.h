@@ -9,18 +9,19 @@
 #pragma once
 #include "ip/ip.h"
 
-#define GROUP_SOURCES 10u /* of one membership: the kernel's igmp_max_msf */
-#define GROUPS_MAX    20u /* of one owner: igmp_max_memberships */
+#define GROUP_SOURCES 10u	  /* of one membership: the kernel's igmp_max_msf */
+#define GROUPS_MAX    20u	  /* of one owner: igmp_max_memberships */
 #define ALL_HOSTS     0xe0000001u /* the group that nobody has to join */
 
 enum group_mode { GROUP_EXCLUDE, GROUP_INCLUDE }; /* MCAST_EXCLUDE, MCAST_INCLUDE */
 
 struct member_rec {
 	uint32_t owner, dev;
-	uint32_t group, address; /* host order; `address`: the interface's, as the owner named it, or 0 */
-	uint8_t mode;		 /* enum group_mode */
+	uint32_t group,
+	    address;  /* host order; `address`: the interface's, as the owner named it, or 0 */
+	uint8_t mode; /* enum group_mode */
 	uint8_t sources;
-	uint8_t listed;		 /* it had sources once: its mode is settled */
+	uint8_t listed; /* it had sources once: its mode is settled */
 	uint8_t pad;
 	uint32_t source[GROUP_SOURCES]; /* host order, ascending */
 };
@@ -33,7 +34,8 @@ struct group_wish {
 
 /* 0, -EADDRINUSE (joined already), -ENOBUFS. `include` joins with no source yet. */
 int group_join(struct stack *s, uint32_t owner, const struct group_wish *w);
-/* The owner's membership: of the device, else of the interface address, else the first. NO_INDEX. */
+/* The owner's membership: of the device, else of the interface address, else the first. NO_INDEX.
+ */
 uint32_t group_find(const struct stack *s, uint32_t owner, const struct group_wish *w);
 void group_leave(struct stack *s, uint32_t member);
 /* The owner is gone. */
@@ -50,7 +52,8 @@ bool group_heard(const struct stack *s, uint32_t dev, const struct ipaddr *group
  */
 bool group_allows(const struct stack *s, uint32_t owner, const struct ip_meta *m, bool all);
 
-/* What the host as a whole wants of a group on a device. Nobody listens: include, and no sources. */
+/* What the host as a whole wants of a group on a device. Nobody listens: include, and no sources.
+ */
 struct group_wants {
 	uint8_t mode;
 	uint16_t n;
@@ -58,5 +61,6 @@ struct group_wants {
 };
 void group_wants(const struct stack *s, uint32_t dev, uint32_t group, struct group_wants *f);
 
-/* Memberships whose owner `gone` says is not there any more are dropped: for the owners' layer at its reindex. */
+/* Memberships whose owner `gone` says is not there any more are dropped: for the owners' layer at
+ * its reindex. */
 void group_census(struct stack *s, bool (*gone)(const struct stack *s, uint32_t owner));

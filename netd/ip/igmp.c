@@ -21,15 +21,15 @@
 #include "wire/ipv4.h"
 #include <netinet/in.h>
 
-#define ROBUSTNESS	 2
-#define UNSOLICITED_NS	 NSEC_PER_SEC	      /* of version 3, RFC 3376, 8.11 */
-#define OLD_UNSOLICITED_NS (10 * NSEC_PER_SEC) /* RFC 2236, 8.10 */
-#define OLD_QUERIER_NS	 (260 * NSEC_PER_SEC) /* RFC 3376, 8.12 */
-#define TENTH_NS	 (100 * NSEC_PER_MSEC)
-#define ALL_ROUTERS	 0xe0000002u
-#define V3_ROUTERS	 0xe0000016u
-#define PRECEDENCE	 0xc0 /* internetwork control */
-#define MESSAGE_MAX	 1480u
+#define ROBUSTNESS	   2
+#define UNSOLICITED_NS	   NSEC_PER_SEC		/* of version 3, RFC 3376, 8.11 */
+#define OLD_UNSOLICITED_NS (10 * NSEC_PER_SEC)	/* RFC 2236, 8.10 */
+#define OLD_QUERIER_NS	   (260 * NSEC_PER_SEC) /* RFC 3376, 8.12 */
+#define TENTH_NS	   (100 * NSEC_PER_MSEC)
+#define ALL_ROUTERS	   0xe0000002u
+#define V3_ROUTERS	   0xe0000016u
+#define PRECEDENCE	   0xc0 /* internetwork control */
+#define MESSAGE_MAX	   1480u
 
 static struct group_rec *group_get(struct stack *s, uint32_t i)
 {
@@ -62,7 +62,8 @@ static unsigned version(const struct stack *s, uint32_t dev)
 /* ---- sending */
 
 /* RFC 3376, 4: with a router alert, and for this link only. */
-static void send_message(struct stack *s, uint32_t dev, uint32_t dst, const uint8_t *message, uint32_t len)
+static void send_message(
+    struct stack *s, uint32_t dev, uint32_t dst, const uint8_t *message, uint32_t len)
 {
 	static const uint8_t router_alert[4] = {0x94, 4, 0, 0};
 	struct ip_send how = {.dst = ipaddr_v4(dst), .no_loop = true};
@@ -94,21 +95,22 @@ static void send_old(struct stack *s, struct group_rec *g, uint8_t type)
 	uint8_t message[IGMP_LEN];
 
 	igmp_emit(type, g->group, message, sizeof(message));
-	send_message(s, g->dev, type == IGMP_LEAVE ? ALL_ROUTERS : g->group, message, sizeof(message));
+	send_message(
+	    s, g->dev, type == IGMP_LEAVE ? ALL_ROUTERS : g->group, message, sizeof(message));
 	g->ours = type != IGMP_LEAVE;
 }
 
 static void send_state(struct stack *s, const struct group_rec *g, bool change)
 {
-	static const uint8_t types[2][2] = {
-	    [GROUP_EXCLUDE] = {IGMP_IS_EXCLUDE, IGMP_TO_EXCLUDE},
+	static const uint8_t types[2][2] = {[GROUP_EXCLUDE] = {IGMP_IS_EXCLUDE, IGMP_TO_EXCLUDE},
 	    [GROUP_INCLUDE] = {IGMP_IS_INCLUDE, IGMP_TO_INCLUDE}};
 	uint8_t message[IGMP_REPORT_MAX];
 	struct group_wants f;
 	int n;
 
 	group_wants(s, g->dev, g->group, &f);
-	n = igmp_emit_report(types[f.mode][change], g->group, f.source, f.n, message, sizeof(message));
+	n = igmp_emit_report(
+	    types[f.mode][change], g->group, f.source, f.n, message, sizeof(message));
 	if (n > 0)
 		send_message(s, g->dev, V3_ROUTERS, message, (uint32_t)n);
 }
@@ -233,7 +235,8 @@ static bool concerns(const struct stack *s, const struct group_rec *g, const str
 	return false;
 }
 
-static void query(struct stack *s, uint32_t dev, const struct igmp_message *q, const uint8_t *message)
+static void query(
+    struct stack *s, uint32_t dev, const struct igmp_message *q, const uint8_t *message)
 {
 	uint64_t due;
 
@@ -254,7 +257,8 @@ static void query(struct stack *s, uint32_t dev, const struct igmp_message *q, c
 	}
 }
 
-/* Somebody else on the link listens, and has said so. RFC 2236, 3; in version 3 everybody speaks. */
+/* Somebody else on the link listens, and has said so. RFC 2236, 3; in version 3 everybody speaks.
+ */
 static void report(struct stack *s, uint32_t dev, uint32_t group)
 {
 	uint32_t index = find(s, dev, group);

@@ -2,7 +2,8 @@
 #pragma once
 #include "ip/ip.h"
 
-struct group_rec { /* KIND_GROUP: a group on a device, while somebody listens or its end is still to be told */
+struct group_rec { /* KIND_GROUP: a group on a device, while somebody listens or its end is still to
+		      be told */
 	uint32_t dev, group;
 	uint64_t due_ns; /* UINT64_MAX: nothing to be told */
 	uint8_t changes; /* how often its state is still told unasked */

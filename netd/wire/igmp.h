@@ -31,7 +31,8 @@ struct igmp_message {
 	uint32_t group;
 };
 
-/* The whole message; 0, or -EBADMSG: too short, a wrong checksum, or more sources than there are bytes. */
+/* The whole message; 0, or -EBADMSG: too short, a wrong checksum, or more sources than there are
+ * bytes. */
 int igmp_parse(struct igmp_message *m, const uint8_t *buf, size_t len);
 /* A source of a parsed query. */
 uint32_t igmp_source(const uint8_t *buf, uint16_t i);

@@ -3,8 +3,9 @@
 
 usage: compare.py PROGRAM [SECTION...]      in the lab: $PEER runs on the kernel, `netctl run` on netd
 
-Differences that are allowed stand in `allowed`: a reason ("= ..."), then the patterns of keys that it holds for. A pattern
-that fits no difference any more is an error, as is any difference without a pattern.
+Differences that are allowed stand in `allowed`: a reason ("= ..."), then the patterns of keys that it holds for, each
+followed by all that netd answers there ("-> ANSWER | ANSWER", patterns too). An error is a difference without a
+pattern, a pattern that fits no difference any more, an answer that is not listed, and one that is not given any more.
 """
 import fnmatch
 import os
@@ -40,8 +41,25 @@ def allowed():
             elif text and not text.startswith("#"):
                 if not reason:
                     sys.exit(f"allowed: {text} has no reason")
-                entries.append((text, re.compile(fnmatch.translate(text))))
+                key, _, rest = text.partition(" -> ")
+                if not rest:
+                    sys.exit(f"allowed: {text} does not say what netd answers")
+                entries.append((key, matcher(key), [(a, matcher(a)) for a in rest.split(" | ")]))
     return entries
+
+
+def matcher(pattern):
+    return re.compile(fnmatch.translate(pattern))
+
+
+def excuse(entries, key, answer, used):
+    """Is it listed that netd answers so here? Notes which pattern and which of its answers were needed."""
+    for pattern, match, answers_there in entries:
+        if match.match(key):
+            hits = [text for text, m in answers_there if m.match(answer)]
+            used.update((pattern, text) for text in hits[:1])
+            return bool(hits)
+    return False
 
 
 def table(rows):
@@ -62,16 +80,16 @@ def main():
             a, b = kernel.get(key, "(no line)"), netd.get(key, "(no line)")
             if a == b:
                 continue
-            fits = [pattern for pattern, match in entries if match.match(key)]
-            used.update(fits[:1])
-            expected += bool(fits)
-            if not fits:
+            if excuse(entries, key, b, used):
+                expected += 1
+            else:
                 wrong.append((key, a, b))
     if wrong:
         table([("call", "kernel", "netd")] + wrong)
-    stale = [] if sys.argv[2:] else [p for p, _ in entries if p not in used]
-    for pattern in stale:
-        print(f"allowed, but there is no such difference any more: {pattern}")
+    listed = [(pattern, text) for pattern, _, answers_there in entries for text, _ in answers_there]
+    stale = [] if sys.argv[2:] else [row for row in listed if row not in used]
+    for pattern, text in stale:
+        print(f"allowed, but there is no such difference any more: {pattern} -> {text}")
     print(f"{total} answers compared: {len(wrong)} differ, {expected} differ as allowed")
     sys.exit(bool(wrong or stale))
 

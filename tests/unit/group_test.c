@@ -97,8 +97,11 @@ static void message(uint8_t type, uint8_t code, uint32_t group, uint32_t len)
 
 	igmp[2] = (uint8_t)(sum >> 8);
 	igmp[3] = (uint8_t)sum;
-	rig_receive(buf, rig_ip(buf, (struct ipv4_header){.src = PEER, .dst = group ? group : ALL_HOSTS,
-					 .proto = IPPROTO_IGMP, .ttl = 1}, igmp, len));
+	rig_receive(buf,
+	    rig_ip(buf,
+		(struct ipv4_header){
+		    .src = PEER, .dst = group ? group : ALL_HOSTS, .proto = IPPROTO_IGMP, .ttl = 1},
+		igmp, len));
 	rig_cycle();
 }
 
@@ -181,7 +184,8 @@ Test(group, filters_are_set_and_told_whole)
 	cr_assert_eq(g.source[0], htonl(PEER));
 	g.sources = CM_GROUP_SOURCES + 1; /* what no library sends */
 	cr_assert_eq(option(a, MCAST_MSFILTER, g), -ENOBUFS);
-	cr_assert_eq(udp_ops.setsockopt(&rig.s, a, IPPROTO_IP, MCAST_MSFILTER, &g, sizeof(g) - 1), -EINVAL);
+	cr_assert_eq(
+	    udp_ops.setsockopt(&rig.s, a, IPPROTO_IP, MCAST_MSFILTER, &g, sizeof(g) - 1), -EINVAL);
 	g.sources = 0;
 	cr_assert_eq(option(a, IP_MSFILTER, g), 0, "nothing wanted: left");
 	cr_assert_eq(state_count(rig.s.state, KIND_MEMBER), 0);
