@@ -43,6 +43,27 @@ static int get_ttl(struct stack *s, uint32_t sk, const struct sock_rec *k)
 	return k->ttl;
 }
 
+/* Of segments that come from further away nothing is believed (RFC 5082); streams only, as in the kernel. */
+static int set_min_ttl(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+{
+	struct sockx_rec *x;
+
+	if (v < 0 || v > 255)
+		return -EINVAL;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->min_ttl = (uint8_t)v;
+	k->flags = v ? k->flags | SOCK_F_MINTTL : k->flags & ~(uint32_t)SOCK_F_MINTTL;
+	return 0;
+}
+
+static int get_min_ttl(struct stack *s, uint32_t sk, const struct sock_rec *k)
+{
+	(void)k;
+	return sockx_peek(s, sk)->min_ttl;
+}
+
 static int set_mcast_ttl(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
 	(void)s;
@@ -221,7 +242,7 @@ static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_RECVOPTS, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RETOPTS, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_PASSSEC, .set = set_off, .get = get_off},
-    {.level = IPPROTO_IP, .name = IP_MINTTL, .set = set_off, .get = get_off},
+    {.level = IPPROTO_IP, .name = IP_MINTTL, .set = set_min_ttl, .get = get_min_ttl},
     {.level = IPPROTO_IP, .name = IP_CHECKSUM, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVFRAGSIZE, .type = SOCK_RAW, .set = set_off, .get = get_off},
     {.level = IPPROTO_IPV6, .name = IPV6_V6ONLY, .family = AF_INET6, .set = set_v6only, .get = get_v6only},

@@ -42,6 +42,7 @@ enum sock_flags {
 	SOCK_F_RECVTTL = 1 << 24,
 	SOCK_F_RECVTOS = 1 << 25,
 	SOCK_F_MEMBER = 1 << 26,   /* may have memberships (ip/group.h) */
+	SOCK_F_MINTTL = 1 << 27,   /* sockx_rec.min_ttl counts */
 };
 
 struct ring_left { /* a ring that was left: what is needed to give it back */

@@ -29,4 +29,5 @@ void sockx_inherit(struct stack *s, uint32_t child, uint32_t listener)
 		return;
 	x->flags = sockx_peek(s, listener)->flags & INHERITED;
 	x->busy_poll_us = sockx_peek(s, listener)->busy_poll_us;
+	x->min_ttl = sockx_peek(s, listener)->min_ttl;
 }

@@ -23,7 +23,7 @@ enum sockx_flags {
 struct sockx_rec {
 	uint32_t flags;	   /* enum sockx_flags */
 	uint16_t gso_size; /* UDP_SEGMENT */
-	uint8_t min_ttl;
+	uint8_t min_ttl;   /* IP_MINTTL */
 	uint8_t pad;
 	struct ipaddr mcast_source; /* IP_MULTICAST_IF */
 	uint32_t mcast_dev;	    /* + 1; 0: by the route */

@@ -5,6 +5,7 @@
  */
 #include "tcp/layer.h"
 #include "inet/errq.h"
+#include "inet/sockx.h"
 #include <netinet/in.h>
 
 /* Soft ones end it too, as in the kernel: nobody need wait two minutes for a host that is not there. */
@@ -24,7 +25,7 @@ static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const str
 	struct tcp_rec *t = tcb_get(s, sk);
 	int64_t off;
 
-	if (!t)
+	if (!t || ((sock_peek(s, sk)->flags & SOCK_F_MINTTL) && e->about.ttl < sockx_peek(s, sk)->min_ttl))
 		return;
 	off = snd_off(t, seq);
 	if (t->state == TCPS_SYN_SENT || t->state == TCPS_SYN_RECV) {

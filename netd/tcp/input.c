@@ -8,6 +8,7 @@
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
+#include "inet/sockx.h"
 #include "wire/checksum.h"
 #include <netinet/in.h>
 
@@ -37,6 +38,13 @@ static bool parse(struct tcp_seg *g)
 	return g->len || segment_verify(g);
 }
 
+bool segment_too_far(const struct stack *s, uint32_t sk, const struct tcp_seg *g)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	return k && (k->flags & SOCK_F_MINTTL) && g->m->ttl < sockx_peek(s, sk)->min_ttl;
+}
+
 /* No connection has this pair of names. */
 static void to_listener(struct stack *s, struct tcp_seg *g, uint32_t iss)
 {
@@ -46,7 +54,7 @@ static void to_listener(struct stack *s, struct tcp_seg *g, uint32_t iss)
 		listener = sock_lookup_bound(s, IPPROTO_TCP, &g->local, &g->remote, g->m->dev);
 	if (listener == NO_INDEX)
 		tcp_refuse(s, g);
-	else
+	else if (!segment_too_far(s, listener, g))
 		tcp_listen_segment(s, listener, g, iss);
 }
 
@@ -68,7 +76,8 @@ static void tcp_input(struct stack *s, struct packet *p, const struct ip_meta *m
 		s->count.tcp_rst_in++;
 	known = conn_find(s, IPPROTO_TCP, &g.local, &g.remote, &ref);
 	if (known && ref.kind == KIND_SOCK) {
-		tcp_segment(s, ref.index, &g);
+		if (!segment_too_far(s, ref.index, &g))
+			tcp_segment(s, ref.index, &g);
 		return;
 	}
 	if (!segment_verify(&g)) {

@@ -192,6 +192,8 @@ void tcp_challenge(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* input.c */
 /* Checks the checksum of a segment that goes into no ring. */
 bool segment_verify(struct tcp_seg *g);
+/* Has it come from further away than the socket believes (IP_MINTTL)? */
+bool segment_too_far(const struct stack *s, uint32_t sk, const struct tcp_seg *g);
 
 /* urgent.c */
 /* A segment with an urgent pointer, before its payload is taken. */

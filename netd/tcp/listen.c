@@ -22,7 +22,7 @@
 	(SOCK_F_REUSEADDR | SOCK_F_REUSEPORT | SOCK_F_KEEPALIVE | SOCK_F_NODELAY | SOCK_F_CORK |   \
 	    SOCK_F_LINGER | SOCK_F_V6ONLY | SOCK_F_QUICKACK | SOCK_F_RCVBUF_SET |                  \
 	    SOCK_F_SNDBUF_SET | SOCK_F_TIMESTAMP | SOCK_F_OOBINLINE | SOCK_F_RECVERR |             \
-	    SOCK_F_FREEBIND)
+	    SOCK_F_FREEBIND | SOCK_F_MINTTL)
 
 /* ---- the listener */
 
@@ -402,7 +402,7 @@ void tcp_synrcv_segment(struct stack *s, uint32_t index, struct tcp_seg *g)
 		tcp_refuse(s, g);
 		return;
 	}
-	if (!examine(s, index, g))
+	if (segment_too_far(s, r->listener, g) || !examine(s, index, g))
 		return;
 	if (queue_full(s, r->listener)) {
 		s->count.tcp_listen_full++;

@@ -1,5 +1,6 @@
 /* What a client asks for, and what it has no business asking for. */
 #include "script_fixture.h"
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 
 TestSuite(client, .init = setup_new, .fini = teardown);
@@ -41,4 +42,32 @@ Test(client, defer_accept)
 	cr_assert_eq(l->v.accept_ready, 0);
 	say(&c, PSH_ACK, 0, 0, "GET");
 	cr_assert_eq(l->v.accept_ready, 1);
+}
+
+/* RFC 5082: the script's segments arrive with a TTL of 64. */
+Test(client, from_too_far_away)
+{
+	struct sim_sock *l = sim_socket(c.h);
+
+	cr_assert_eq(sim_setsockopt(l, IPPROTO_IP, IP_MINTTL, 256), -EINVAL);
+	cr_assert_eq(sim_setsockopt(l, IPPROTO_IP, IP_MINTTL, 64), 0);
+	script_half_open(&c, l, 4);
+	cr_assert_eq(sim_setsockopt(l, IPPROTO_IP, IP_MINTTL, 65), 0);
+	say(&c, ACK, 0, 0, NULL);
+	cr_assert_eq(l->v.accept_ready, 0, "nor is its handshake believed");
+	cr_assert_eq(sim_setsockopt(l, IPPROTO_IP, IP_MINTTL, 64), 0);
+	say(&c, ACK, 0, 0, NULL);
+	c.k = sim_accept(l);
+	cr_assert(c.k);
+	cr_assert_eq(sim_getsockopt(c.k, IPPROTO_IP, IP_MINTTL), 64);
+	say(&c, PSH_ACK, 0, 0, "near");
+	expect(&c, ACK, 0, 4, 0);
+	cr_assert_eq(sim_setsockopt(c.k, IPPROTO_IP, IP_MINTTL, 65), 0);
+	say(&c, PSH_ACK, 4, 0, "far");
+	say(&c, TCP_F_RST, 4, 0, NULL);
+	expect_nothing(&c);
+	state_is(TCPS_ESTABLISHED);
+	cr_assert_eq(sim_setsockopt(c.k, IPPROTO_IP, IP_MINTTL, 0), 0);
+	say(&c, PSH_ACK, 4, 0, "now");
+	cr_assert_eq(c.k->v.rx_tail, 7);
 }
