@@ -159,8 +159,11 @@ static int poll_run(struct poll_call *c, int timeout_ms)
 	int64_t ns = timeout_ms < 0 ? -1 : (int64_t)timeout_ms * 1000000;
 	int64_t deadline = ns < 0 ? -1 : monotonic() + ns;
 	struct nset *set;
-	int ready = look(c), kernel = look_kernel(c, -1, c->sockets ? 0 : ns), ret;
+	int ready, kernel, ret;
 
+	(void)ns_settle();
+	ready = look(c);
+	kernel = look_kernel(c, -1, c->sockets ? 0 : ns);
 	if (kernel < 0 || ready + kernel || timeout_ms == 0 || !c->sockets)
 		return kernel < 0 ? kernel : ready + kernel;
 	ret = thread_set(&set);

@@ -157,6 +157,11 @@ unsigned ns_poll(struct nsock *s);
  * socket: the bits, 0 after timeout_ms (-1: none), -EINTR.
  */
 int ns_wait(struct nsock *s, unsigned events, int timeout_ms);
+/*
+ * Before a look at sockets: if this process talks to itself, waits until what it sent has arrived (self.c). True if it
+ * waited: there may be news.
+ */
+bool ns_settle(void);
 
 /* ---- netd's interfaces */
 

@@ -109,6 +109,7 @@ static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->d->rcvtimeo);
+	bool settled = false;
 
 	if (flags & MSG_ERRQUEUE)
 		return errqueue_recv(s, m);
@@ -125,8 +126,12 @@ ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 		ret = recv_one(s, m, flags);
 		if (ret != -EAGAIN)
 			return ret;
-		if (nonblock || (flags & MSG_DONTWAIT))
-			return -EAGAIN;
+		if (nonblock || (flags & MSG_DONTWAIT)) {
+			if (settled || !ns_settle())
+				return -EAGAIN;
+			settled = true;
+			continue;
+		}
 		if (st & CM_ST_RX_EOF)
 			return 0;
 		ret = sock_sleep(s, seen, deadline);
@@ -251,8 +256,10 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 		dgram_write(s, at, skip, &mine);
 		s->d->cork_len = d->flags & CM_DGRAM_MORE ? s->d->cork_len + d->len : 0;
 		s->d->corked = d->flags & CM_DGRAM_MORE;
-		if (mine.flags & CM_DGRAM_ASK)
+		if (mine.flags & CM_DGRAM_ASK) {
 			ret = ask(s, &mine);
+			self_met(s, &mine.peer);
+		}
 	}
 	side_unlock(s, false);
 	return ret;

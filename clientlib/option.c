@@ -384,6 +384,7 @@ int ns_ioctl(struct nsock *s, unsigned long req, void *arg)
 		return ret;
 	switch (req) {
 	case FIONREAD:
+		(void)ns_settle();
 		v = readable_bytes(s);
 		break;
 	case SIOCOUTQ:

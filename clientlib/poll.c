@@ -136,6 +136,7 @@ int ns_wait(struct nsock *s, unsigned events, int timeout_ms)
 	uint64_t deadline = timeout_ms > 0 ? now_ns() + (uint64_t)timeout_ms * 1000000ull : 0;
 
 	events |= POLLERR | POLLHUP | POLLNVAL;
+	(void)ns_settle();
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
 		unsigned ev = ns_poll(s) & events;

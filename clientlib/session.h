@@ -235,6 +235,12 @@ static inline uint64_t deadline_of(uint64_t timeout)
 	return timeout ? now_ns() + timeout : 0;
 }
 
+/* self.c */
+/* The socket has a local place now that others may talk to. */
+void self_made(struct nsock *s);
+/* The socket talks to `peer` (port 0: to whom it is connected). */
+void self_met(struct nsock *s, const struct endpoint *peer);
+
 /* pool.c */
 struct nsock *sock_take(void);
 void sock_give(struct nsock *s);

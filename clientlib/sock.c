@@ -326,7 +326,11 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 	}
 	if (ret == 0 && e.ep.port && e.ep.port < LOW_PORTS && s->type != SOCK_RAW)
 		ret = sock_identify(s->ss);
-	return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
+	if (ret == 0)
+		ret = request_wait(s->ss, &e, NULL);
+	if (ret == 0 && s->type == SOCK_DGRAM)
+		self_made(s);
+	return ret;
 }
 
 int ns_listen(struct nsock *s, int backlog)
@@ -419,6 +423,8 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 	ret = request_wait(s->ss, &e, NULL);
 	if (ret == 0)
 		s->d->connected = true;
+	if (ret == 0 || ret == -EINPROGRESS)
+		self_made(s);
 	if (ret != -EINPROGRESS)
 		return ret;
 	s->d->connecting = true;
@@ -457,6 +463,7 @@ static int accept_one(struct nsock *l, struct nsock **child, struct endpoint *pe
 	store_once(&s->ready, true);
 	store_once(&s->has_slot, true);
 	store_release(&s->refs, 1);
+	self_met(s, &c.ep);
 	if (peer)
 		*peer = c.ep;
 	*child = s;

@@ -79,6 +79,7 @@ struct receiving {
 	int flags;
 	bool stop;	/* no further: an urgent byte is next */
 	bool something; /* there was something to read */
+	bool settled;	/* ns_settle() was called */
 };
 
 /* One look: bytes taken, or -errno. */
@@ -131,6 +132,15 @@ static int recv_end(struct nsock *s, uint32_t st)
 	return st & (CM_ST_CONNECTED | CM_ST_CONNECTING) ? -EAGAIN : -ENOTCONN;
 }
 
+/* Nothing to read, and no wish to wait: is it worth another look? */
+static bool settle(struct receiving *r)
+{
+	bool again = !r->settled && !r->done && ns_settle();
+
+	r->settled = true;
+	return again;
+}
+
 static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->d->rcvtimeo);
@@ -156,7 +166,9 @@ static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 			ret = recv_end(s, st);
 		else if (ret == 0)
 			ret = (st & (CM_ST_RX_EOF | CM_ST_DEAD)) || sock_has_error(s) ? 0 : -EAGAIN;
-		if (ret == -EAGAIN && !nonblock && !(r->flags & MSG_DONTWAIT))
+		if (ret == -EAGAIN && (nonblock || r->flags & MSG_DONTWAIT))
+			ret = settle(r) ? 1 : -EAGAIN;
+		else if (ret == -EAGAIN)
 			ret = sock_sleep(s, seen, deadline) ?: 1;
 		if (ret <= 0)
 			return r->done ? (ssize_t)r->done : ret;

@@ -353,6 +353,7 @@ static int wait_any(struct wait *w, const struct timespec *timeout)
 	if (w->max <= 0 || w->max > EVENTS_MAX)
 		return (int)done(-EINVAL);
 	epset_revive(w->ep);
+	(void)ns_settle();
 	w->poll = timespec_zero(timeout);
 	w->until = w->poll ? (struct deadline){0} : deadline_in(timeout);
 	if (__atomic_load_n(&w->ep->set, __ATOMIC_ACQUIRE) || !wait_plain(w, &ret))

@@ -309,6 +309,7 @@ int pollset_wait(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 
 	if (n > FEW && too_many(n))
 		return (int)done(-EINVAL);
+	(void)ns_settle();
 	if (n <= ON_STACK)
 		return pollset_safely(&p, timeout);
 	p.heap = malloc(n * (sizeof(*ep) + sizeof(*watched) + sizeof(*kernel)));

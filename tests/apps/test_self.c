@@ -1,0 +1,195 @@
+/*
+ * A program that talks to itself: what it sent, it finds at the other end with its next look, without waiting; see pair.h.
+ * On the kernel it is so because lo delivers within send().
+ */
+#include "tests/apps/pair.h"
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+#define ROUNDS 300
+
+/* Small writes one after the other: without waiting for acknowledgements. */
+static void make_quick_pair(int p[2])
+{
+	int one = 1;
+
+	make_pair(p);
+	for (int i = 0; i < 2 && over_tcp; i++)
+		CHECK(setsockopt(p[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0);
+}
+
+static void take(int fd)
+{
+	char c;
+
+	CHECK(recv(fd, &c, 1, 0) == 1);
+}
+
+static void polled(void)
+{
+	int p[2], found = 0;
+
+	make_pair(p);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct pollfd f = {.fd = p[i % 2], .events = POLLIN};
+
+		CHECK(send(p[!(i % 2)], "x", 1, 0) == 1);
+		found += poll(&f, 1, 0) == 1 && f.revents == POLLIN;
+		take(p[i % 2]);
+	}
+	CHECK(found == ROUNDS);
+	close_pair(p);
+}
+
+static void selected(void)
+{
+	int p[2], found = 0;
+
+	make_quick_pair(p);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct timeval none = {0, 0};
+		fd_set in;
+
+		FD_ZERO(&in);
+		FD_SET(p[1], &in);
+		CHECK(send(p[0], "x", 1, 0) == 1);
+		found += select(p[1] + 1, &in, NULL, NULL, &none) == 1;
+		take(p[1]);
+	}
+	CHECK(found == ROUNDS);
+	close_pair(p);
+}
+
+static void received(void)
+{
+	int p[2], found = 0, asked = 0, n;
+	char c;
+
+	make_quick_pair(p);
+	for (int i = 0; i < ROUNDS; i++) {
+		CHECK(send(p[0], "x", 1, 0) == 1);
+		found += recv(p[1], &c, 1, MSG_DONTWAIT) == 1;
+		CHECK(send(p[1], "y", 1, 0) == 1);
+		asked += ioctl(p[0], FIONREAD, &n) == 0 && n == 1;
+		take(p[0]);
+	}
+	CHECK(found == ROUNDS);
+	CHECK(asked == ROUNDS);
+	close_pair(p);
+}
+
+/* Both ends were written to: one epoll_wait() tells of both. */
+static void both_at_once(void)
+{
+	int p[2], ep = epoll_create1(0), found = 0;
+	struct epoll_event ev[4] = {{.events = EPOLLIN}};
+
+	make_quick_pair(p);
+	CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, p[0], ev) == 0);
+	CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, p[1], ev) == 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		CHECK(send(p[0], "x", 1, 0) == 1);
+		CHECK(send(p[1], "y", 1, 0) == 1);
+		found += epoll_wait(ep, ev, 4, i % 2 ? 0 : 3000) == 2;
+		take(p[0]);
+		take(p[1]);
+	}
+	CHECK(found == ROUNDS);
+	close(ep);
+	close_pair(p);
+}
+
+/* The end of the stream is there at once too. */
+static void ended(void)
+{
+	int p[2], found = 0;
+	char c;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		make_pair(p);
+		if (i % 2)
+			shutdown(p[0], SHUT_WR);
+		else
+			close(p[0]);
+		found += recv(p[1], &c, 1, MSG_DONTWAIT) == 0;
+		if (i % 2)
+			close(p[0]);
+		close(p[1]);
+	}
+	CHECK(found == ROUNDS);
+}
+
+/* A connection that was begun without waiting can be accepted without waiting. */
+static void accepted(void)
+{
+	struct sockaddr_in at;
+	int found = 0, l, c, a;
+
+	if (!over_tcp)
+		return;
+	l = tcp_listener(&at);
+	CHECK(fcntl(l, F_SETFL, O_NONBLOCK) == 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		c = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		FAILS(connect(c, (struct sockaddr *)&at, sizeof(at)), EINPROGRESS);
+		a = accept(l, NULL, NULL);
+		found += a >= 0;
+		if (a >= 0)
+			close(a);
+		close(c);
+	}
+	CHECK(found == ROUNDS);
+	close(l);
+}
+
+static int datagram_socket(struct sockaddr_in *at)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	socklen_t len = sizeof(*at);
+
+	*at = address;
+	CHECK(bind(fd, (struct sockaddr *)at, sizeof(*at)) == 0);
+	CHECK(getsockname(fd, (struct sockaddr *)at, &len) == 0);
+	return fd;
+}
+
+static void datagrams(void)
+{
+	struct sockaddr_in to, from;
+	int in, out, found = 0;
+	char c;
+
+	if (!over_tcp)
+		return;
+	in = datagram_socket(&to);
+	out = datagram_socket(&from);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct pollfd f = {.fd = in, .events = POLLIN};
+
+		CHECK(sendto(out, "x", 1, 0, (struct sockaddr *)&to, sizeof(to)) == 1);
+		found += i % 2 ? poll(&f, 1, 0) == 1 : recv(in, &c, 1, MSG_DONTWAIT) == 1;
+		if (i % 2)
+			take(in);
+	}
+	CHECK(found == ROUNDS);
+	close(in);
+	close(out);
+}
+
+static void all(void)
+{
+	int before_ = 0;
+
+	RUN(polled);
+	RUN(selected);
+	RUN(received);
+	RUN(both_at_once);
+	RUN(ended);
+	RUN(accepted);
+	RUN(datagrams);
+}
+
+int main(int argc, char **argv)
+{
+	return test_main(argc, argv, all);
+}
