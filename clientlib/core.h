@@ -159,7 +159,7 @@ unsigned ns_poll(struct nsock *s);
 int ns_wait(struct nsock *s, unsigned events, int timeout_ms);
 /*
  * Before a look at sockets: if this process talks to itself, waits until what it sent has arrived (self.c). True if it
- * waited: there may be news.
+ * does: what an earlier look did not find may be there now.
  */
 bool ns_settle(void);
 
