@@ -5,6 +5,7 @@
  * for, so the file's position never runs ahead of what was sent.
  */
 #include "clientlib/preload/hook.h"
+#include <poll.h>
 #include <sys/stat.h>
 
 #define PIECE	 (256u << 10) /* bytes read from the file at once */
@@ -57,21 +58,43 @@ static ssize_t send_piece(struct nsock *s, int in, off_t *off, size_t want, bool
 	return n;
 }
 
-static ssize_t send_file(struct nsock *s, int in, off_t *off, size_t count)
+/* What the kernel says of this input, before it looks at the socket. 0 or a negative errno. `ended`: nothing was read from it. */
+static int input_check(int in, const off_t *off, bool ended)
 {
 	struct stat st;
-	bool nonblock = ns_nonblock(s);
+
+	if (fdtable_has(in))
+		return off ? -ESPIPE : -EINVAL;
+	if (fstat(in, &st) < 0 || (sys_fcntl(in, F_GETFL, 0) & O_ACCMODE) == O_WRONLY)
+		return -EBADF;
+	if (off && sys_lseek(in, 0, SEEK_CUR) == -ESPIPE)
+		return -ESPIPE;
+	if (off && *off < 0)
+		return -EINVAL;
+	if (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))
+		return 0;
+	return S_ISCHR(st.st_mode) && !ended && sys_lseek(in, 0, SEEK_CUR) >= 0 ? 0 : -EINVAL;
+}
+
+/*
+ * Usually all is well, and two system calls only to see that cost as much as reading a small file. So where the socket has
+ * nothing to say for itself and reading harms nobody, the input is looked at after it gave nothing.
+ */
+static bool check_later(struct nsock *s, int in, const off_t *off, size_t count)
+{
+	return off && *off >= 0 && count && !fdtable_has(in) && ns_type(s) == SOCK_STREAM &&
+	       (ns_poll(s) & (POLLOUT | POLLERR | POLLHUP)) == POLLOUT;
+}
+
+static ssize_t send_file(struct nsock *s, int in, off_t *off, size_t count)
+{
+	bool nonblock = ns_nonblock(s), later = check_later(s, in, off, count);
+	int ret = later ? 0 : input_check(in, off, false);
 	size_t total = 0;
 	ssize_t n = 0;
 
-	if (fdtable_has(in))
-		return -EINVAL;
-	if (fstat(in, &st) < 0 || (sys_fcntl(in, F_GETFL, 0) & O_ACCMODE) == O_WRONLY)
-		return -EBADF;
-	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
-		return -EINVAL;
-	if (off && *off < 0)
-		return -EINVAL;
+	if (ret < 0)
+		return ret;
 	count = count < SEND_MAX ? count : SEND_MAX;
 	while (total < count) {
 		n = send_piece(s, in, off, count - total, nonblock);
@@ -79,6 +102,8 @@ static ssize_t send_file(struct nsock *s, int in, off_t *off, size_t count)
 			break;
 		total += (size_t)n;
 	}
+	if (!total && count && (later || n == 0) && (ret = input_check(in, off, n == 0)) < 0)
+		return ret;
 	return total ? (ssize_t)total : sent(s, n, 0);
 }
 

@@ -147,7 +147,8 @@ bool number_own(int fd)
 
 HOOK int close(int fd)
 {
-	if (fd < 0 || !ns_owner())
+	/* Most are none of ours, and ns_owner() is a system call. */
+	if (fd < 0 || !(fdtable_has(fd) || number_own(fd) || epset_has(fd)) || !ns_owner())
 		return real.close(fd);
 	if (fdtable_has(fd))
 		return (int)done(number_close(fd));

@@ -172,6 +172,22 @@ static void splice_full_pipe(void)
 
 /* ---- sendfile */
 
+/* Some can be sent from, some cannot; on both ways to say where. */
+static void sendfile_devices(int p[2])
+{
+	int zero = open("/dev/zero", O_RDONLY), null = open("/dev/null", O_RDONLY);
+	off_t off = 0;
+	char buf[10];
+
+	CHECK(sendfile(p[0], zero, &off, 10) == 10);
+	CHECK(read_all(p[1], buf, 10) && !memcmp(buf, (char[10]){0}, 10));
+	CHECK(sendfile(p[0], zero, NULL, 10) == 10 && read_all(p[1], buf, 10));
+	FAILS(sendfile(p[0], null, &off, 10), EINVAL);
+	FAILS(sendfile(p[0], null, NULL, 10), EINVAL);
+	close(zero);
+	close(null);
+}
+
 static void sendfile_edges(void)
 {
 	char name[] = "/tmp/netd-files.XXXXXX", buf[64];
@@ -194,13 +210,21 @@ static void sendfile_edges(void)
 	off = 0;
 	CHECK(sendfile(p[0], file, &off, 0) == 0);
 	FAILS(sendfile(p[0], dir, NULL, 10), EINVAL);
+	FAILS(sendfile(p[0], dir, &off, 10), EINVAL);
+	FAILS(sendfile(p[0], pipes[0], &off, 10), ESPIPE);
+	FAILS(sendfile(p[0], pipes[0], NULL, 10), EINVAL);
+	FAILS(sendfile(p[0], p[1], &off, 10), ESPIPE);
+	FAILS(sendfile(p[0], -1, &off, 10), EBADF);
 	FAILS(sendfile(p[0], -1, NULL, 10), EBADF);
+	sendfile_devices(p);
 	out = open("/dev/null", O_WRONLY);
 	FAILS(sendfile(p[0], out, NULL, 10), EBADF); /* not open for reading */
+	FAILS(sendfile(p[0], out, &off, 10), EBADF);
 	FAILS(sendfile(file, p[0], NULL, 10), EINVAL);
 	shutdown(p[0], SHUT_WR);
 	signal(SIGPIPE, SIG_IGN);
 	off = 0;
+	FAILS(sendfile(p[0], out, &off, 5), EBADF); /* before what is wrong with the socket */
 	FAILS(sendfile(p[0], file, &off, 5), EPIPE);
 	CHECK(off == 0);
 	signal(SIGPIPE, SIG_DFL);
