@@ -8,9 +8,7 @@
 #include <sys/select.h>
 #include <sys/time.h>
 
-#define NAP                                                                                        \
-	60000 /* microseconds after which a thread that was started is surely asleep, or late:     \
-		 both must work */
+#define NAP 60000 /* microseconds in which what must not happen would have happened */
 
 /* ---- several in one call */
 
@@ -165,6 +163,7 @@ struct blocked {
 	int err;
 	short revents;
 	bool over; /* atomic */
+	int tid;   /* atomic */
 };
 
 static ssize_t fill(int fd)
@@ -218,6 +217,7 @@ static void *blocked_main(void *arg)
 {
 	struct blocked *b = arg;
 
+	__atomic_store_n(&b->tid, (int)gettid(), __ATOMIC_SEQ_CST);
 	errno = 0;
 	b->ret = blocked_call(b);
 	b->err = errno;
@@ -225,11 +225,36 @@ static void *blocked_main(void *arg)
 	return NULL;
 }
 
+/* How often the thread has gone to sleep so far, if it sleeps now; else -1. */
+static long asleep(int tid)
+{
+	char path[64], line[128], state = 0;
+	long sleeps = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "State: %c", &state);
+		sscanf(line, "voluntary_ctxt_switches: %ld", &sleeps);
+	}
+	if (f)
+		fclose(f);
+	return state == 'S' ? sleeps : -1;
+}
+
+/* Another thread begins the call and, unless it has returned, sleeps in it: one and the same sleep over two looks. */
 static void block(struct blocked *b, enum what what, int fd)
 {
+	long before, now = -1;
+
 	*b = (struct blocked){.what = what, .fd = fd, .events = POLLIN};
 	pthread_create(&b->t, NULL, blocked_main, b);
-	usleep(NAP);
+	do {
+		before = now;
+		usleep(NAP / 4);
+		now = asleep(__atomic_load_n(&b->tid, __ATOMIC_SEQ_CST));
+	} while (!__atomic_load_n(&b->over, __ATOMIC_SEQ_CST) && (now < 0 || now != before));
 	CHECK(!__atomic_load_n(&b->over, __ATOMIC_SEQ_CST));
 }
 
