@@ -210,13 +210,27 @@ static int set_invalid(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return -EINVAL;
 }
 
+/* In network order. Streams keep it, and go by the route all the same, as in the kernel. */
 static int set_unicast_if(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
-	(void)sk;
+	uint32_t ifindex = ntohl((uint32_t)v);
+	struct sockx_rec *x;
+
+	if (ifindex && !device_peek(s, ifindex - 1))
+		return -EADDRNOTAVAIL;
+	if (ifindex && k->bound_dev != NO_INDEX && k->bound_dev != ifindex - 1)
+		return -EINVAL;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->unicast_dev = ifindex;
+	return 0;
+}
+
+static int get_unicast_if(struct stack *s, uint32_t sk, const struct sock_rec *k)
+{
 	(void)k;
-	if (!v)
-		return 0;
-	return device_peek(s, ntohl((uint32_t)v) - 1) ? -EOPNOTSUPP : -EADDRNOTAVAIL;
+	return (int)htonl(sockx_peek(s, sk)->unicast_dev);
 }
 
 /* clang-format off */
@@ -230,7 +244,7 @@ static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_BIND_ADDRESS_NO_PORT, .empty = true, .xflag = SOCKX_NO_PORT},
     {.level = IPPROTO_IP, .name = IP_ROUTER_ALERT, .set = set_invalid, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVERR_RFC4884, .set = set_off, .get = get_off},
-    {.level = IPPROTO_IP, .name = IP_UNICAST_IF, .set = set_unicast_if, .get = get_off},
+    {.level = IPPROTO_IP, .name = IP_UNICAST_IF, .set = set_unicast_if, .get = get_unicast_if},
     {.level = IPPROTO_IP, .name = IP_PROTOCOL, .access = GET_ONLY, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVERR, .empty = true, .set = set_recverr, .get = get_recverr},
     {.level = IPPROTO_IP, .name = IP_MULTICAST_TTL, .set = set_mcast_ttl, .get = get_mcast_ttl},
@@ -309,6 +323,8 @@ int ip_set_struct(
 	switch (name) {
 	case IP_MULTICAST_IF:
 		return set_mcast_if(s, sk, k, val, len);
+	case IP_UNICAST_IF: /* a number, of which the length must be right */
+		return len == sizeof(int) ? 1 : -EINVAL;
 	case IP_OPTIONS: /* none is sent; to want none is fine */
 		return len ? -EOPNOTSUPP : 0;
 	default:

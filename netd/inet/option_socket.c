@@ -253,6 +253,15 @@ static int set_ignored(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return 0;
 }
 
+/* There is no accounting of groups of processes to reserve in, as on a kernel without. */
+static int set_reserve(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+{
+	(void)s;
+	(void)sk;
+	(void)k;
+	return v < 0 ? -EINVAL : -EOPNOTSUPP;
+}
+
 static int get_refused(struct stack *s, uint32_t sk, const struct sock_rec *k)
 {
 	(void)s;
@@ -326,7 +335,7 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_WIFI_STATUS, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_LOCK_FILTER, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_PREFER_BUSY_POLL, .set = set_nothing, .get = get_nothing},
-    {.level = SOL_SOCKET, .name = SO_RESERVE_MEM, .set = set_nothing, .get = get_nothing},
+    {.level = SOL_SOCKET, .name = SO_RESERVE_MEM, .set = set_reserve, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_PEEK_OFF, .set = set_refused, .get = get_refused, .fails = true},
     {.level = SOL_SOCKET, .name = SO_PASSCRED, .set = set_refused, .get = get_refused, .fails = true},
     {.level = SOL_SOCKET, .name = SO_PASSSEC, .set = set_refused, .get = get_refused, .fails = true},

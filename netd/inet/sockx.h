@@ -29,7 +29,7 @@ struct sockx_rec {
 	uint32_t mcast_dev;	    /* + 1; 0: by the route */
 	uint32_t busy_poll_us;
 	int32_t incoming_cpu;
-	uint32_t thin; /* TCP_THIN_LINEAR_TIMEOUTS: bit 0 */
+	uint32_t unicast_dev; /* IP_UNICAST_IF + 1; 0: by the route */
 	/* Urgent data: stream offsets of the urgent byte */
 	uint64_t rcv_up, snd_up;
 	uint64_t rx_time; /* SO_TIMESTAMP of a stream: when its newest byte came */

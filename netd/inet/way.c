@@ -6,6 +6,7 @@
 #include "ip/group.h"
 #include <errno.h>
 #include <netinet/in.h>
+#include <sys/socket.h>
 
 bool route_on_link(const struct route *r, const struct ipaddr *to)
 {
@@ -25,6 +26,8 @@ int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const stru
 	if (ip_is_multicast(to)) {
 		source = ipaddr_is_any(source) ? &x->mcast_source : source;
 		oif = oif == NO_INDEX && x->mcast_dev ? x->mcast_dev - 1 : oif;
+	} else if (oif == NO_INDEX && x->unicast_dev && k->type != SOCK_STREAM && !ip_is_local(s, to)) {
+		oif = x->unicast_dev - 1;
 	}
 	ret = ip_route(s, to, source, oif, r);
 	if (ret == -EADDRNOTAVAIL && (k->flags & SOCK_F_FREEBIND) &&

@@ -193,3 +193,30 @@ Test(udp, a_closed_socket_sends_what_was_written)
 	cr_assert_not(sock_peek(&rig.s, sk));
 	cr_assert_eq(memory_used(rig.s.mem, RIG_SESSION + 1), 0);
 }
+
+/* IP_UNICAST_IF: by that device, whatever the routes say, across a restart; not to ourselves. */
+Test(udp, goes_by_the_device_that_was_named)
+{
+	struct endpoint to = rig_ep(0x08080808, 53), own = rig_ep(HOST, PORT);
+	struct route_rec def = {.dev = NO_INDEX};
+	uint32_t sk = rig_bound(0, PORT), err;
+
+	route_delete(&rig.s, &def);
+	cr_assert_eq(rig_send(sk, &to, "x", 1), 0);
+	cr_assert_eq(sock_peek(&rig.s, sk)->err, ENETUNREACH);
+	err = sock_peek(&rig.s, sk)->err_seq;
+	cr_assert_eq(put(sk, IPPROTO_IP, IP_UNICAST_IF, (int)htonl(77)), -EADDRNOTAVAIL);
+	cr_assert_eq(put(sk, IPPROTO_IP, IP_UNICAST_IF, (int)htonl(rig.dev + 1)), 0);
+	rig_cycle();
+	rig_restart();
+	cr_assert_eq(rig_send(sk, &to, "x", 1), 0);
+	cr_assert_eq(sock_peek(&rig.s, sk)->err_seq, err);
+	rig_cycle();
+	cr_assert_eq(rig_sent(buf, sizeof(buf)), 46, "it asks the link for the address: ARP, padded");
+	cr_assert_eq(rig_send(sk, &own, "own", 3), 0);
+	rig_cycle();
+	cr_assert(got(sk, "own", 3, NULL));
+	cr_assert_eq(put(sk, IPPROTO_IP, IP_UNICAST_IF, 0), 0);
+	cr_assert_eq(rig_send(sk, &to, "x", 1), 0);
+	cr_assert_eq(sock_peek(&rig.s, sk)->err_seq, err + 1);
+}
