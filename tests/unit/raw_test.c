@@ -549,3 +549,26 @@ Test(raw, lies_in_the_ring)
 	cr_assert_eq(tap_ops.poke(&rig.s, sk, 0, 128 * 1024), -EPROTO);
 	cr_assert_eq(tap_ops.poke(&rig.s, sk, 64, sock_peek(&rig.s, sk)->tx_tail), -EPROTO);
 }
+
+/* IP_FREEBIND: a source that is not ours, connected and not. */
+Test(raw, speaks_for_an_address_that_is_not_here_yet)
+{
+	uint32_t sk = open_socket(AF_INET, SOCK_RAW, 99), foreign = 0xc0000209;
+	struct endpoint from = rig_ep(foreign, 0), to = rig_ep(PEER, 0);
+	struct ipv4_header h;
+	int one = 1;
+
+	cr_assert_eq(raw_ops.bind(&rig.s, sk, &from), -EADDRNOTAVAIL);
+	cr_assert_eq(raw_ops.setsockopt(&rig.s, sk, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)), 0);
+	cr_assert_eq(raw_ops.bind(&rig.s, sk, &from), 0);
+	for (int connected = 0; connected < 2; connected++) {
+		if (connected)
+			cr_assert_eq(raw_ops.connect(&rig.s, sk, &to), 0);
+		cr_assert_eq(rig_send(sk, connected ? NULL : &to, "data", 4), 0);
+		rig_cycle();
+		cr_assert_eq(rig_sent(buf, sizeof(buf)), 24);
+		cr_assert_eq(ipv4_parse(&h, buf, 24), 0);
+		cr_assert_eq(h.src, foreign);
+		cr_assert_eq(h.dst, PEER);
+	}
+}
