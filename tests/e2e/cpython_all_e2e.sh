@@ -1,6 +1,6 @@
 #!/bin/bash
 # CPython's own socket tests have the same results on netd as on the kernel: all of them.
-# timeout: 1200
+# timeout: 1800
 # labels: long
 . "$(dirname "$0")/apps.sh"
 watch_port "$work/seen" "[0-9]*"
