@@ -267,16 +267,17 @@ int tx_room(struct nsock *s, uint64_t *n)
 
 /*
  * The first `n` of `avail` bytes have been read. rx_lock held. Tells the daemon if the window
- * should open.
+ * should open, or an acknowledgement waits for this.
  */
 void rx_consume(struct nsock *s, uint64_t n, uint64_t avail)
 {
 	uint64_t cap = s->rx.place.cap;
+	bool owed = n == avail && load_once(&s->sl->state) & CM_ST_ACK_OWED;
 	bool was_tight = avail + (s->rx.pos - s->d->rx_told) >= cap - cap / 4;
 
 	s->rx.pos += n;
 	store_release(&s->sl->rx_head, s->rx.pos);
-	if (s->rx.pos - s->d->rx_told >= cap / 4 || (was_tight && n)) {
+	if (s->rx.pos - s->d->rx_told >= cap / 4 || ((was_tight || owed) && n)) {
 		s->d->rx_told = s->rx.pos;
 		request_poke(s);
 	}

@@ -81,6 +81,7 @@ static void put_slot(struct stack *s, const struct sock_rec *k, struct told *t)
 {
 	struct cm_slot *m = session_slot(t->ss, t->slot);
 	struct sock_view v = {0};
+	uint32_t changed;
 
 	sock_ops_of(s, k)->publish(s, t->sk, &v);
 	v.state |= CM_ST_OPEN;
@@ -107,9 +108,10 @@ static void put_slot(struct stack *s, const struct sock_rec *k, struct told *t)
 		t->news |= v.accept_ready > load_once(&m->accept_ready);
 		store_release(&m->accept_ready, v.accept_ready);
 	}
-	if (load_once(&m->state) != v.state) {
+	changed = load_once(&m->state) ^ v.state;
+	if (changed) {
 		store_release(&m->state, v.state);
-		t->news = true;
+		t->news |= (changed & ~(uint32_t)CM_ST_ACK_OWED) != 0;
 	}
 }
 

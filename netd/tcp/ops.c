@@ -153,6 +153,8 @@ static void tcp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 		v->rx_time = sockx_peek(s, sk)->rx_time;
 	if (k->flags & SOCK_F_OOBINLINE)
 		v->state |= CM_ST_OOBINLINE;
+	if (receive_acks_reading(t))
+		v->state |= CM_ST_ACK_OWED;
 	v->tcp_state = t->state;
 }
 

@@ -341,6 +341,10 @@ void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	k = sock_peek(s, sk);
 	if (!state_receives(t->state) || !k->rx.cap)
 		return;
+	if (receive_acks_reading(t) && t->rx_head == t->rcv_nxt) {
+		t->flags |= TCB_ACK_NOW;
+		tcp_want_output(s, sk);
+	}
 	offered = t->rcv_adv - t->rcv_nxt;
 	could = t->rx_head + k->rx.cap - unit;
 	could = could > t->rcv_nxt ? could - t->rcv_nxt : 0;

@@ -88,8 +88,10 @@ static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t
 		t->snd_sml = t->snd_nxt;
 	t->sent_at = s->now;
 	/* An application that answers: the answers carry the acknowledgements. */
-	if (t->quick && t->rcv_at && s->now - t->rcv_at < TCP_DELACK_NS && t->rcv_nxt)
+	if (t->rcv_at && s->now - t->rcv_at < TCP_DELACK_NS && t->rcv_nxt) {
 		t->quick = 0;
+		t->flags |= TCB_PINGPONG;
+	}
 }
 
 static enum verdict send_new(

@@ -66,6 +66,7 @@ enum tcb_flags {
 	TCB_ORPHAN = 1 << 18, /* counted among the orphans */
 	TCB_URGENT = 1 << 19, /* the peer is to be told of an urgent byte: sockx_rec.snd_up */
 	TCB_DELAYING = 1 << 21, /* TCP_QUICKACK was switched off */
+	TCB_PINGPONG = 1 << 22, /* what we receive we answer soon: acknowledgements wait for the answer */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 

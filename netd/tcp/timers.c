@@ -246,6 +246,7 @@ bool timer_run(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	if (t->ack_at && t->ack_at <= s->now) {
 		t->ack_at = 0;
+		t->flags &= ~(uint32_t)TCB_PINGPONG; /* no answer came */
 		t->flags |= TCB_ACK_NOW;
 		tcp_want_output(s, sk);
 	}

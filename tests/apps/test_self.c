@@ -41,6 +41,26 @@ static void polled(void)
 	close_pair(p);
 }
 
+/*
+ * Small pieces in one direction, each read at once: that they were read acknowledges them, so Nagle's algorithm never holds one
+ * back for longer.
+ */
+static void one_way(void)
+{
+	int p[2], found = 0;
+
+	make_pair(p);
+	for (int i = 0; i < ROUNDS; i++) {
+		struct pollfd f = {.fd = p[1], .events = POLLIN};
+
+		CHECK(send(p[0], "x", 1, 0) == 1);
+		found += poll(&f, 1, 0) == 1;
+		take(p[1]);
+	}
+	CHECK(found == ROUNDS);
+	close_pair(p);
+}
+
 static void selected(void)
 {
 	int p[2], found = 0;
@@ -181,6 +201,7 @@ static void all(void)
 	int before_ = 0;
 
 	RUN(polled);
+	RUN(one_way);
 	RUN(selected);
 	RUN(received);
 	RUN(both_at_once);
