@@ -211,7 +211,6 @@ void urgent_acked(struct stack *s, uint32_t sk, struct tcp_rec *t);
 bool receive_stage(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g);
 /* Takes the staged payload and FIN into account. False if the socket is gone. */
 bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g);
-/* The client has read up to rx_head: window updates, buffer tuning. */
 /*
  * Is there an acknowledgement that goes out as soon as the client has read everything, as the kernel does it where no answer is
  * to be expected? Else a writer of small pieces would stand at Nagle's algorithm for each of them.
@@ -220,6 +219,7 @@ static inline bool receive_acks_reading(const struct tcp_rec *t)
 {
 	return t->ack_at && !(t->flags & (TCB_PINGPONG | TCB_DELAYING));
 }
+/* The client has read up to rx_head: window updates, buffer tuning, that acknowledgement. */
 void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t);
 
 /* window.c */
