@@ -104,6 +104,15 @@ void configure_addresses(struct daemon *d)
 		change_route(d, c->route[i], true);
 }
 
+void configure_in_force(struct daemon *d)
+{
+	struct world_rec *w = world_get(&d->stack);
+
+	if (w)
+		w->config_id = d->hand.config_id;
+	handover_in_force(&d->hand, d->hand.config_id);
+}
+
 /* ---- what a reload took out */
 
 static const Netd__Component__DeviceConfig *device_of(const Netd__Component__Config *c, const char *name)
@@ -134,14 +143,12 @@ static bool has_route(const Netd__Component__Config *c, const Netd__Component__R
 	return false;
 }
 
-void configure_remove(struct daemon *d)
+static void remove_what_was(struct daemon *d, const Netd__Component__Config *was, const Netd__Component__Config *now)
 {
-	const Netd__Component__Config *was = d->hand.config_was, *now = d->hand.config;
-
-	for (size_t i = 0; was && now && i < was->n_route; i++)
+	for (size_t i = 0; i < was->n_route; i++)
 		if (!has_route(now, was->route[i]))
 			change_route(d, was->route[i], false);
-	for (size_t i = 0; was && now && i < was->n_device; i++) {
+	for (size_t i = 0; i < was->n_device; i++) {
 		const Netd__Component__DeviceConfig *dev = was->device[i], *still = device_of(now, dev->name);
 
 		if (!still)
@@ -150,4 +157,10 @@ void configure_remove(struct daemon *d)
 			if (!has_address(still, dev->address[k]))
 				change_addresses(d, dev, k, false);
 	}
+}
+
+void configure_remove(struct daemon *d)
+{
+	for (unsigned i = 0; d->hand.config && i < d->hand.n_was; i++)
+		remove_what_was(d, d->hand.was[i].config, d->hand.config);
 }

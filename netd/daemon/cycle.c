@@ -182,7 +182,7 @@ static void follow_supervisor(struct daemon *d)
 		watch_bells(d);
 		configure_remove(d);
 		configure_addresses(d);
-		handover_config_done(&d->hand);
+		configure_in_force(d);
 	}
 	if (d->hand.redeposit) {
 		d->hand.redeposit = false;
@@ -261,7 +261,6 @@ int cycle_run(struct daemon *d)
 	if (ret)
 		return ret;
 	watch_bells(d);
-	d->hand.config_new = false;
 	d->look = true;
 	core_init(&d->core);
 	while (!d->hand.stop) {

@@ -37,6 +37,8 @@ void configure_limits(struct daemon *d);
 void configure_remove(struct daemon *d);
 /* Enters addresses and routes of the configuration; what is there already stays. */
 void configure_addresses(struct daemon *d);
+/* All of that was done for the newest configuration: noted in the world's record. */
+void configure_in_force(struct daemon *d);
 
 /* daemon/takeover.c: from "the role is mine" to "speaking": recovery in all its steps. 0 or a negative errno. */
 int takeover(struct daemon *d, bool predecessor_died);

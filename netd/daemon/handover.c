@@ -1,5 +1,6 @@
 /* Receiving from the supervisor. See handover.h. */
 #include "daemon/handover.h"
+#include "base/crc32c.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "proto/client.h"
@@ -187,6 +188,14 @@ static void note_gone(struct handover *h, const Netd__Component__Config *config)
 	}
 }
 
+static void forget_oldest(struct handover *h, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		netd__component__config__free_unpacked(h->was[i].config, NULL);
+	h->n_was -= n;
+	memmove(h->was, h->was + n, h->n_was * sizeof(h->was[0]));
+}
+
 static void on_config(struct handover *h, const Netd__Component__Config *config)
 {
 	size_t size = netd__component__config__get_packed_size(config);
@@ -198,22 +207,35 @@ static void on_config(struct handover *h, const Netd__Component__Config *config)
 	if (!buf)
 		return;
 	netd__component__config__pack(config, buf);
-	if (!h->config_new) {
-		h->config_was = h->config;
-	} else if (h->config) { /* that one was never in force */
-		netd__component__config__free_unpacked(h->config, NULL);
-	}
+	if (h->config && h->n_was == HANDOVER_CONFIGS)
+		forget_oldest(h, 1);
+	if (h->config)
+		h->was[h->n_was++] = (struct config_was){h->config, h->config_id};
 	h->config = netd__component__config__unpack(NULL, size, buf);
+	h->config_id = crc32c(0, buf, size);
 	h->config_new = true;
 	free(buf);
 }
 
-void handover_config_done(struct handover *h)
+void handover_in_force(struct handover *h, uint32_t config_id)
 {
-	if (h->config_was)
-		netd__component__config__free_unpacked(h->config_was, NULL);
-	h->config_was = NULL;
-	h->config_new = false;
+	unsigned at = 0;
+
+	h->config_new = h->config_id != config_id;
+	while (at < h->n_was && h->was[at].id != config_id)
+		at++;
+	if (!h->config_new)
+		forget_oldest(h, h->n_was);
+	else if (at < h->n_was)
+		forget_oldest(h, at);
+}
+
+void handover_forget_configs(struct handover *h)
+{
+	forget_oldest(h, h->n_was);
+	if (h->config)
+		netd__component__config__free_unpacked(h->config, NULL);
+	h->config = NULL;
 }
 
 static void on_status(struct handover *h, const Netd__Component__Status *status)

@@ -29,6 +29,7 @@ struct handed_device {
 };
 
 #define HANDOVER_DEVICES 16
+#define HANDOVER_CONFIGS 4
 
 struct handover {
 	int channel;
@@ -38,7 +39,12 @@ struct handover {
 	void *arena, *memory;
 	struct clock_page *clock;
 	Netd__Component__Config *config; /* newest, or NULL */
-	Netd__Component__Config *config_was; /* the one that was in force until then; only while config_new is set */
+	uint32_t config_id;
+	struct config_was {
+		Netd__Component__Config *config;
+		uint32_t id;
+	} was[HANDOVER_CONFIGS]; /* the ones before it, the oldest first, from the one that is in force on if it is known */
+	unsigned n_was;
 	Netd__Component__Status *status; /* newest, or NULL */
 	struct handed_device device[HANDOVER_DEVICES];
 	unsigned devices;
@@ -48,7 +54,8 @@ struct handover {
 	bool granted;  /* take_over_granted was seen */
 	bool stop;     /* the supervisor asks us to leave */
 	bool redeposit;
-	bool config_new, status_new;
+	bool config_new; /* the newest is not in force yet */
+	bool status_new;
 	bool gone;     /* the channel is at its end: the supervisor died */
 	uint64_t died_ns;
 	struct channel_msg msg; /* the one being read */
@@ -65,8 +72,14 @@ int handover_receive(struct handover *h);
 int handover_wait(struct handover *h, int timeout_ms);
 /* Gives up what a device that is gone was handed over with. */
 void handover_drop_device(struct handed_device *d);
-/* The newest configuration is in force. */
-void handover_config_done(struct handover *h);
+/*
+ * Configurations. A standby is told of each, but only the active one carries them out, and may die before: the id of the
+ * one that is in force is a fact in the world's record, committed with what it brought. This says which one it is; those
+ * before it are forgotten.
+ */
+void handover_in_force(struct handover *h, uint32_t config_id);
+/* At the end: nothing of any configuration is needed any more. */
+void handover_forget_configs(struct handover *h);
 /* The next deposit, taken out of the table; false when there is none. */
 bool handover_take(struct handover *h, struct handed *out);
 

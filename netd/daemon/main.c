@@ -133,8 +133,7 @@ static void release(struct daemon *d)
 		for (int i = 0; i < h.nfds; i++)
 			close(h.fds[i]);
 	free(d->hand.handed);
-	if (d->hand.config)
-		netd__component__config__free_unpacked(d->hand.config, NULL);
+	handover_forget_configs(&d->hand);
 	if (d->hand.status)
 		netd__component__status__free_unpacked(d->hand.status, NULL);
 }

@@ -85,8 +85,10 @@ int takeover(struct daemon *d, bool predecessor_died)
 	if (fresh) {
 		w->started_ns = s->now;
 		configure_addresses(d);
+		configure_in_force(d);
 	} else {
 		world_resume(s, down_since(d));
+		handover_in_force(&d->hand, w->config_id); /* if a reload met the predecessor's death, the cycle carries it out */
 	}
 	world_commit(s);
 	KILLPOINT("takeover.committed");

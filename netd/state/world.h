@@ -13,5 +13,5 @@ struct world_rec {
 	uint64_t arrival;             /* next arrival number of accept queues */
 	uint64_t started_ns;          /* of the first netd-inet on this arena */
 	uint32_t inited;
-	uint32_t pad;
+	uint32_t config_id;           /* of the configuration that is in force: daemon/handover.h */
 };

@@ -30,12 +30,28 @@ kill_inet() {
 
 netctl addr add 10.99.0.88/24 dev tap0 || fail "netctl addr add"
 sed 's#addresses: \[10.99.0.2/24\]#addresses: [10.99.0.2/24, 10.99.0.77/24]#; s#^routes:#&\n  - {destination: 10.5.0.0/16, gateway: 10.99.0.1, device: tap0}#' \
-	"$work/first" | reload
+	"$work/first" >"$work/more"
+reload <"$work/more"
 within has addr "tap0 10.99.0.77/24"
 within has route "10.5.0.0/16 10.99.0.1 tap0"
 within answers 10.99.0.77
 kill_inet
 within has addr "tap0 10.99.0.77/24"
+
+# netd-inet is told of a configuration, and dies before it can look at it.
+while_it_is_stopped() {
+	local old=$(<"$NETD_PIDFILE_DIR/inet.pid")
+	kill -STOP "$old"
+	reload
+	within another_than "$old" # it is killed as hung
+}
+while_it_is_stopped <"$work/first"
+within has_not addr "10.99.0.77"
+within has_not route "10.5.0.0/16"
+while_it_is_stopped <"$work/more"
+within has addr "tap0 10.99.0.77/24"
+within has route "10.5.0.0/16 10.99.0.1 tap0"
+has addr "tap0 10.99.0.88/24" || fail "what netctl added is gone"
 
 echo "nonsense: [" | reload
 sleep 0.2

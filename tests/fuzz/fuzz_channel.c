@@ -490,8 +490,7 @@ static void handover_end(struct handover *h)
 		munmap(h->memory, h->memory_size);
 	if (h->clock)
 		munmap(h->clock, CLOCK_SIZE);
-	if (h->config)
-		netd__component__config__free_unpacked(h->config, NULL);
+	handover_forget_configs(h);
 	if (h->status)
 		netd__component__status__free_unpacked(h->status, NULL);
 	free(h->handed);
