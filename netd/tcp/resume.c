@@ -5,7 +5,7 @@
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
 #include "base/log.h"
-#include <netinet/in.h>
+#include <sys/socket.h>
 
 #define WAKE_BATCH 256
 #define WAKE_NS	   NSEC_PER_MSEC
@@ -49,7 +49,7 @@ static int revive_all(struct stack *s)
 	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
 		int ret = 0;
 
-		if (!state_live(s->state, KIND_TCP, sk) && sock_peek(s, sk)->protocol == IPPROTO_TCP)
+		if (sock_peek(s, sk)->type == SOCK_STREAM && !state_live(s->state, KIND_TCP, sk))
 			ret = revive(s, sk);
 		if (ret)
 			return ret;

@@ -11,6 +11,7 @@ import socket
 import struct
 
 ETH_P_ALL, PACKET_OUTGOING, PATIENCE = 3, 4, 60
+TAP = "tap0"  # the lab's device, as netd names it
 TAG = b"netd raw "
 
 
@@ -65,8 +66,11 @@ def drain(s, each):
 def raw(host, stopping):
     ping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
     raw_ = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
+    tap = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, 0)
     only_icmp(tap)
+    tap.bind((TAP, ETH_P_ALL))  # from now on it hears; before the filter, other traffic would fill its ring
+    # They have a transport's protocol but nothing of the transport; nothing comes for them.
+    bystanders = [socket.socket(socket.AF_INET, socket.SOCK_RAW, p) for p in (socket.IPPROTO_TCP, socket.IPPROTO_UDP)]
     for s in (ping, raw_, tap):
         s.setblocking(False)
     poller = select.poll()
@@ -98,6 +102,8 @@ def raw(host, stopping):
         if odd:
             readers.next["ping"] = asked + 1
         asked += 1
+        for s in bystanders:
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1 + asked % 200)
         while any(readers.next.get(w, 0) < asked for w in ("ping", "raw", "tap out", "tap in")):
             if not poller.poll(PATIENCE * 1000):
                 readers.failure.append(f"nothing came for {PATIENCE} seconds: {readers.next} of {asked}")
