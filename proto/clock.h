@@ -20,7 +20,7 @@ struct clock_page {
 	/* The last takeover, CLOCK_MONOTONIC ns, written by the new active netd-inet. */
 	uint64_t down_ns;  /* it learned that its predecessor was dead */
 	uint64_t ready_ns; /* it had spoken for the first time */
-	/* Written by the supervisor before it kills a netd-inet as hung: its pid, for the black box. */
+	/* Written by the supervisor before it kills a netd-inet that spins: its pid, for the black box. */
 	uint64_t hung_pid;
 	struct clock_beat beat[CLOCK_COMPONENTS]; /* indexed by the component's slot (Start.slot) */
 };

@@ -233,7 +233,7 @@ static void on_death(void *arg, int events)
 		snprintf(death, sizeof(death), "%s", c->killed_for);
 	if (!asked)
 		wait_ms = record_death(c, h, death,
-		    death_self_inflicted(status, known, c->killed_for[0]), now);
+		    death_self_inflicted(status, known, c->killed_for[0] && !c->stopped), now);
 	store_forget(c);
 	if (s->active == c)
 		s->active = NULL;
@@ -259,13 +259,22 @@ void component_kill(struct component *c, const char *why)
 	component_name(c, name, sizeof(name));
 	log_error("%s (pid %d) is killed: %s", name, c->pid, why);
 	snprintf(c->killed_for, sizeof(c->killed_for), "%s", why);
-	if (!strncmp(why, "hung", 4))
-		(c->device ? &c->device->history : c->number ? &c->sup->standby : &c->sup->inet)->hangs++;
 	c->sup->changed = true;
-	if (c == c->sup->active && !strncmp(why, "hung", 4))
-		store_release(&c->sup->clock->hung_pid, (uint64_t)c->pid);
 	if (syscall(SYS_pidfd_send_signal, c->pidfd, SIGKILL, NULL, 0) < 0)
 		log_error("%s (pid %d) cannot be killed: %s", name, c->pid, strerror(errno));
+}
+
+void component_hung(struct component *c, enum hang_kind kind)
+{
+	static const char *const why[] = {
+	    [HANG_STOPPED] = "hung, stopped", [HANG_ASLEEP] = "hung, asleep", [HANG_SPINNING] = "hung, spinning"};
+
+	(c->device ? &c->device->history : c->number ? &c->sup->standby : &c->sup->inet)->hangs++;
+	c->stopped = kind == HANG_STOPPED;
+	/* Before the kill: the successor looks. */
+	if (c == c->sup->active && kind == HANG_SPINNING)
+		store_release(&c->sup->clock->hung_pid, (uint64_t)c->pid);
+	component_kill(c, why[kind]);
 }
 
 static int watch_component(struct component *c)

@@ -40,6 +40,7 @@ static void read_thread(int task, struct hang_sample *s)
 		return;
 	s->runnable |= state[2] == 'R';
 	s->blocked |= state[2] == 'D';
+	s->stopped |= state[2] == 'T' || state[2] == 't';
 }
 
 void hang_read(pid_t pid, struct hang_sample *s)
@@ -70,22 +71,25 @@ static uint64_t less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-bool hang_verdict(const struct hang *h, uint64_t now, uint64_t limit_ns, const struct hang_sample *s)
+enum hang_kind hang_verdict(
+    const struct hang *h, uint64_t now, uint64_t limit_ns, const struct hang_sample *s)
 {
 	uint64_t silent = now - h->asked_ns, ran = 0;
 
 	if (!h->asked_ns || now < h->grace_ns)
-		return false;
+		return HANG_NOT;
 	silent = less(silent, h->late_ns);
 	if (s->known && h->sampled && h->first.known) {
 		silent = less(silent, less(s->wait_ns, h->first.wait_ns));
 		ran = less(s->run_ns, h->first.run_ns);
 	}
 	if (silent <= limit_ns)
-		return false;
+		return HANG_NOT;
+	if (s->stopped)
+		return HANG_STOPPED;
 	if (s->known && s->runnable && ran < limit_ns / 2)
-		return false;
+		return HANG_NOT;
 	if (s->blocked && silent <= limit_ns * BLOCKED_LIMITS)
-		return false;
-	return true;
+		return HANG_NOT;
+	return ran >= limit_ns / 2 ? HANG_SPINNING : HANG_ASLEEP;
 }

@@ -82,6 +82,7 @@ struct component {
 	uint64_t started_ns, take_over_ns, stop_ns; /* stop_ns: asked to leave */
 	struct hang hang;
 	char killed_for[64]; /* why the supervisor killed it, or empty */
+	bool stopped;        /* as hung, but somebody else had stopped it */
 	char line[LOG_LINES][LOG_LINE_MAX];
 	unsigned lines;
 };
@@ -164,6 +165,7 @@ const char *component_state_name(const struct component *c);
 void component_priority(const struct component *c);
 /* SIGKILL, for this reason; the death is then self-inflicted. */
 void component_kill(struct component *c, const char *why);
+void component_hung(struct component *c, enum hang_kind kind);
 /* As many netd-inet as there should be, unless back-off says to wait. */
 void maintain_inets(struct supervisor *s);
 void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms);

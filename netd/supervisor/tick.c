@@ -43,6 +43,7 @@ static void judge(struct component *c, uint64_t now)
 {
 	struct hang *h = &c->hang;
 	struct hang_sample sample;
+	enum hang_kind kind;
 	/* It may have stopped right after its last answer, a period before this ping: that counts too. */
 	uint64_t limit = (c->sup->config->hang_ms - period_ms(c->sup)) * NSEC_PER_MSEC;
 
@@ -52,8 +53,9 @@ static void judge(struct component *c, uint64_t now)
 		h->sampled = true;
 		return;
 	}
-	if (hang_verdict(h, now, limit, &sample))
-		component_kill(c, "hung");
+	kind = hang_verdict(h, now, limit, &sample);
+	if (kind != HANG_NOT)
+		component_hung(c, kind);
 }
 
 /* Is it time for the next ping? A timer may come a little before its time. */

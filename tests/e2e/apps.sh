@@ -22,7 +22,7 @@ finish() {
 	fi
 	for p in $pids; do kill "$p" 2>/dev/null; done
 	wait 2>/dev/null
-	[ "$status" -eq 0 ] || tail -n 20 "$work"/*.log 2>/dev/null
+	[ "$status" -eq 0 ] || tail -n 20 "$work"/*.log "$NETD_LAB_DIR/netd.log" 2>/dev/null
 	rm -rf "$work"
 	exit "$status"
 }

@@ -131,7 +131,7 @@ def main():
     ap.add_argument("--json", action="store_true")
     o = ap.parse_args()
     pids = os.environ["NETD_PIDFILE_DIR"]
-    limit = o.calm + o.seconds + 120
+    limit = o.calm + o.seconds + 40
 
     procs = {}
     if o.bytes:
@@ -168,6 +168,10 @@ def main():
 
     # The probe first: it says more than a pipe holds, and the echo server ends after it.
     results = {name: finish(procs[name], name, max(1, end + limit - time.monotonic())) for name in sorted(procs, key=lambda n: n != "probe")}
+    box = json.loads(subprocess.run(["netctl", "--json", "blackbox"], capture_output=True, text=True, check=True).stdout)
+    blamed = [d for d in box["deaths"] if d["set_aside"] or (d["hung"] and o.how != "spin")]
+    if blamed:
+        results["blackbox"] = {"end": "blackbox", "right": False, "blamed though innocent": blamed}
     if o.bytes:
         compare_ends(results["serve"], results["fetch"], o.bytes, early)
     with open(LOG) as f:
@@ -213,6 +217,8 @@ def report(o, killers, results, log):
     print(f"probe    {probe.get('rounds')} rounds, connection {'kept' if probe.get('right') else 'LOST'}")
     for r in wrong:
         print("storm: wrong:", {k: v for k, v in r.items() if k not in ("slow", "calm_ms")}, file=sys.stderr)
+    if wrong:
+        print(subprocess.run(["netctl", "ss", "-a", "-i"], capture_output=True, text=True).stdout, *log.splitlines()[-30:], sep="\n", file=sys.stderr)
     return 1 if wrong else 0
 
 

@@ -219,19 +219,22 @@ Test(hang, excuses)
 	struct hang_sample spinning = {.known = true, .runnable = true, .run_ns = 200 * NSEC_PER_MSEC};
 	struct hang_sample disk = {.known = true, .blocked = true}, unknown = {.known = false};
 
-	cr_assert_not(hang_verdict(&h, asked + limit, limit, &asleep));
-	cr_assert(hang_verdict(&h, now, limit, &asleep));
-	cr_assert(hang_verdict(&h, now, limit, &unknown));
-	cr_assert(hang_verdict(&h, now, limit, &spinning));
-	cr_assert_not(hang_verdict(&h, now, limit, &queued));
-	cr_assert_not(hang_verdict(&h, now, limit, &starved));
-	cr_assert_not(hang_verdict(&h, now, limit, &disk));
-	cr_assert(hang_verdict(&h, now + 10 * limit, limit, &disk));
+	struct hang_sample stopped = {.known = true, .stopped = true, .run_ns = 150 * NSEC_PER_MSEC};
+
+	cr_assert_eq(hang_verdict(&h, asked + limit, limit, &asleep), HANG_NOT);
+	cr_assert_eq(hang_verdict(&h, now, limit, &asleep), HANG_ASLEEP);
+	cr_assert_eq(hang_verdict(&h, now, limit, &unknown), HANG_ASLEEP);
+	cr_assert_eq(hang_verdict(&h, now, limit, &spinning), HANG_SPINNING);
+	cr_assert_eq(hang_verdict(&h, now, limit, &stopped), HANG_STOPPED, "however long it ran before");
+	cr_assert_eq(hang_verdict(&h, now, limit, &queued), HANG_NOT);
+	cr_assert_eq(hang_verdict(&h, now, limit, &starved), HANG_NOT);
+	cr_assert_eq(hang_verdict(&h, now, limit, &disk), HANG_NOT);
+	cr_assert_eq(hang_verdict(&h, now + 10 * limit, limit, &disk), HANG_ASLEEP);
 	h.late_ns = 150 * NSEC_PER_MSEC;
-	cr_assert_not(hang_verdict(&h, now, limit, &asleep));
+	cr_assert_eq(hang_verdict(&h, now, limit, &asleep), HANG_NOT);
 	h.late_ns = 0;
 	h.grace_ns = now + 1;
-	cr_assert_not(hang_verdict(&h, now, limit, &asleep));
+	cr_assert_eq(hang_verdict(&h, now, limit, &asleep), HANG_NOT);
 }
 
 Test(supervisor, starts_and_stops)
