@@ -48,6 +48,14 @@ static void add_block(
 		    (struct tcp_sack_block){rcv_seq(t, r->start), rcv_seq(t, r->end)};
 }
 
+static bool is_recent(const struct tcpx_rec *x, uint64_t start)
+{
+	for (unsigned r = 0; r < ARRAY_SIZE(x->ooo_recent); r++)
+		if (x->ooo_recent[r] == start)
+			return true;
+	return false;
+}
+
 void options_sack(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_header *h)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
@@ -57,11 +65,12 @@ void options_sack(const struct stack *s, uint32_t sk, const struct tcp_rec *t, s
 		return;
 	if (t->flags & TCB_DSACK) /* RFC 2883 */
 		h->sack[h->n_sack++] = (struct tcp_sack_block){t->dsack_start, t->dsack_end};
-	/* The interval that grew last goes first, then the others from the lowest on. */
+	/* RFC 2018, 4: those that grew last, the newest first; so that each is told several times. */
+	for (unsigned r = 0; x && r < ARRAY_SIZE(x->ooo_recent); r++)
+		for (unsigned i = 0; i < x->n_ooo; i++)
+			if (x->ooo[i].start == x->ooo_recent[r])
+				add_block(t, h, &x->ooo[i], room);
 	for (unsigned i = 0; x && i < x->n_ooo; i++)
-		if (x->ooo[i].start == x->ooo_recent)
-			add_block(t, h, &x->ooo[i], room);
-	for (unsigned i = 0; x && i < x->n_ooo; i++)
-		if (x->ooo[i].start != x->ooo_recent)
+		if (!is_recent(x, x->ooo[i].start))
 			add_block(t, h, &x->ooo[i], room);
 }

@@ -148,6 +148,18 @@ bool receive_stage(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_s
 
 /* ---- intervals */
 
+/* The interval that starts at `from` and ends at `to` has grown: those that it took in are no longer. */
+static void note_recent(struct tcpx_rec *x, uint64_t from, uint64_t to)
+{
+	uint64_t recent[ARRAY_SIZE(x->ooo_recent)] = {from};
+	unsigned n = 1;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(recent) && n < ARRAY_SIZE(recent); i++)
+		if (x->ooo_recent[i] < from || x->ooo_recent[i] > to)
+			recent[n++] = x->ooo_recent[i];
+	memcpy(x->ooo_recent, recent, sizeof(recent));
+}
+
 /* Returns false if there is no room for one more. */
 static bool add_interval(struct tcpx_rec *x, uint64_t from, uint64_t to)
 {
@@ -169,8 +181,27 @@ static bool add_interval(struct tcpx_rec *x, uint64_t from, uint64_t to)
 		x->n_ooo = (uint8_t)(x->n_ooo - (j - i - 1));
 	}
 	x->ooo[i] = (struct tcp_run){from, to};
-	x->ooo_recent = from;
+	note_recent(x, from, to);
 	return true;
+}
+
+/* RFC 2883: the first stretch that came twice is told with the next acknowledgement. */
+static void note_dsack(struct tcp_rec *t, int64_t from, int64_t to)
+{
+	if (!(t->flags & TCB_SACK) || (t->flags & TCB_DSACK) || from >= to)
+		return;
+	t->flags |= TCB_DSACK;
+	t->dsack_start = rcv_seq(t, (uint64_t)from);
+	t->dsack_end = rcv_seq(t, (uint64_t)to);
+}
+
+/* What of a segment lay in an interval already. */
+static void note_overlap(const struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t from, uint64_t to)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+
+	for (unsigned i = 0; x && i < x->n_ooo; i++)
+		note_dsack(t, (int64_t)max_of(from, x->ooo[i].start), (int64_t)min_of(to, x->ooo[i].end));
 }
 
 static void out_of_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
@@ -208,15 +239,6 @@ static bool join_intervals(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 /* ---- taking it into account */
 
-static void note_dsack(struct tcp_rec *t, const struct tcp_seg *g)
-{
-	if (!(t->flags & TCB_SACK) || (t->flags & TCB_DSACK) || !g->len)
-		return;
-	t->flags |= TCB_DSACK;
-	t->dsack_start = g->h.seq;
-	t->dsack_end = g->h.seq + g->len;
-}
-
 static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
 {
 	uint32_t full = g->p->gso_size ? g->p->gso_size : g->len;
@@ -248,6 +270,7 @@ static bool fin_in_order(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	t->rcv_nxt++;
 	t->flags |= TCB_FIN_RCVD | TCB_ACK_NOW;
+	t->flags &= ~(uint32_t)TCB_DSACK; /* nothing more will come that knowing it could help */
 	t->rcv_adv = max_of(t->rcv_adv, t->rcv_nxt);
 	if (tcpx_peek(s, sk) &&
 	    tcpx_peek(s, sk)->n_ooo) { /* beyond the end of the stream: nonsense */
@@ -261,10 +284,11 @@ static bool fin_in_order(struct stack *s, uint32_t sk, struct tcp_rec *t)
 static void take_payload(
     struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g, int64_t start)
 {
-	const struct tcpx_rec *x = tcpx_peek(s, sk);
+	int64_t end = start + (int64_t)g->len;
 
-	if (start + (int64_t)g->len <= (int64_t)t->rcv_nxt) {
-		note_dsack(t, g);
+	if (start < (int64_t)t->rcv_nxt)
+		note_dsack(t, start, min_of(end, (int64_t)t->rcv_nxt));
+	if (end <= (int64_t)t->rcv_nxt) {
 		t->flags |= TCB_ACK_NOW;
 		return;
 	}
@@ -274,14 +298,11 @@ static void take_payload(
 	}
 	if (start < (int64_t)t->rcv_nxt)
 		t->flags |= TCB_ACK_NOW;
-	if (g->from == t->rcv_nxt) {
+	note_overlap(s, sk, t, g->from, g->to);
+	if (g->from == t->rcv_nxt)
 		in_order(s, sk, t, g);
-		return;
-	}
-	for (unsigned i = 0; x && i < x->n_ooo; i++)
-		if (x->ooo[i].start <= g->from && x->ooo[i].end >= g->to)
-			note_dsack(t, g);
-	out_of_order(s, sk, t, g);
+	else
+		out_of_order(s, sk, t, g);
 }
 
 bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g)

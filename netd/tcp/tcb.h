@@ -21,6 +21,7 @@
 #pragma once
 #include "proto/endpoint.h"
 #include "tcp/seq.h"
+#include "wire/tcp.h"
 
 enum tcp_state { /* numbers as in TCP_INFO */
 	TCPS_ESTABLISHED = 1,
@@ -67,6 +68,7 @@ enum tcb_flags {
 	TCB_URGENT = 1 << 19, /* the peer is to be told of an urgent byte: sockx_rec.snd_up */
 	TCB_DELAYING = 1 << 21, /* TCP_QUICKACK was switched off */
 	TCB_PINGPONG = 1 << 22, /* what we receive we answer soon: acknowledgements wait for the answer */
+	TCB_FIN_ALONE = 1 << 23, /* our FIN went without data */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 
@@ -142,9 +144,9 @@ struct tcp_hole {
 struct tcpx_rec {
 	uint8_t n_ooo, n_run;
 	uint8_t pad[6];
-	/* Receiving: intervals above rcv_nxt that lie in the ring, ascending, apart; the newest
-	 * one's start */
-	uint64_t ooo_recent;
+	/* Receiving: intervals above rcv_nxt that lie in the ring, ascending, apart; the starts of those that
+	 * grew last, the newest first */
+	uint64_t ooo_recent[TCP_SACK_MAX];
 	struct tcp_run ooo[TCP_OOO_MAX];
 	/* Sending: runs that the peer has, ascending, apart; hole[i] lies before run[i],
 	 * hole[n_run] after the last. */

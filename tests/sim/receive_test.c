@@ -51,6 +51,67 @@ Test(receive, committed_intervals_are_not_written_again)
 	cr_assert(!memcmp(data, "abcdefg", 7));
 }
 
+static void expect_blocks(int64_t ack, unsigned n, const struct sack_range *r)
+{
+	static struct heard s;
+
+	cr_assert(hear(&c, &s), "nothing was sent");
+	cr_assert_eq(s.h.ack - c.iss - 1, (uint32_t)ack);
+	cr_assert_eq(s.h.n_sack, n, "%u blocks, not %u", s.h.n_sack, n);
+	for (unsigned i = 0; i < n; i++)
+		cr_assert(s.h.sack[i].start == c.iss + 1 + r[i].from && s.h.sack[i].end == c.iss + 1 + r[i].to,
+		    "block %u: %u to %u", i, s.h.sack[i].start - c.iss - 1, s.h.sack[i].end - c.iss - 1);
+}
+#define BLOCKS(ack, ...)                                                                           \
+	expect_blocks(ack, sizeof((struct sack_range[]){__VA_ARGS__}) / sizeof(struct sack_range), \
+	    (struct sack_range[]){__VA_ARGS__})
+
+Test(receive, blocks_that_grew_last_come_first)
+{
+	say(&c, PSH_ACK, 2, 0, "c");
+	BLOCKS(0, {2, 3});
+	say(&c, PSH_ACK, 4, 0, "e");
+	BLOCKS(0, {4, 5}, {2, 3});
+	say(&c, PSH_ACK, 8, 0, "i");
+	BLOCKS(0, {8, 9}, {4, 5}, {2, 3});
+	say(&c, PSH_ACK, 6, 0, "g");
+	BLOCKS(0, {6, 7}, {8, 9}, {4, 5}, {2, 3});
+	say(&c, PSH_ACK, 10, 0, "k"); /* four are told: the one that is older than all falls out */
+	BLOCKS(0, {10, 11}, {6, 7}, {8, 9}, {4, 5});
+	say(&c, PSH_ACK, 3, 0, "d"); /* joins two of them */
+	BLOCKS(0, {2, 5}, {10, 11}, {6, 7}, {8, 9});
+}
+
+Test(receive, what_came_twice_is_told)
+{
+	say(&c, PSH_ACK, 2, 0, "cd");
+	say(&c, PSH_ACK, 6, 0, "gh");
+	(void)heard_count();
+	say(&c, PSH_ACK, 0, 0, "abcde"); /* over an interval */
+	BLOCKS(5, {2, 4}, {6, 8});
+	say(&c, PSH_ACK, 3, 0, "def"); /* its head came before, its tail joins */
+	BLOCKS(8, {3, 5});
+	say(&c, PSH_ACK, 1, 0, "bc"); /* all of it did */
+	BLOCKS(8, {1, 3});
+	say(&c, PSH_ACK, 10, 0, "klm");
+	(void)heard_count();
+	say(&c, PSH_ACK, 9, 0, "jkl"); /* out of order, and partly in an interval */
+	BLOCKS(8, {10, 12}, {9, 13});
+}
+
+Test(receive, fin_behind_what_came_before)
+{
+	static struct heard s;
+
+	say(&c, PSH_ACK, 0, 0, "abc");
+	expect(&c, ACK, 0, 3, 0);
+	say(&c, FIN_ACK, 0, 0, "abc"); /* once more, with the end */
+	cr_assert(hear(&c, &s));
+	cr_assert_eq(s.h.ack, c.iss + 1 + 4);
+	cr_assert_eq(s.h.n_sack, 0); /* nothing more will come: it need not know */
+	state_is(TCPS_CLOSE_WAIT);
+}
+
 Test(receive, more_holes_than_intervals)
 {
 	char data[64];

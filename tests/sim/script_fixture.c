@@ -19,6 +19,16 @@ void teardown(void)
 	script_free(&c);
 }
 
+void say_sack(int64_t ack, unsigned n, const struct sack_range *r)
+{
+	struct tcp_header h = script_header(&c, ACK, 0, ack);
+
+	h.n_sack = (uint8_t)n;
+	for (unsigned i = 0; i < n; i++)
+		h.sack[i] = (struct tcp_sack_block){c.irs + 1 + r[i].from, c.irs + 1 + r[i].to};
+	say_header(&c, h, NULL, 0);
+}
+
 void start_over(void)
 {
 	teardown();
