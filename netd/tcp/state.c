@@ -207,13 +207,13 @@ void tcp_segment(struct stack *s, uint32_t sk, struct tcp_seg *g)
 			timer_arm(s, sk, t);
 		return;
 	}
-	options_ts_recent(s, t, &g->h, start);
 	if (t->state == TCPS_SYN_RECV && !finish_open(s, sk, t, g))
 		return;
 	t->rcv_at = s->now;
 	t->keep_probes = 0;
 	if (!tcp_ack(s, sk, t, g))
 		return;
+	options_ts_recent(s, t, &g->h, start); /* a segment whose acknowledgement is impossible says nothing */
 	if (g->h.flags & TCP_F_URG)
 		urgent_arrived(s, sk, t, g);
 	if (!receive_data(s, sk, t, g))

@@ -48,3 +48,22 @@ Test(rfc5961, paws)
 	cr_assert_eq(sim_readable(c.k), 3);
 	cr_assert_eq(c.h->s.count.tcp_paws, 1);
 }
+
+Test(rfc5961, impossible_acknowledgement_says_no_time)
+{
+	static struct heard s;
+
+	start_over();
+	c.ts = true;
+	c.ts_val = 1000;
+	script_passive(&c);
+	c.ts_val = 200000;
+	say(&c, FIN_ACK, 0, 9999, NULL);
+	cr_assert(hear(&c, &s));
+	cr_assert_eq(s.h.flags, ACK);
+	cr_assert_eq(s.h.ts_ecr, 1000);
+	state_is(TCPS_ESTABLISHED);
+	c.ts_val = 1001; /* the connection's own are not older than a stranger's */
+	say(&c, PSH_ACK, 0, 0, "data");
+	cr_assert_eq(sim_readable(c.k), 4);
+}
