@@ -175,13 +175,15 @@ static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 	}
 }
 
-/* What waits now: TCP_INQ. */
+/* What waits now: TCP_INQ. The end of the stream counts as one, so that nobody waits for it. */
 static int waiting(struct nsock *s)
 {
 	uint64_t n = 0;
 
 	side_lock(s, true);
 	(void)rx_avail(s, &n);
+	if (!n && (load_once(&s->sl->state) & CM_ST_RX_EOF))
+		n = 1;
 	side_unlock(s, true);
 	return n > INT_MAX ? INT_MAX : (int)n;
 }

@@ -251,6 +251,10 @@ static void stream_flags(void)
 	await(s.fd, POLLIN);
 	line(message(s.fd, 3, 400, 0), "data stream with its time");
 	line(message(s.fd, 3, 20, 0), "data stream, little room for control");
+	CALL(send(s.other, "end", 3, 0), "data stream send");
+	CALL(shutdown(s.other, SHUT_WR), "data stream shutdown");
+	await(s.fd, POLLRDHUP);
+	line(message(s.fd, 99, 400, 0), "data stream, its end counts as one byte more");
 	unmake(&s);
 	s = make(STREAM_CONNECTED);
 	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVLOWAT, &(int){4}, sizeof(int)),
