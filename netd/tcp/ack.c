@@ -4,14 +4,17 @@
  */
 #include "tcp/layer.h"
 
-/* RFC 9293, 3.10.7.4, with the kernel's order of the tests. Returns whether the edge moved. */
+/*
+ * RFC 9293, 3.10.7.4, with the kernel's order of the tests: what says nothing new but a smaller window is taken for an old
+ * one that was overtaken, except that a window that closes is always believed. Returns whether the edge moved.
+ */
 static bool update_window(struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
 {
 	uint32_t wnd = (uint32_t)h->window << t->snd_wscale;
 	uint64_t edge = ack + wnd, old = t->snd_edge;
 
 	if (ack <= t->snd_una && !seq_after(h->seq, t->snd_wl1) &&
-	    !(h->seq == t->snd_wl1 && edge > t->snd_edge))
+	    !(h->seq == t->snd_wl1 && (edge > t->snd_edge || !wnd)))
 		return false;
 	t->snd_wl1 = h->seq;
 	t->snd_edge = edge;
@@ -70,24 +73,39 @@ static bool acceptable(struct stack *s, uint32_t sk, struct tcp_rec *t, int64_t 
 	return false;
 }
 
+/* RFC 6675, 4: every acknowledgement's blocks count, one that was overtaken has as much to tell. */
+static void old_sack(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, struct ack_news *n)
+{
+	if (!(t->flags & TCB_SACK) || !h->n_sack)
+		return;
+	n->sacked = recovery_sack(s, sk, t, h);
+	if (!n->sacked)
+		return;
+	n->duplicate = true;
+	recovery_ack(s, sk, t, n);
+	tcp_want_output(s, sk);
+}
+
 bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
 {
 	const struct tcp_header *h = &g->h;
 	int64_t ack = snd_off(t, h->ack);
 	struct ack_news n = {.flight = flight_of(t)};
-	bool was_fin_acked = fin_acked(t), moved;
+	bool was_fin_acked = fin_acked(t), was_shut = t->snd_edge <= t->snd_una, moved;
 
 	if (!acceptable(s, sk, t, ack))
 		return false;
-	if (ack < (int64_t)t->snd_una)
-		return true; /* an old one; its payload may still be new */
+	if (ack < (int64_t)t->snd_una) { /* an old one; its payload may still be new, and what it says of holes */
+		old_sack(s, sk, t, h, &n);
+		return true;
+	}
 	n.acked = (uint64_t)ack - t->snd_una;
 	moved = update_window(t, h, (uint64_t)ack);
-	if (t->rtx_kind == RTX_PERSIST) {
-		t->retries = 0; /* the peer is alive */
-		if (moved)
-			t->rtx_at = 0, t->rtx_kind = RTX_NONE;
-	}
+	if (t->rtx_kind == RTX_PERSIST && moved) /* while it is closed probes become rarer, answered or not */
+		t->rtx_at = 0, t->rtx_kind = RTX_NONE;
+	if (was_shut && t->snd_edge > t->snd_una)
+		recovery_window_opened(s, sk, t);
 	if (n.acked)
 		advance(s, sk, t, h, (uint64_t)ack);
 	if ((t->flags & TCB_SACK) && h->n_sack)

@@ -56,7 +56,7 @@ void tcp_fill_info(const struct stack *s, uint32_t sk, struct tcp_info *i)
 	}
 	i->tcpi_ca_state = t->ca_state;
 	i->tcpi_retransmits = t->retries;
-	i->tcpi_probes = t->rtx_kind == RTX_PERSIST ? t->retries : t->keep_probes;
+	i->tcpi_probes = t->keep_probes;
 	i->tcpi_backoff = t->retries;
 	i->tcpi_options = options_of(t);
 	i->tcpi_snd_wscale = t->snd_wscale & 0xf;

@@ -284,6 +284,8 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* Everything in flight was too large for the path: again, without blame. */
 void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t);
+/* The peer had taken its window back, and offers one again: what timed out meanwhile goes out at once. */
+void recovery_window_opened(struct stack *s, uint32_t sk, struct tcp_rec *t);
 
 /* congestion.c */
 struct congestion_ops {

@@ -100,7 +100,7 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 
 static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, uint32_t mtu)
 {
-	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
+	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_ALONE | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
 					   TCB_WAS_OPEN)) |
 		   SYN_FLAGS | TCB_SYN_NOW;
 	t->iss = tcp_isn(s, &k->local, &k->remote) - (uint32_t)t->tx_tail;

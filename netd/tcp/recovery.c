@@ -191,6 +191,13 @@ uint64_t recovery_sack(struct stack *s, uint32_t sk, struct tcp_rec *t, const st
 
 /* ---- congestion: what it means */
 
+/* What goes out again is timed from now; a tail probe that was due is not any more. */
+static void restart_timer(struct tcp_rec *t)
+{
+	t->rtx_at = 0;
+	t->rtx_kind = RTX_NONE;
+}
+
 static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcpx_rec *x = tcpx_make(s, sk);
@@ -207,6 +214,7 @@ static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	x->loss_end = t->snd_una + t->mss;
 	for (unsigned i = 0; i <= x->n_run; i++)
 		x->hole[i] = (struct tcp_hole){0};
+	restart_timer(t);
 	s->count.tcp_fast_retrans++;
 }
 
@@ -340,4 +348,17 @@ void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	x->loss_end = t->snd_nxt;
 	for (unsigned i = 0; i <= x->n_run; i++)
 		x->hole[i] = (struct tcp_hole){0};
+	restart_timer(t);
+}
+
+void recovery_window_opened(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = t->ca_state == CA_LOSS ? tcpx_get(s, sk) : NULL;
+
+	if (!x)
+		return;
+	x->hole[0].rtx_end = 0;
+	t->flags |= TCB_RTX_NOW;
+	t->retries = 0;
+	restart_timer(t);
 }

@@ -81,8 +81,14 @@ static void start_timing(struct stack *s, struct tcp_rec *t)
 
 static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t full)
 {
-	if (!flight_of(t))
+	if (!flight_of(t)) {
 		t->stall_at = s->now;
+		t->retries = 0; /* probes of a closed window are over */
+	}
+	if (t->rtx_kind == RTX_PROBE) { /* the tail is another one now */
+		t->rtx_at = 0;
+		t->rtx_kind = RTX_NONE;
+	}
 	t->snd_nxt += len;
 	if (len % full)
 		t->snd_sml = t->snd_nxt;
@@ -94,6 +100,20 @@ static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t
 	}
 }
 
+/* Less than asked for, and then without the flags of its end, if chunks are smaller here. False: no room. */
+static bool transmit_fitting(struct stack *s, uint32_t sk, struct tcp_rec *t,
+    const struct tcp_path *path, uint8_t *flags, uint64_t off, uint32_t *n)
+{
+	uint32_t full = tcp_payload_max(s, sk, t);
+	int ret;
+
+	while ((ret = tcp_transmit(s, sk, t, path, *flags, off, *n)) == -EMSGSIZE && *n > full) {
+		*n = *n / 2 > full ? *n / 2 - *n / 2 % full : full;
+		*flags &= *n > full ? TCP_F_PSH : 0;
+	}
+	return !ret;
+}
+
 static enum verdict send_new(
     struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint64_t *pipe)
 {
@@ -102,7 +122,6 @@ static enum verdict send_new(
 	uint32_t full = tcp_payload_max(s, sk, t), n;
 	enum verdict why = NOTHING;
 	uint8_t flags = 0;
-	int ret;
 
 	if (fin_sent(t) || (!avail && !(t->flags & TCB_FIN_WANTED)))
 		return NOTHING;
@@ -114,18 +133,16 @@ static enum verdict send_new(
 		if (t->flags & TCB_FIN_WANTED)
 			flags = TCP_F_FIN | (n ? TCP_F_PSH : 0);
 	}
-	do {
-		ret = tcp_transmit(s, sk, t, path, flags, t->snd_nxt, n);
-		if (ret == -EMSGSIZE && n > full) { /* chunks are smaller here */
-			n = n / 2 > full ? n / 2 - n / 2 % full : full;
-			flags = 0;
-		} else if (ret) {
-			return DEVICE;
-		}
-	} while (ret);
+	if (n > full)
+		flags |= TCP_F_PSH; /* the peer's device joins segments and hands them up at a PSH: the next ones are not near */
+	if (!transmit_fitting(s, sk, t, path, &flags, t->snd_nxt, &n))
+		return DEVICE;
 	data_sent(s, t, n + !!(flags & TCP_F_FIN), full);
-	if (flags & TCP_F_FIN)
+	if (flags & TCP_F_FIN) {
 		t->snd_sml = t->snd_una;
+		if (!n)
+			t->flags |= TCB_FIN_ALONE;
+	}
 	start_timing(s, t);
 	*pipe += n;
 	return SENT;
@@ -134,7 +151,7 @@ static enum verdict send_new(
 static enum verdict send_lost(
     struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint64_t *pipe)
 {
-	uint32_t full = tcp_payload_max(s, sk, t), n;
+	uint32_t full = tcp_payload_max(s, sk, t), most = full, n, segments;
 	uint64_t off, end, data_end;
 	uint8_t flags = 0;
 
@@ -142,20 +159,24 @@ static enum verdict send_lost(
 		return NOTHING;
 	if (*pipe + full > t->cwnd && *pipe && !(t->flags & TCB_RTX_NOW))
 		return CWND;
-	end = min_of(end, off + full);
+	if (t->cwnd > *pipe + full)
+		most = (uint32_t)min_of(t->cwnd - *pipe, (uint64_t)burst_max(t, path, full));
+	end = min_of(end, off + most - most % full);
 	data_end = (t->flags & TCB_FIN_WANTED) ? min_of(end, t->tx_tail) : end;
 	if (end > data_end)
 		flags = TCP_F_FIN;
 	n = (uint32_t)(data_end - off);
 	if (n && data_end == t->tx_tail)
 		flags |= TCP_F_PSH;
-	if (tcp_transmit(s, sk, t, path, flags, off, n))
+	if (!transmit_fitting(s, sk, t, path, &flags, off, &n))
 		return DEVICE;
+	end = off + n + !!(flags & TCP_F_FIN);
 	t->flags &= ~(uint32_t)(TCB_RTX_NOW | TCB_TIMING); /* Karn */
 	recovery_sent(s, sk, t, off, end);
-	t->total_retrans++;
+	segments = n > full ? (n + full - 1) / full : 1;
+	t->total_retrans += segments;
 	t->sent_at = s->now;
-	s->count.tcp_retrans++;
+	s->count.tcp_retrans += segments;
 	*pipe += end - off;
 	return SENT;
 }
@@ -265,10 +286,10 @@ void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	pipe = t->cwnd > full ? t->cwnd - full : 0; /* one segment, even if the window is full */
 	if (send_new(s, sk, t, &path, &pipe) == SENT)
 		return;
-	off = end - t->snd_una > full ? end - full : t->snd_una;
 	data_end = (t->flags & TCB_FIN_WANTED) ? min_of(end, t->tx_tail) : end;
-	if (tcp_transmit(s, sk, t, &path, end > data_end ? TCP_F_FIN : TCP_F_PSH,
-		min_of(off, data_end), (uint32_t)(data_end - min_of(off, data_end))))
+	off = end - t->snd_una > full ? end - full : t->snd_una;
+	off = end > data_end && (t->flags & TCB_FIN_ALONE) ? data_end : min_of(off, data_end);
+	if (tcp_transmit(s, sk, t, &path, end > data_end ? TCP_F_FIN : TCP_F_PSH, off, (uint32_t)(data_end - off)))
 		return;
 	t->flags &= ~(uint32_t)TCB_TIMING;
 	t->total_retrans++;

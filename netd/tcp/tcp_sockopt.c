@@ -34,6 +34,19 @@ static int set_flag(struct stack *s, uint32_t sk, uint32_t flag, bool on)
 	return 0;
 }
 
+/* To switch it on sends what a cork holds back, too, now and this once; not what is written after. */
+static int set_nodelay(struct stack *s, uint32_t sk, struct tcp_rec *t, bool on)
+{
+	int ret = set_flag(s, sk, SOCK_F_NODELAY, on);
+
+	if (ret || !on || !state_synchronized(t->state))
+		return ret;
+	t->flags |= TCB_FORCE;
+	tcp_output(s, sk, t);
+	t->flags &= ~(uint32_t)TCB_FORCE;
+	return 0;
+}
+
 static int set_limited(uint32_t *to, int v, int low, int high)
 {
 	if (v < low || v > high)
@@ -140,7 +153,7 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 		return -ENOMEM;
 	switch (name) {
 	case TCP_NODELAY:
-		return set_flag(s, sk, SOCK_F_NODELAY, v);
+		return set_nodelay(s, sk, t, v);
 	case TCP_CORK:
 		return set_flag(s, sk, SOCK_F_CORK, v);
 	case TCP_QUICKACK:

@@ -5,10 +5,10 @@
  * KIND_TCP, rtx_at (one at a time, rtx_kind says which):
  *   retransmission   the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200
  * ms to 120 s. SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without owner 8 times; or
- * until TCP_USER_TIMEOUT. tail probe       two round trips after the last segment of a flight: it
- * may have been lost without anything behind it to tell (RFC 8985, 7); then the retransmission
- * timer. persist          the peer's window is closed, or too small, and nothing is in flight: a
- * probe, as often and as long as retransmissions; also ends TCP_CORK after 200 ms. KIND_TCP,
+ * until TCP_USER_TIMEOUT. tail probe       two round trips after the last segment of a flight, or when the
+ * retransmission timer would run out first: it may have been lost without anything behind it to tell
+ * (RFC 8985, 7); then the retransmission timer. Never in recovery. persist          the peer's window is closed, or too small, and nothing is in flight: a
+ * probe, ever more rarely as retransmissions, as long as the peer answers; also ends TCP_CORK after 200 ms. KIND_TCP,
  * ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one. KIND_TCP,
  * keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
  * KIND_TCP, nothing of its own: a receive ring that has been empty for 10 s is given back; the moment follows from
@@ -23,6 +23,7 @@
 #include "tcp/layer.h"
 #include "inet/sockx.h"
 #include "tcp/tcp.h"
+#include <limits.h>
 
 #define RING_IDLE_NS (10 * NSEC_PER_SEC)
 #define PROBE_MIN_NS (5 * NSEC_PER_MSEC)
@@ -68,13 +69,14 @@ void timer_arm(struct stack *s, uint32_t sk, const struct tcp_rec *t)
 
 /* ---- setting */
 
-static uint64_t probe_timeout(const struct tcp_rec *t)
+/* RFC 8985, 7.2: not later than the retransmission timer would run out. */
+static uint64_t probe_timeout(const struct stack *s, const struct tcp_rec *t)
 {
-	uint64_t pto = 2ull * t->srtt * NSEC_PER_USEC;
+	uint64_t pto = 2ull * t->srtt * NSEC_PER_USEC, rto_at = t->stall_at + rto_of(t);
 
 	if (flight_of(t) <= t->mss)
 		pto += PROBE_ALONE_NS;
-	return max_of(pto, PROBE_MIN_NS);
+	return min_of(max_of(pto, PROBE_MIN_NS), rto_at > s->now ? rto_at - s->now : 0);
 }
 
 static void start_rtx(
@@ -91,14 +93,14 @@ static void start_rtx(
 void timer_rtx(
     struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed)
 {
-	uint64_t rto = rto_of(t), pto = probe_timeout(t);
+	uint64_t rto = rto_of(t);
 
 	if (flight_of(t)) {
 		if (!restart && t->rtx_at && t->rtx_kind != RTX_PERSIST)
 			return;
 		if ((t->flags & TCB_SACK) && t->srtt && t->ca_state == CA_OPEN && !t->retries &&
-		    !(t->flags & TCB_PROBED) && pto < rto)
-			start_rtx(s, k, t, RTX_PROBE, pto);
+		    !(t->flags & TCB_PROBED))
+			start_rtx(s, k, t, RTX_PROBE, probe_timeout(s, t));
 		else
 			start_rtx(s, k, t, RTX_RTO, rto);
 		return;
@@ -130,13 +132,31 @@ void timer_keepalive(struct stack *s, const struct sock_rec *k, struct tcp_rec *
 
 /* ---- running out; all return false if the socket is gone */
 
-/* Has the peer been silent for too long? */
-static bool give_up(
-    struct stack *s, const struct sock_rec *k, const struct tcp_rec *t, unsigned limit)
+static unsigned data_retries(const struct sock_rec *k)
+{
+	return k->flags & SOCK_F_ORPHAN ? TCP_ORPHAN_RETRIES : TCP_RTX_RETRIES;
+}
+
+/* Has the peer been silent for too long, after this many tries? */
+static bool give_up(struct stack *s, const struct sock_rec *k, const struct tcp_rec *t,
+    unsigned tries, unsigned limit)
 {
 	if (k->user_timeout_ms && s->now - t->stall_at >= k->user_timeout_ms * NSEC_PER_MSEC)
 		return true;
-	return t->retries >= limit;
+	return tries >= limit;
+}
+
+/* It took back the window that the data was sent into, and is there (RFC 9293, 3.8.6.2.1): what is sent again is a probe. */
+static bool window_withdrawn(const struct stack *s, const struct sock_rec *k, const struct tcp_rec *t)
+{
+	return t->snd_edge <= t->snd_una && !(k->flags & SOCK_F_ORPHAN) &&
+	       s->now - t->rcv_at <= 2ull * TCP_RTO_MAX_US * NSEC_PER_USEC;
+}
+
+static void one_more_try(struct tcp_rec *t)
+{
+	if (t->retries < UINT8_MAX)
+		t->retries++;
 }
 
 static bool timed_out(struct stack *s, uint32_t sk, struct tcp_rec *t)
@@ -148,9 +168,9 @@ static bool rtx_syn(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
-	if (give_up(s, k, t, k->syncnt ? k->syncnt : TCP_SYN_RETRIES))
+	if (give_up(s, k, t, t->retries, k->syncnt ? k->syncnt : TCP_SYN_RETRIES))
 		return timed_out(s, sk, t);
-	t->retries++;
+	one_more_try(t);
 	t->total_retrans++;
 	s->count.tcp_rto++;
 	t->flags |= TCB_SYN_NOW;
@@ -163,9 +183,9 @@ static bool rtx_data(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
-	if (give_up(s, k, t, k->flags & SOCK_F_ORPHAN ? TCP_ORPHAN_RETRIES : TCP_RTX_RETRIES))
+	if (give_up(s, k, t, t->retries, window_withdrawn(s, k, t) ? UINT_MAX : data_retries(k)))
 		return timed_out(s, sk, t);
-	t->retries++;
+	one_more_try(t);
 	s->count.tcp_rto++;
 	recovery_timeout(s, sk, t);
 	start_rtx(s, k, t, RTX_RTO, rto_of(t));
@@ -178,9 +198,10 @@ static bool persist(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
-	if (give_up(s, k, t, k->flags & SOCK_F_ORPHAN ? TCP_ORPHAN_RETRIES : TCP_RTX_RETRIES))
+	if (give_up(s, k, t, t->keep_probes, data_retries(k)))
 		return timed_out(s, sk, t);
-	t->retries++;
+	t->keep_probes++;
+	one_more_try(t);
 	if (t->snd_edge > t->snd_nxt) {
 		t->flags |= TCB_FORCE; /* what fits, however little */
 		tcp_want_output(s, sk);

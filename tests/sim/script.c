@@ -10,7 +10,12 @@
 
 struct script script_new(uint64_t seed)
 {
-	struct script c = {.m = sim_new_with(seed, 0, 1500, true),
+	return script_new_with(seed, 0);
+}
+
+struct script script_new_with(uint64_t seed, uint32_t features)
+{
+	struct script c = {.m = sim_new_with(seed, features, 1500, true),
 	    .port = 80,
 	    .peer_port = 5000,
 	    .iss = 0xfffffff0u,
@@ -131,7 +136,8 @@ bool hear(struct script *c, struct heard *s)
 	total = ip.total_len - ip.hdr_len;
 	src = ipaddr_v4(ip.src);
 	dst = ipaddr_v4(ip.dst);
-	cr_assert_eq(csum(frame + at, total, ip_pseudo_sum(&src, &dst, IPPROTO_TCP, total)), 0xffff,
+	cr_assert(
+	    open || csum(frame + at, total, ip_pseudo_sum(&src, &dst, IPPROTO_TCP, total)) == 0xffff,
 	    "checksum");
 	cr_assert_eq(tcp_parse(&s->h, frame + at, total), 0);
 	s->len = total - s->h.hdr_len;

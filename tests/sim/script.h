@@ -29,6 +29,8 @@ struct heard {
 };
 
 struct script script_new(uint64_t seed);
+/* The same with a device that has offloads (enum region_features): super-frames are heard whole. */
+struct script script_new_with(uint64_t seed, uint32_t features);
 void script_free(struct script *c);
 /* Sends; seq and ack count from the first byte of each direction (offset -1 is the SYN). */
 void say(struct script *c, uint8_t flags, int64_t seq, int64_t ack, const char *data);

@@ -189,3 +189,34 @@ Test(send, keepalive_probes_are_answered)
 	say(&c, ACK, -1, 0, NULL);
 	expect(&c, ACK, 0, 0, 0);
 }
+
+Test(send, nodelay_lets_go_what_a_cork_holds)
+{
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_CORK, 1);
+	sim_send(c.k, "abc", 3);
+	after(&c, 10 * SIM_MS);
+	expect_nothing(&c);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NODELAY, 1);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 3);
+	sim_send(c.k, "def", 3); /* what comes after is held again */
+	after(&c, 10 * SIM_MS);
+	expect_nothing(&c);
+}
+
+/* Whoever joins segments on the way up waits for a PSH. */
+Test(send, super_frames_are_pushed)
+{
+	static char data[14600];
+
+	teardown();
+	c = script_new_with(1, REGION_F_CSUM | REGION_F_TSO4);
+	script_passive(&c);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 14600);
+	for (uint32_t i = 0; i < 3; i++) /* the first five are lost, and go out as one, too */
+		say_sack(0, 1, &(struct sack_range){7300, 7300 + 1460 * (i + 1)});
+	expect(&c, ACK, 0, 0, 7300);
+	expect_nothing(&c);
+}
