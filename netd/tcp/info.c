@@ -1,7 +1,18 @@
-/* TCP_INFO, in the kernel's structure and units. */
+/* TCP_INFO, in the kernel's structure and units. What netd does not count is 0. */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
 #include <linux/tcp.h>
+#include <stddef.h>
+
+/* What newer kernels tell than this system's header may know of. */
+struct info_tail {
+	uint32_t rcv_wnd, rehash;
+	uint16_t total_rto, total_rto_recoveries;
+	uint32_t total_rto_ms;
+	uint32_t accurate_ecn[8];
+};
+#define INFO_TAIL (offsetof(struct tcp_info, tcpi_snd_wnd) + sizeof(uint32_t))
+_Static_assert(INFO_TAIL + sizeof(struct info_tail) == TCP_INFO_LEN, "the kernel's layout");
 
 static uint8_t options_of(const struct tcp_rec *t)
 {
@@ -21,10 +32,14 @@ static void fill_window(
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
 	const struct sock_rec *k = sock_peek(s, sk);
 	uint32_t mss = t->mss ? t->mss : TCP_MSS_DEFAULT;
-	uint64_t sacked = 0;
+	uint64_t sacked = 0, lost, resent;
 
 	for (unsigned r = 0; x && r < x->n_run; r++)
 		sacked += x->run[r].end - x->run[r].start;
+	recovery_count(s, sk, t, &lost, &resent);
+	i->tcpi_lost = (uint32_t)((lost + mss - 1) / mss);
+	i->tcpi_retrans = (uint32_t)((resent + mss - 1) / mss);
+	i->tcpi_reordering = TCP_DUP_THRESH;
 	i->tcpi_snd_mss = mss;
 	i->tcpi_rcv_mss = t->rcv_mss;
 	i->tcpi_unacked = (uint32_t)((flight_of(t) + mss - 1) / mss);
@@ -39,11 +54,8 @@ static void fill_window(
 	i->tcpi_snd_wnd = (uint32_t)(t->snd_edge > t->snd_una ? t->snd_edge - t->snd_una : 0);
 }
 
-void tcp_fill_info(const struct stack *s, uint32_t sk, struct tcp_info *i)
+static void fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
 {
-	const struct tcp_rec *t = tcb_peek(s, sk);
-
-	memset(i, 0, sizeof(*i));
 	if (!t || !sock_peek(s, sk)) {
 		i->tcpi_state = TCPS_CLOSE;
 		return;
@@ -73,4 +85,17 @@ void tcp_fill_info(const struct stack *s, uint32_t sk, struct tcp_info *i)
 	i->tcpi_bytes_received = rx_tail_of(t);
 	i->tcpi_notsent_bytes = (uint32_t)(t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0);
 	fill_window(s, sk, t, i);
+}
+
+void tcp_fill_info(const struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN])
+{
+	const struct tcp_rec *t = tcb_peek(s, sk);
+	struct info_tail tail = {.rcv_wnd = 0};
+	struct tcp_info i = {0};
+
+	fill(s, sk, t, &i);
+	if (t && t->rcv_adv > t->rcv_nxt)
+		tail.rcv_wnd = (uint32_t)(t->rcv_adv - t->rcv_nxt);
+	memcpy(info, &i, INFO_TAIL);
+	memcpy(info + INFO_TAIL, &tail, sizeof(tail));
 }

@@ -270,7 +270,10 @@ struct ack_news {
 };
 /* Bytes that are thought to be in the network, RFC 6675, SetPipe(). */
 uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec *t);
-/* Next lost piece that was not sent again yet, at most a segment; false if there is none. */
+/* Bytes taken for lost, and those of them that were sent again. */
+void recovery_count(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *lost, uint64_t *resent);
+/* Next lost piece that was not sent again yet; false if there is none. */
 bool recovery_next(
     const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end);
 /* It was sent again up to `end`. */

@@ -72,6 +72,23 @@ uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec 
 	return pipe > left ? pipe - left : 0;
 }
 
+void recovery_count(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *lost, uint64_t *resent)
+{
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
+
+	*lost = *resent = 0;
+	if (!x || (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS))
+		return;
+	for (unsigned i = 0; i <= x->n_run; i++) {
+		uint64_t start = hole_start(t, x, i);
+		uint64_t end = min_of(hole_end(t, x, i), max_of(lost_edge(t, x), start));
+
+		*lost += end - start;
+		*resent += resent_to(x, i, start, end) - start;
+	}
+}
+
 bool recovery_next(
     const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint64_t *off, uint64_t *end)
 {

@@ -3,7 +3,8 @@
 #include "inet/sock.h"
 #include "ip/ip.h"
 
-struct tcp_info; /* <linux/tcp.h> */
+/* TCP_INFO as long as Linux 6.18 tells it. */
+#define TCP_INFO_LEN 280
 
 extern const struct sock_ops tcp_ops;
 extern const struct inet_proto tcp_proto;
@@ -34,4 +35,4 @@ void tcp_resume(struct stack *s, uint64_t pause_ns);
 void tcp_driver_restarted(struct stack *s, uint32_t dev);
 
 /* For getsockopt(TCP_INFO) and netctl ss. */
-void tcp_fill_info(const struct stack *s, uint32_t sk, struct tcp_info *info);
+void tcp_fill_info(const struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN]);

@@ -39,7 +39,8 @@ static int set_nodelay(struct stack *s, uint32_t sk, struct tcp_rec *t, bool on)
 {
 	int ret = set_flag(s, sk, SOCK_F_NODELAY, on);
 
-	if (ret || !on || !state_synchronized(t->state))
+	if (ret || !on || !state_synchronized(t->state) ||
+	    !((sock_peek(s, sk)->flags & SOCK_F_CORK) || (t->flags & TCB_MORE)))
 		return ret;
 	t->flags |= TCB_FORCE;
 	tcp_output(s, sk, t);
@@ -297,10 +298,10 @@ int tcp_getsockopt(struct stack *s, uint32_t sk, int level, int name, void *val,
 	if (!tcb_peek(s, sk))
 		return -EINVAL;
 	if (name == TCP_INFO) {
-		struct tcp_info info;
+		uint8_t info[TCP_INFO_LEN];
 
-		tcp_fill_info(s, sk, &info);
-		answer(val, len, &info, sizeof(info));
+		tcp_fill_info(s, sk, info);
+		answer(val, len, info, sizeof(info));
 		return 0;
 	}
 	if (name == TCP_CC_INFO || name == TCP_SAVED_SYN || name == TCP_ULP || name == TCP_FASTOPEN_KEY) {

@@ -92,6 +92,25 @@ Test(send, zero_window_is_probed)
 	expect(&c, PSH_ACK, 0, 0, 3);
 }
 
+/* What TCP_INFO says of the scoreboard; as long as today's kernels tell it, and shorter for who asks so. */
+static void expect_info(uint32_t sacked, uint32_t lost, uint32_t retrans)
+{
+	struct {
+		struct tcp_info i;
+		char more[512];
+	} v;
+	uint32_t len = sizeof(v);
+
+	cr_assert_eq(tcp_ops.getsockopt(&c.h->s, c.k->sk, IPPROTO_TCP, TCP_INFO, &v, &len), 0);
+	cr_assert_eq(len, TCP_INFO_LEN);
+	cr_assert_eq(v.i.tcpi_sacked, sacked, "%u sacked", v.i.tcpi_sacked);
+	cr_assert_eq(v.i.tcpi_lost, lost, "%u lost", v.i.tcpi_lost);
+	cr_assert_eq(v.i.tcpi_retrans, retrans, "%u sent again", v.i.tcpi_retrans);
+	len = 8;
+	cr_assert_eq(tcp_ops.getsockopt(&c.h->s, c.k->sk, IPPROTO_TCP, TCP_INFO, &v, &len), 0);
+	cr_assert_eq(len, 8);
+}
+
 Test(send, fast_retransmit_with_sack)
 {
 	static char data[14600];
@@ -111,8 +130,10 @@ Test(send, fast_retransmit_with_sack)
 	expect(&c, ACK, 0, 0, 1460);
 	expect_nothing(&c);
 	cr_assert_eq(sim_tcb(c.k)->ca_state, CA_RECOVERY);
+	expect_info(3, 1, 1);
 	say(&c, ACK, 0, 14600, NULL);
 	cr_assert_eq(sim_tcb(c.k)->ca_state, CA_OPEN);
+	expect_info(0, 0, 0);
 	cr_assert_eq(state_count(c.h->s.state, KIND_TCPX), 0);
 }
 
