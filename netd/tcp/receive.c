@@ -318,8 +318,10 @@ bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_se
 		return true;
 	}
 	if (g->len && (sock_peek(s, sk)->flags & SOCK_F_ORPHAN) && end > (int64_t)t->rcv_nxt) {
-		tcp_abort(s, sk, t, 0); /* nobody will ever read it: RFC 2525, 2.17 */
-		return false;
+		/* Nobody will ever read it: RFC 2525, 2.17. The number is what the peer expects next, which
+		 * need not be ours: else it would take the reset for a stranger's (RFC 5961, 3.2). */
+		tcp_refuse(s, g);
+		return tcp_done(s, sk, t, 0);
 	}
 	if (g->len) {
 		if (!receive_stage(s, sk, t, g))
