@@ -101,14 +101,20 @@ int channel_recv(int sock, struct channel_msg *m, int flags)
 	if (n < 0)
 		return -errno;
 	take_control(m, &mh);
-	if (flags & MSG_PEEK)
-		channel_close_fds(m);
 	if (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		channel_close_fds(m);
 		return -EMSGSIZE;
 	}
 	m->len = (size_t)n;
 	return n > 0 ? 1 : 0;
+}
+
+void channel_consume(int sock)
+{
+	char byte;
+
+	while (recv(sock, &byte, 1, MSG_DONTWAIT) < 0 && errno == EINTR)
+		;
 }
 
 void channel_close_fds(struct channel_msg *m)

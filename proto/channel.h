@@ -38,11 +38,13 @@ int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds
 int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int nfds, int timeout_ms);
 
 /*
- * Receives one packet; descriptors get close-on-exec. `flags` may hold MSG_PEEK: then no descriptors
- * are taken (they are closed). Returns 1, 0 at end of file, -EAGAIN, -EMSGSIZE (packet or descriptors
+ * Receives one packet; descriptors get close-on-exec. `flags` may hold MSG_PEEK: then the packet stays, with its
+ * descriptors, of which the caller has duplicates. Returns 1, 0 at end of file, -EAGAIN, -EMSGSIZE (packet or descriptors
  * did not fit; dropped), or another negative errno.
  */
 int channel_recv(int sock, struct channel_msg *m, int flags);
+/* Drops the packet that was peeked at, whatever it was. */
+void channel_consume(int sock);
 /* Closes the descriptors that the message still holds (those not set to -1 by their taker). */
 void channel_close_fds(struct channel_msg *m);
 /* Takes descriptor `i` out of the message, or -1. */

@@ -187,6 +187,7 @@ static void follow_supervisor(struct daemon *d)
 	if (d->hand.redeposit) {
 		d->hand.redeposit = false;
 		socket_redeposit(&d->stack);
+		link_active(d); /* that was all of it */
 	}
 }
 

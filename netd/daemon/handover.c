@@ -122,6 +122,14 @@ static void on_withdrawn(struct handover *h, const Netd__Component__Key *key)
 	handed_forget(h, d);
 }
 
+void handover_note(struct handover *h, const Netd__Component__FromComponent *m)
+{
+	if (m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_DEPOSIT)
+		on_handed(h, m->deposit->key);
+	else if (m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_WITHDRAW)
+		on_withdrawn(h, m->withdraw);
+}
+
 static struct handed_device *find_device(struct handover *h, const char *name)
 {
 	for (unsigned i = 0; i < h->devices; i++)
@@ -295,6 +303,14 @@ static void dispatch(struct handover *h, const to_component *m)
 		break;
 	case NETD__COMPONENT__TO_COMPONENT__BODY_REDEPOSIT:
 		h->redeposit = true;
+		h->alone = false;
+		h->asked++;
+		break;
+	case NETD__COMPONENT__TO_COMPONENT__BODY_KEEP:
+		kept_put(&h->kept, m->keep->name, channel_take_fd(&h->msg, 0));
+		break;
+	case NETD__COMPONENT__TO_COMPONENT__BODY_FORGET:
+		kept_remove(&h->kept, m->forget->name);
 		break;
 	case NETD__COMPONENT__TO_COMPONENT__BODY_STOP:
 		h->stop = true;
@@ -389,13 +405,14 @@ static void *attend(void *arg)
 		struct pollfd p[2] = {{.fd = a->wake[0], .events = POLLIN},
 		    {.fd = a->h->channel, .events = POLLIN}};
 
-		if (poll(p, a->h->gone ? 1 : 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			break;
 		if (p[0].revents)
 			break;
 		if (p[1].revents)
 			handover_receive(a->h);
-		if (a->h->stop)
+		/* Its end before we were given anything to keep: nobody knows us. */
+		if (a->h->stop || a->h->gone)
 			_exit(0);
 	}
 	return NULL;

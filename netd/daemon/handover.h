@@ -3,6 +3,7 @@
  * standing by, so that a takeover finds everything mapped.
  */
 #pragma once
+#include "daemon/kept.h"
 #include "proto/channel.h"
 #include "proto/clock.h"
 #include "proto/component.pb-c.h"
@@ -53,10 +54,15 @@ struct handover {
 	bool synced;   /* handed_end was seen */
 	bool granted;  /* take_over_granted was seen */
 	bool stop;     /* the supervisor asks us to leave */
+	bool leading;  /* we have the role: one thread from now on */
+	bool taken;    /* the deposits were taken out of the table */
+	bool alone;    /* there is no supervisor: daemon/alone.h */
 	bool redeposit;
+	uint32_t asked; /* how often a new supervisor asked for everything */
+	struct kept kept;
 	bool config_new; /* the newest is not in force yet */
 	bool status_new;
-	bool gone;     /* the channel is at its end: the supervisor died */
+	bool gone;     /* the channel is at its end: the supervisor died before it gave us anything to keep */
 	uint64_t died_ns;
 	struct channel_msg msg; /* the one being read */
 };
@@ -70,6 +76,8 @@ int handover_start(struct handover *h, int channel);
 int handover_receive(struct handover *h);
 /* Waits (poll) until there is a message, at most `timeout_ms` (-1: for ever), then handover_receive(). */
 int handover_wait(struct handover *h, int timeout_ms);
+/* A deposit or withdrawal that is in `msg`, said by a predecessor: into the table. */
+void handover_note(struct handover *h, const Netd__Component__FromComponent *m);
 /* Gives up what a device that is gone was handed over with. */
 void handover_drop_device(struct handed_device *d);
 /*

@@ -1,7 +1,9 @@
 /* Messages from netd-inet to its supervisor. */
+#include "daemon/alone.h"
 #include "daemon/daemon.h"
 #include "base/killpoint.h"
 #include "base/log.h"
+#include <errno.h>
 #include <string.h>
 
 #define SEND_WAIT_MS 2000
@@ -12,9 +14,13 @@ static int link_send(struct daemon *d, const from_component *m, const int *fds, 
 {
 	int ret;
 
+	if (alone(&d->hand))
+		return alone_send(&d->hand, m, fds, nfds);
 	if (d->hand.gone)
-		return 0; /* a new supervisor asks for all deposits again */
+		return 0; /* nobody has the other end */
 	ret = channel_send_wait(d->hand.channel, &m->base, fds, nfds, SEND_WAIT_MS);
+	if (ret == -ETIMEDOUT && alone(&d->hand))
+		return alone_send(&d->hand, m, fds, nfds);
 	if (ret < 0)
 		log_warn("cannot tell the supervisor: %s", strerror(-ret));
 	return ret;

@@ -6,6 +6,7 @@
  * message, then drops all privileges and every system call it does not need, and only then waits for
  * the role. It has no file system and no network of its own.
  */
+#include "daemon/alone.h"
 #include "daemon/daemon.h"
 #include "daemon/world.h"
 #include "base/log.h"
@@ -43,6 +44,11 @@ static const Netd__Component__Status *newest_status(void *arg)
 static const Netd__Component__Config *newest_config(void *arg)
 {
 	return ((struct daemon *)arg)->hand.config;
+}
+
+static int succession(void *arg)
+{
+	return alone_succession(&((struct daemon *)arg)->hand);
 }
 
 /* One process at a time formats the arena: the lock goes with the process. */
@@ -100,7 +106,7 @@ static int run(struct daemon *d)
 	d->stack.random = system_random;
 	d->stack.now = clock_now();
 	d->env = (struct socket_env){.arg = d, .deposit = link_deposit, .withdraw = link_withdraw,
-	    .status = newest_status, .config = newest_config, .clock_fd = read_only_copy(d->hand.clock_fd),
+	    .status = newest_status, .config = newest_config, .succession = succession, .clock_fd = read_only_copy(d->hand.clock_fd),
 	    .clock = d->hand.clock};
 	if ((ret = open_world(d)) < 0) {
 		log_error("the arena cannot be used: %s", strerror(-ret));
@@ -134,6 +140,7 @@ static void release(struct daemon *d)
 			close(h.fds[i]);
 	free(d->hand.handed);
 	handover_forget_configs(&d->hand);
+	kept_close(&d->hand.kept);
 	if (d->hand.status)
 		netd__component__status__free_unpacked(d->hand.status, NULL);
 }

@@ -5,10 +5,12 @@
  * In order: ask the supervisor to drain the predecessor's channel, so that every deposit it made is
  * here; find the truth of the arena; give each layer its descriptors and memories; rebuild what is
  * derived; shift the timers by the pause; commit (a new incarnation); speak everything again.
- * A death at any of these points makes the next standby do the same.
+ * A death at any of these points makes the next standby do the same. Without a supervisor (daemon/alone.h) nobody
+ * is asked; a supervisor that may have died with our question asks, and is asked again.
  *
  * Told again is what clients can have missed (state_untold()). If a record was found corrupt, that is everything.
  */
+#include "daemon/alone.h"
 #include "daemon/daemon.h"
 #include "daemon/judge.h"
 #include "daemon/world.h"
@@ -21,24 +23,32 @@
 
 static int drain_predecessor(struct daemon *d)
 {
+	struct handover *h = &d->hand;
 	uint64_t give_up = clock_now() + GRANT_WAIT_MS * 1000000ull;
+	uint32_t asked = h->asked;
 
-	d->hand.granted = false;
+	h->leading = true;
+	h->granted = false;
 	link_take_over(d);
-	while ((!d->hand.granted || !d->hand.synced || !d->hand.config) && !d->hand.gone) {
-		if (d->hand.stop)
+	while (!h->granted && !alone(h) && !h->gone) {
+		if (h->stop)
 			return -ECANCELED;
 		if (clock_now() > give_up)
 			return -ETIMEDOUT;
-		handover_wait(&d->hand, 100);
+		alone_wait(h, 100);
+		if (h->asked != asked && !h->granted)
+			link_take_over(d);
+		asked = h->asked;
 	}
-	return 0;
+	/* The supervisor died while it was telling us everything: the next standby knows more. */
+	return h->synced && h->config ? 0 : -ENODATA;
 }
 
 static void give_deposits(struct daemon *d)
 {
 	struct handed h;
 
+	d->hand.taken = true;
 	while (handover_take(&d->hand, &h)) {
 		KILLPOINT("takeover.deposit");
 		socket_handed(&d->stack, h.kind, h.index, h.generation, h.fds, h.nfds, h.map);

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define REQUEST_MAX 16384 /* bytes */
 #define CTL_BUDGET  64	  /* requests a cycle */
@@ -110,6 +111,10 @@ static int change(struct stack *s, struct session *ss, const request *r, const c
 
 static int question(struct stack *s, struct session *ss, const request *r, const char **why)
 {
+	if (r->body_case == NETD__CONTROL__REQUEST__BODY_SUCCEED) {
+		*why = "only root, or the user whom netd runs as, may take it over";
+		return s->socket->env.succession && policy_owner(&ss->sender) ? 0 : -EPERM;
+	}
 	if (r->body_case == NETD__CONTROL__REQUEST__BODY__NOT_SET) {
 		*why = "unknown request";
 		return -EOPNOTSUPP;
@@ -263,6 +268,23 @@ static int send_set(struct session *ss, const request *r, Netd__Control__Respons
 	return channel_send(ss->control, &a->base, &ss->client_set, 1);
 }
 
+static int send_succession(struct stack *s, struct session *ss, Netd__Control__Response *a)
+{
+	Netd__Control__Empty empty = NETD__CONTROL__EMPTY__INIT;
+	int fd = s->socket->env.succession(s->socket->env.arg), ret;
+
+	if (fd < 0) {
+		a->error = fd;
+		a->text = (char *)(uintptr_t)(fd == -EBUSY ? "its supervisor lives" : "it cannot be handed over now");
+		return channel_send(ss->control, &a->base, NULL, 0);
+	}
+	a->body_case = NETD__CONTROL__RESPONSE__BODY_SUCCESSION;
+	a->succession = &empty;
+	ret = channel_send(ss->control, &a->base, &fd, 1);
+	close(fd);
+	return ret;
+}
+
 static int send_answer(struct stack *s, struct session *ss)
 {
 	const request *r = ss->request;
@@ -287,6 +309,8 @@ static int send_answer(struct stack *s, struct session *ss)
 		return share_send(s, ss, &r->join->slot, 1, &a, true);
 	case NETD__CONTROL__REQUEST__BODY_TOKEN:
 		return token_send(s, ss, &a);
+	case NETD__CONTROL__REQUEST__BODY_SUCCEED:
+		return send_succession(s, ss, &a);
 	default:
 		return is_change(r) ? channel_send(ss->control, &a.base, NULL, 0) : tables_answer(s, ss->control, r, &a);
 	}

@@ -184,6 +184,8 @@ int64_t session_waiting(const struct stack *s, const struct session *ss);
 /* ---- policy.c: who may do what, and how much of it */
 struct user *user_get(struct socket_layer *l, uint32_t uid);
 void user_put(struct socket_layer *l, struct user *u); /* forgets it if nothing is left of it */
+/* May this one succeed the supervisor? Whoever sent the request decides, not who made the connection. */
+bool policy_owner(const struct ucred *sender);
 bool policy_admin(const struct stack *s, uint32_t uid);
 /* 0, -EACCES. */
 int policy_port(const struct stack *s, uint32_t uid, uint16_t port);

@@ -47,12 +47,22 @@ uint64_t limit_memory(const struct stack *s)
 	return v ? align_up(v, 4096) : DEFAULT_MEMORY;
 }
 
+/* Strangers from another user namespace all look like the overflow id. */
+static bool owner(uint32_t uid)
+{
+	return uid == 0 || (uid == geteuid() && uid != OVERFLOW_UID);
+}
+
+bool policy_owner(const struct ucred *sender)
+{
+	return sender->pid && owner(sender->uid);
+}
+
 bool policy_admin(const struct stack *s, uint32_t uid)
 {
 	const Netd__Component__Config *c = config_of(s);
 
-	/* Strangers from another user namespace all look like the overflow id. */
-	if (uid == 0 || (uid == geteuid() && uid != OVERFLOW_UID))
+	if (owner(uid))
 		return true;
 	for (size_t i = 0; c && i < c->n_admin_uid; i++)
 		if (c->admin_uid[i] == uid)

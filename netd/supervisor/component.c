@@ -39,7 +39,7 @@ const char *component_state_name(const struct component *c)
 	return names[c->state];
 }
 
-/* How it is called in the descriptor store. */
+/* How it is called in store.c. */
 static void store_key(const struct component *c, char *buf, size_t size)
 {
 	if (c->device)
@@ -199,8 +199,8 @@ static void store_forget(const struct component *c)
 	char key[32];
 
 	store_key(c, key, sizeof(key));
-	store_remove("channel.%s", key);
-	store_remove("pidfd.%s", key);
+	store_remove(c->sup, "channel.%s", key);
+	store_remove(c->sup, "pidfd.%s", key);
 }
 
 /* An asked-for death: nobody's fault, nothing to restart. */
@@ -286,13 +286,13 @@ static int watch_component(struct component *c)
 	return c->pid_watch && c->channel_watch ? 0 : -ENOMEM;
 }
 
-static void component_store(const struct component *c)
+static void component_store(struct component *c)
 {
 	char key[32];
 
 	store_key(c, key, sizeof(key));
-	store_put(c->channel, "channel.%s", key);
-	store_put(c->pidfd, "pidfd.%s", key);
+	store_put(c->sup, c->channel, "channel.%s", key);
+	store_put(c->sup, c->pidfd, "pidfd.%s", key);
 }
 
 static struct component *component_new(struct supervisor *s, struct device *d)
@@ -371,10 +371,12 @@ int component_spawn(struct supervisor *s, struct device *d)
 		component_forget(c);
 		return ret;
 	}
+	send_start(c); /* first of all */
 	component_store(c);
-	send_start(c);
-	if (is_inet(c))
+	if (is_inet(c)) {
+		store_send(c);
 		send_config(c);
+	}
 	send_deposits(c);
 	log_debug("pid %d started in slot %u", c->pid, c->slot);
 	return 0;
@@ -423,25 +425,21 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 	/* Its channel may hold deposits still, which on_death() takes; but it counts as nobody. */
 	if (is_dead(pidfd))
 		c->state = COMPONENT_DEAD;
-	else if (!d && c->pid == pidfile_read(s, "inet")) {
-		s->active = c;
-		s->ready = true;
-		c->number = 0;
-		c->state = COMPONENT_RUNNING;
-	} else if (!d && !c->number) {
-		c->number = 1 + slot; /* the number of the active one stays free */
-	}
+	if (!d)
+		c->number = 1 + slot; /* until the active one says that it is */
 	if (watch_component(c) < 0) {
 		component_forget(c);
 		return -ENOMEM;
 	}
 	if (c->state == COMPONENT_DEAD)
 		return 0;
-	if (!d)
+	if (!d) {
+		store_send(c);
 		send_config(c);
-	/* Only the active one and drivers have anything to deposit; a standby ignores this. */
+	}
+	/* Only the active one and drivers have anything to deposit; a standby remembers it until it is active. */
 	send_redeposit(c);
-	log_info("pid %d lives on from an earlier supervisor", c->pid);
+	log_debug("pid %d lives on from an earlier supervisor", c->pid);
 	return 0;
 }
 

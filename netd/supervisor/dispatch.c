@@ -4,12 +4,16 @@
  * A channel is read until it is empty, because a takeover waits behind what is in it; only a component
  * that never stops talking is interrupted after a fair share. Who may say what: hello, deposit,
  * withdraw and log everybody; take_over, active and accuse_driver netd-inet only.
+ *
+ * A message is consumed when what it asks for has been done: if we die before, whoever reads the channel next
+ * (our successor, or netd-inet itself: daemon/alone.h) finds it, and does it again.
  */
 #include "supervisor/supervisor.h"
 #include "proto/barrier.h"
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define FAIR_SHARE 256
 #define DRIVER_DEPOSITS 64 /* a compromised driver must not use our descriptors up */
@@ -102,6 +106,12 @@ static void on_active(struct component *c)
 	struct supervisor *s = c->sup;
 	uint64_t down = load_acquire(&s->clock->down_ns), ready = load_acquire(&s->clock->ready_ns);
 
+	/* All that it had to deposit is here, also if we are new: nobody misses anything any more. */
+	for (struct component *o = s->components; o; o = o->next)
+		if (o != c && is_inet(o))
+			send_handed_end(o);
+	if (s->active == c && c->state == COMPONENT_RUNNING)
+		return;
 	s->active = c;
 	c->number = 0;
 	c->state = COMPONENT_RUNNING;
@@ -228,9 +238,10 @@ void dispatch(struct component *c, bool all)
 		from_component *m;
 		struct fdset *fds;
 
-		ret = channel_recv(c->channel, msg, 0);
+		ret = channel_recv(c->channel, msg, MSG_PEEK);
 		if (ret == -EMSGSIZE) {
 			log_error("a message of pid %d lost its descriptors: too many are open", c->pid);
+			channel_consume(c->channel);
 			continue;
 		}
 		if (ret <= 0)
@@ -243,6 +254,7 @@ void dispatch(struct component *c, bool all)
 			log_warn("pid %d sent something that is no message", c->pid);
 		netd__component__from_component__free_unpacked(m, NULL);
 		fdset_unref(fds);
+		channel_consume(c->channel);
 	}
 	c->draining = false;
 	if (ret == 0 || (ret < 0 && ret != -EAGAIN)) {

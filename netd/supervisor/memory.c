@@ -1,11 +1,12 @@
 /*
  * What the components share: arena, the daemon's ring memory, clock page, and for each device a region
- * and two bells. Made once, or taken back from the descriptor store; kept open for every successor.
+ * and two bells. Made once, or taken back from a predecessor (store.c); kept open for every successor.
  * The memories are sparse: their sizes are address space.
  */
 #include "supervisor/supervisor.h"
 #include "proto/region.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,6 +23,10 @@ static int take_or_create(struct supervisor *s, const char *name, uint64_t *size
 	struct stat st;
 
 	*fd = store_take(s, "%s", name);
+	if (*fd >= 0 && !(fcntl(*fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+		log_error("%s of a predecessor is not sealed", name);
+		return -EPROTO;
+	}
 	if (*fd >= 0 && fstat(*fd, &st) == 0) {
 		*size = (uint64_t)st.st_size;
 		return 0;
@@ -29,7 +34,7 @@ static int take_or_create(struct supervisor *s, const char *name, uint64_t *size
 	*fd = memory_create(name, *size);
 	if (*fd < 0)
 		return *fd;
-	store_put(*fd, "%s", name);
+	store_put(s, *fd, "%s", name);
 	return 1;
 }
 
@@ -51,19 +56,6 @@ int memory_start(struct supervisor *s)
 	return 0;
 }
 
-/* Is somebody listening there? */
-static bool served(const struct sockaddr_un *addr)
-{
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool yes;
-
-	if (fd < 0)
-		return false;
-	yes = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 || errno == EAGAIN;
-	close(fd);
-	return yes;
-}
-
 static int listen_at(struct supervisor *s)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -74,11 +66,6 @@ static int listen_at(struct supervisor *s)
 	if (ret < 0) {
 		log_error("the directory of %s cannot be made: %s", addr.sun_path, strerror(-ret));
 		return ret;
-	}
-	if (served(&addr)) {
-		log_error("%s is served already: by another netd, or by a netd-inet (pid %d) that outlived its "
-			  "supervisor", addr.sun_path, (int)pidfile_read(s, "inet"));
-		return -EADDRINUSE;
 	}
 	unlink(addr.sun_path);
 	s->listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -106,7 +93,7 @@ int listening_start(struct supervisor *s)
 		return 0;
 	ret = listen_at(s);
 	if (!ret)
-		store_put(s->listening, "control");
+		store_put(s, s->listening, "control");
 	return ret;
 }
 
@@ -142,8 +129,8 @@ static int bell_take(struct supervisor *s, const struct device *d, const char *w
 	ret = bell_create(p);
 	if (ret < 0)
 		return ret;
-	store_put(p[0], "%s-read.%s", which, d->name);
-	store_put(p[1], "%s-write.%s", which, d->name);
+	store_put(s, p[0], "%s-read.%s", which, d->name);
+	store_put(s, p[1], "%s-write.%s", which, d->name);
 	return 0;
 }
 
@@ -186,11 +173,11 @@ void device_destroy(struct supervisor *s, struct device *d)
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	store_remove("region.%s", d->name);
-	store_remove("inet-read.%s", d->name);
-	store_remove("inet-write.%s", d->name);
-	store_remove("driver-read.%s", d->name);
-	store_remove("driver-write.%s", d->name);
+	store_remove(s, "region.%s", d->name);
+	store_remove(s, "inet-read.%s", d->name);
+	store_remove(s, "inet-write.%s", d->name);
+	store_remove(s, "driver-read.%s", d->name);
+	store_remove(s, "driver-write.%s", d->name);
 	pidfile_remove_device(s, d);
 	s->device[d->slot] = NULL;
 	uv_close((uv_handle_t *)&d->history.timer, on_timer_closed);

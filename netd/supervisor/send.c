@@ -239,14 +239,38 @@ void send_handed(struct component *c, const struct escrow_key *key, struct fdset
 	component_send(c, &m, fds);
 }
 
-void send_deposits(struct component *c)
+void send_handed_end(struct component *c)
 {
 	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
 	to_component m = MESSAGE(HANDED_END, handed_end, &empty);
+
+	component_send(c, &m, NULL);
+}
+
+void send_deposits(struct component *c)
+{
 	const struct deposit *d = escrow_first(c->sup->escrow, escrow_owner(c));
 
 	for (; d; d = d->next)
 		send_handed(c, &d->key, d->fds);
+	send_handed_end(c);
+}
+
+void send_keep(struct component *c, const char *name, int fd)
+{
+	Netd__Component__Keep keep = NETD__COMPONENT__KEEP__INIT;
+	to_component m = MESSAGE(KEEP, keep, &keep);
+
+	keep.name = (char *)name;
+	send_with(c, &m, &fd, 1);
+}
+
+void send_forget(struct component *c, const char *name)
+{
+	Netd__Component__Keep keep = NETD__COMPONENT__KEEP__INIT;
+	to_component m = MESSAGE(FORGET, forget, &keep);
+
+	keep.name = (char *)name;
 	component_send(c, &m, NULL);
 }
 

@@ -110,7 +110,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 
 	s->config = config;
 	s->config_path = path;
-	s->arena = s->memory = s->clock_fd = s->listening = -1;
+	s->arena = s->memory = s->clock_fd = s->listening = s->office = -1;
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
 	raise_limits();
@@ -119,11 +119,14 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 	s->escrow = escrow_new();
 	if (!s->escrow)
 		return -ENOMEM;
-	store_take_all(s);
-	if ((ret = start_loop(s)) < 0 || (ret = memory_start(s)) < 0 || (ret = listening_start(s)) < 0 ||
+	systemd_take_all(s);
+	if ((ret = succession_ask(s)) < 0 || (ret = start_loop(s)) < 0 || (ret = memory_start(s)) < 0 ||
+	    (ret = succession_office(s)) < 0 || (ret = store_sign(s)) < 0 || (ret = listening_start(s)) < 0 ||
 	    (ret = start_devices(s)) < 0 || (ret = start_components(s)) < 0)
 		return ret;
 	store_close_rest(s);
+	if (s->succeeded)
+		log_info("took over from a netd that died");
 	return tick_start(s);
 }
 
@@ -143,10 +146,10 @@ int supervisor_run(struct supervisor *s)
 			device_destroy(s, s->device[i]);
 	if (s->own_socket)
 		unlink(s->config->socket);
-	store_remove("control");
-	store_remove("arena");
-	store_remove("memory");
-	store_remove("clock");
+	store_remove(s, "control");
+	store_remove(s, "arena");
+	store_remove(s, "memory");
+	store_remove(s, "clock");
 	uv_walk(&s->loop, close_handle, NULL);
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s->loop);

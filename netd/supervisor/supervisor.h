@@ -11,8 +11,8 @@
  *   that moment, whether or not its pidfd has fired; what it deposited is handed on; then the takeover
  *   is granted. Everything else (pid files, status, a new standby) comes after that.
  * - Nothing here blocks on a component: see outq.h. A component that does not read is found by hang.c.
- * - The supervisor's own death is nothing to the components; its successor takes everything back from
- *   the descriptor store (systemd.c).
+ * - The supervisor's own death is nothing to the components; its successor gets everything back from
+ *   them, or from systemd (store.c, succession.c), and asks them to deposit again.
  */
 #pragma once
 #include "base/log.h"
@@ -87,11 +87,23 @@ struct component {
 	unsigned lines;
 };
 
+#define STORE_MAX  256
+#define STORE_NAME 48
+
+struct store {
+	struct stored {
+		char name[STORE_NAME];
+		int fd;
+	} item[STORE_MAX];
+	unsigned n;
+};
+
 struct supervisor {
 	uv_loop_t loop;
 	struct config *config;
 	const char *config_path;
 	int arena, memory, clock_fd, listening;
+	int office; /* the description that holds the lock */
 	bool own_socket; /* its file is ours to remove */
 	uint64_t arena_size, memory_size;
 	struct clock_page *clock;
@@ -112,8 +124,9 @@ struct supervisor {
 	bool ready;   /* a netd-inet was active once */
 	bool told;    /* systemd knows that */
 	bool stopping;
-	struct stored *stored; /* from the descriptor store, until taken */
-	unsigned n_stored;
+	struct store stored; /* what a predecessor had, until taken */
+	struct store store;  /* what a successor will need */
+	bool succeeded;      /* it was a living netd-inet that gave it, not systemd */
 	pid_t written[1 + CONFIG_DEVICES_MAX]; /* pid files as they stand */
 };
 
@@ -186,6 +199,10 @@ void send_granted(struct component *c, uint64_t died_ns);
 void send_ping(struct component *c, uint64_t number);
 void send_redeposit(struct component *c);
 void send_stop(struct component *c);
+void send_keep(struct component *c, const char *name, int fd);
+void send_forget(struct component *c, const char *name);
+/* It has been handed every deposit. */
+void send_handed_end(struct component *c);
 void send_driver_restarted(struct supervisor *s, const struct device *d);
 
 /* ---- status.c */
@@ -216,16 +233,33 @@ int make_directories(const char *path, bool parent_only);
 /* Closes it; 0, or a negative errno (and errno) if not all that was written to it is there. */
 int file_finish(FILE *f);
 
-/* ---- systemd.c */
-void store_take_all(struct supervisor *s);
-/* The stored descriptor of this name, now the caller's; -1 if there is none. */
+/* ---- store.c */
+void store_add(struct store *t, const char *name, int fd);
+/* What a predecessor had under this name, now the caller's; -1 if there is none. */
 int store_take(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool store_has(struct supervisor *s, const char *name);
 /* Nobody wanted these. */
 void store_close_rest(struct supervisor *s);
-void store_put(int fd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void store_remove(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* For a successor; the descriptor stays the caller's. */
+void store_put(struct supervisor *s, int fd, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void store_remove(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* All of it to a netd-inet. */
+void store_send(struct component *c);
+/* Puts our pidfd there. 0 or a negative errno. */
+int store_sign(struct supervisor *s);
 /* Finds the components that live on. Returns how many netd-inet. */
 unsigned store_adopt(struct supervisor *s);
+
+/* ---- succession.c */
+/* Takes what a living netd-inet has kept of a dead supervisor, if there is one. 0, or a negative errno: said why. */
+int succession_ask(struct supervisor *s);
+/* From here on nobody else is supervisor of this arena. 0, or a negative errno: said why. */
+int succession_office(struct supervisor *s);
+
+/* ---- systemd.c */
+void systemd_take_all(struct supervisor *s);
+void systemd_store(int fd, const char *name);
+void systemd_unstore(const char *name);
 void systemd_ready(struct supervisor *s, const char *status);
 void systemd_notify(const char *state);
 int systemd_watchdog(struct supervisor *s);

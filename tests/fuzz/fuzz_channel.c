@@ -400,13 +400,15 @@ static size_t some_order(uint8_t *buf)
 	Netd__Component__Start start = NETD__COMPONENT__START__INIT;
 	Netd__Component__Config config;
 	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
+	Netd__Component__Keep keep = NETD__COMPONENT__KEEP__INIT;
 
+	keep.name = one_in(3) ? (char *)(uintptr_t) "supervisor" : odd_text();
 	odd_key(&key);
 	handed.key = one_in(20) ? NULL : &key;
 	odd_config(&config);
 	ping.number = rnd_odd();
 	start.arena_size = rnd_odd();
-	m.body_case = (Netd__Component__ToComponent__BodyCase)(1 + rnd(11));
+	m.body_case = (Netd__Component__ToComponent__BodyCase)(1 + rnd(13));
 	if (one_in(2))
 		m.body_case = one_in(3) ? NETD__COMPONENT__TO_COMPONENT__BODY_WITHDRAWN
 					: NETD__COMPONENT__TO_COMPONENT__BODY_HANDED;
@@ -431,6 +433,10 @@ static size_t some_order(uint8_t *buf)
 		break;
 	case NETD__COMPONENT__TO_COMPONENT__BODY_CONFIG:
 		m.config = &config;
+		break;
+	case NETD__COMPONENT__TO_COMPONENT__BODY_KEEP:
+	case NETD__COMPONENT__TO_COMPONENT__BODY_FORGET:
+		m.keep = &keep;
 		break;
 	default:
 		m.body_case = NETD__COMPONENT__TO_COMPONENT__BODY_HANDED_END;
@@ -491,6 +497,7 @@ static void handover_end(struct handover *h)
 	if (h->clock)
 		munmap(h->clock, CLOCK_SIZE);
 	handover_forget_configs(h);
+	kept_close(&h->kept);
 	if (h->status)
 		netd__component__status__free_unpacked(h->status, NULL);
 	free(h->handed);

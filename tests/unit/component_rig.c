@@ -26,6 +26,7 @@ struct double_state {
 	struct clock_page *clock;
 	uint32_t slot;
 	bool standby, active, granted;
+	bool asked; /* for everything again, while it was not active */
 	int fd[RIG_KEYS]; /* 0: not held */
 	uint32_t held;
 	int locked[2]; /* written by the thread that waits for the role */
@@ -165,11 +166,13 @@ static void count_wrong(struct double_state *d)
 
 static void redeposit(struct double_state *d)
 {
-	if (!d->active)
-		return;
+	d->asked = !d->active;
+	if (d->asked)
+		return; /* when it becomes active */
 	for (uint32_t i = 0; i < RIG_KEYS; i++)
 		if (d->fd[i])
 			say_key(true, DEPOSIT_SESSION, i, d->fd[i]);
+	say_empty(FROM(ACTIVE));
 	d->sh->redeposits++;
 }
 
@@ -287,6 +290,8 @@ static void take_over(struct double_state *d)
 	d->sh->active = getpid();
 	d->clock->ready_ns = now();
 	say_empty(FROM(ACTIVE));
+	if (d->asked)
+		redeposit(d);
 	__atomic_fetch_add(&d->sh->actives, 1, __ATOMIC_SEQ_CST);
 }
 

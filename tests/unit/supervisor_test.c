@@ -20,8 +20,6 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
-#define STORE_MAX 64
-
 struct rig {
 	char dir[64], config[96];
 	struct rig_shared *sh;

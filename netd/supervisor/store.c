@@ -1,0 +1,173 @@
+/*
+ * What a successor of this process needs, by name: "arena", "memory", "clock", "control" (the listening
+ * socket), "region.DEV", "inet-read.DEV" and the other bell ends, and for each component "channel.KEY" and
+ * "pidfd.KEY", where KEY is "inet.SLOT" or "driver.DEV". A name stands for one descriptor.
+ *
+ * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/kept.h), which gives
+ * it to a supervisor that is started while they live on (succession.c), and in systemd's descriptor store, which
+ * gives it to a supervisor that systemd starts (systemd.c). What came from there is in `stored` until somebody
+ * takes it. Deposits are not stored: the living deposit again when they are asked. "supervisor", our own pidfd, is for
+ * netd-inet alone: how it learns of our death.
+ */
+#include "supervisor/supervisor.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+void store_add(struct store *t, const char *name, int fd)
+{
+	if (t->n == STORE_MAX) {
+		log_error("%s cannot be kept: there is too much already", name);
+		return;
+	}
+	t->item[t->n].fd = fd;
+	snprintf(t->item[t->n++].name, STORE_NAME, "%s", name);
+}
+
+static struct stored *find(struct store *t, const char *name)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (!strcmp(t->item[i].name, name))
+			return &t->item[i];
+	return NULL;
+}
+
+static void drop(struct store *t, struct stored *f)
+{
+	*f = t->item[--t->n];
+}
+
+#define FORMAT(name, fmt)                                                                          \
+	do {                                                                                       \
+		va_list ap_;                                                                       \
+		va_start(ap_, fmt);                                                                \
+		vsnprintf(name, sizeof(name), fmt, ap_);                                           \
+		va_end(ap_);                                                                       \
+	} while (0)
+
+static void keep(struct supervisor *s, int fd, const char *name)
+{
+	store_add(&s->store, name, fd);
+	for (struct component *c = s->components; c; c = c->next)
+		if (is_inet(c))
+			send_keep(c, name, fd);
+}
+
+int store_take(struct supervisor *s, const char *fmt, ...)
+{
+	char name[STORE_NAME];
+	struct stored *f;
+	int fd;
+
+	FORMAT(name, fmt);
+	f = find(&s->stored, name);
+	if (!f)
+		return -1;
+	fd = f->fd;
+	drop(&s->stored, f);
+	keep(s, fd, name);
+	if (s->succeeded) /* what systemd handed out is still in its store */
+		systemd_store(fd, name);
+	return fd;
+}
+
+bool store_has(struct supervisor *s, const char *name)
+{
+	return find(&s->stored, name);
+}
+
+void store_put(struct supervisor *s, int fd, const char *fmt, ...)
+{
+	char name[STORE_NAME];
+
+	FORMAT(name, fmt);
+	keep(s, fd, name);
+	systemd_store(fd, name);
+}
+
+void store_remove(struct supervisor *s, const char *fmt, ...)
+{
+	char name[STORE_NAME];
+	struct stored *f;
+
+	FORMAT(name, fmt);
+	f = find(&s->store, name);
+	if (!f)
+		return;
+	drop(&s->store, f);
+	for (struct component *c = s->components; c; c = c->next)
+		if (is_inet(c))
+			send_forget(c, name);
+	systemd_unstore(name);
+}
+
+void store_send(struct component *c)
+{
+	const struct store *t = &c->sup->store;
+
+	for (unsigned i = 0; i < t->n; i++)
+		send_keep(c, t->item[i].name, t->item[i].fd);
+}
+
+int store_sign(struct supervisor *s)
+{
+	int fd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+
+	if (fd < 0)
+		return -errno;
+	keep(s, fd, "supervisor");
+	return 0;
+}
+
+/* A driver of a device that is configured no more has nobody to work for. */
+void store_close_rest(struct supervisor *s)
+{
+	for (; s->stored.n; s->stored.n--) {
+		const struct stored *f = &s->stored.item[s->stored.n - 1];
+
+		log_debug("nobody wants the stored descriptor %s", f->name);
+		if (!strncmp(f->name, "pidfd.", 6))
+			syscall(SYS_pidfd_send_signal, f->fd, SIGTERM, NULL, 0);
+		systemd_unstore(f->name);
+		close(f->fd);
+	}
+}
+
+static bool adopt(struct supervisor *s, struct device *d, unsigned slot, const char *key)
+{
+	int channel = store_take(s, "channel.%s", key), pidfd = store_take(s, "pidfd.%s", key);
+
+	if (channel >= 0 && pidfd >= 0)
+		return component_adopt(s, d, slot, channel, pidfd) == 0;
+	/* It was being started, or buried, when its supervisor died. */
+	store_remove(s, "channel.%s", key);
+	store_remove(s, "pidfd.%s", key);
+	if (channel >= 0)
+		close(channel);
+	if (pidfd >= 0)
+		close(pidfd);
+	return false;
+}
+
+unsigned store_adopt(struct supervisor *s)
+{
+	unsigned n = 0;
+	char key[32];
+
+	for (unsigned i = 0; i < SLOTS_INET; i++) {
+		snprintf(key, sizeof(key), "inet.%u", i);
+		n += adopt(s, NULL, i, key);
+	}
+	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++) {
+		if (!s->device[i])
+			continue;
+		snprintf(key, sizeof(key), "driver.%s", s->device[i]->name);
+		adopt(s, s->device[i], SLOTS_INET + i, key);
+	}
+	return n;
+}
