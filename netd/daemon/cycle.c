@@ -264,6 +264,7 @@ int cycle_run(struct daemon *d)
 	watch_bells(d);
 	d->look = true;
 	core_init(&d->core);
+	follow_supervisor(d); /* what was asked of us before we were active */
 	while (!d->hand.stop) {
 		if (cycle_once(d))
 			halt_poll_busy(&poll);

@@ -426,7 +426,7 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 	if (is_dead(pidfd))
 		c->state = COMPONENT_DEAD;
 	if (!d)
-		c->number = 1 + slot; /* until the active one says that it is */
+		c->number = c->state == COMPONENT_DEAD && c->pid == pidfile_read(s, "inet") ? 0 : 1 + slot; /* until the active one says that it is */
 	if (watch_component(c) < 0) {
 		component_forget(c);
 		return -ENOMEM;
