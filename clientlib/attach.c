@@ -201,7 +201,6 @@ static int session_try(struct session **out)
 /* The living session of this process, made if there is none. */
 int session_get(struct session **out)
 {
-	static bool handlers;
 	struct session *ss = load_acquire(&ns_current);
 	int ret = 0;
 
@@ -212,8 +211,7 @@ int session_get(struct session **out)
 	pthread_mutex_lock(&attach_lock);
 	ss = ns_current;
 	if (!ss || session_dead(ss)) {
-		if (!handlers)
-			handlers = fork_handlers();
+		ns_heed_forks();
 		/* End of file instead of an answer: it died on the way, and tells us to try again.
 		 */
 		for (int i = 0; i < ATTACH_TRIES; i++) {

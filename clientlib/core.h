@@ -58,6 +58,8 @@ const char *ns_name_server(int i);
  * parent and in the child. Once, before the first socket.
  */
 void ns_on_fork(void (*prepare)(void), void (*fork_done)(bool child));
+/* From here on; the first socket does the same. */
+void ns_heed_forks(void);
 
 /* ---- life of a socket */
 
@@ -99,10 +101,9 @@ void ns_set_nonblock(struct nsock *s, bool on);
 enum ns_kept { NS_KEPT_FLAGS, NS_KEPT_OWNER, NS_KEPT_SIG };
 int ns_kept(const struct nsock *s, enum ns_kept what);
 void ns_keep(struct nsock *s, enum ns_kept what, int v);
-/* A number of the caller's kept with the socket (fcntl F_SETOWN, O_ASYNC, whatever). Starts at 0.
- */
+/* A count of the caller's kept with the socket; atomic. Starts at 0. */
 unsigned ns_user(const struct nsock *s);
-void ns_set_user(struct nsock *s, unsigned v);
+void ns_user_add(struct nsock *s, int by);
 int ns_family(const struct nsock *s);
 int ns_type(const struct nsock *s);
 int ns_protocol(const struct nsock *s);
@@ -121,6 +122,32 @@ bool ns_has_token(const struct nsock *s);
 bool ns_is_token(int fd);
 /* The socket of a token, with one reference. -ENOTSOCK if it is none. The descriptor stays. */
 int ns_join(int fd, struct nsock **out);
+
+/*
+ * ---- watching sockets of other processes: of whom one is told their place, and this process hears their news
+ */
+
+/* Names a socket among all processes of this netd. */
+struct ns_key {
+	uint32_t share, slot;
+	uint8_t secret[16];
+};
+/* The socket's, which is shared for that if it was not and `share` says so. 0, -ENOENT, or what the daemon said. */
+int ns_key(struct nsock *s, bool share, struct ns_key *key);
+bool ns_has_key(const struct nsock *s, const struct ns_key *key);
+/*
+ * The socket of this key with one reference: as this process holds it, or else one to be watched only: it does not keep
+ * the socket alive. -ENOENT: it is closed.
+ */
+int ns_watch(const struct ns_key *key, struct nsock **out);
+bool ns_watches(const struct nsock *s);
+/* It was only watched, and is closed. */
+bool ns_ended(const struct nsock *s);
+/*
+ * A number for what the daemon has told of the socket so far: another after every piece of news, whoever asks. 0 if there
+ * is none: of a listener, or with errors queued.
+ */
+uint64_t ns_news(const struct nsock *s);
 
 /* ---- the calls */
 

@@ -228,7 +228,7 @@ static void become(struct session *clone, struct session *parent)
 		next = s->next_held;
 		if (s->slot >= clone->lay.slots)
 			continue;
-		if (s->fds) {
+		if (s->fds || (s->watch && s->refs)) {
 			adopt(clone, s);
 			request_hold(s);
 		} else { /* closed by the parent, whose thread is still in a call */
@@ -263,7 +263,14 @@ void ns_on_fork(void (*prepare)(void), void (*fork_done)(bool child))
 	callers_done = fork_done;
 }
 
-bool fork_handlers(void)
+static void install(void)
 {
-	return pthread_atfork(fork_prepare, fork_parent, fork_child) == 0;
+	(void)pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+void ns_heed_forks(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, install);
 }

@@ -135,6 +135,7 @@ struct nsock {
 	uint16_t family, type, protocol;
 	bool has_slot, ready, closed; /* atomic */
 	bool inherited;		      /* by fork */
+	bool watch;		      /* held to hear its news only (watch.c) */
 	bool seen;		      /* by fdtable_sockets(), under its lock */
 	struct session *ss;
 	struct cm_slot *ev;	 /* the session's slot: how this process is woken */
@@ -178,9 +179,6 @@ static inline unsigned session_dead(const struct session *ss)
 {
 	return load_once(&ss->dead);
 }
-
-/* fork.c */
-bool fork_handlers(void);
 
 /* request.c */
 int request_wait(struct session *ss, const struct cm_sqe *e, struct cm_cqe *out);

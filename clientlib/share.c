@@ -46,6 +46,8 @@ static struct share *share_map(const Netd__Control__Shared *a, struct reply *r)
 	    .desc_off = lay.desc_off,
 	    .slots = a->slots,
 	    .refs = 1};
+	if (a->secret.len == sizeof(sh->secret))
+		memcpy(sh->secret, a->secret.data, sizeof(sh->secret));
 	return sh;
 }
 
@@ -172,7 +174,7 @@ int share_sockets(struct session *ss, struct nsock **v, unsigned n)
 
 /* ---- tokens */
 
-static int share_one(struct nsock *s)
+int share_one(struct nsock *s)
 {
 	int ret;
 
@@ -275,15 +277,45 @@ static struct nsock *joined(struct session *ss, const struct cm_token *t)
 	return s;
 }
 
-int ns_join(int fd, struct nsock **out)
+int share_join(struct session *ss, Netd__Control__Join *m, bool watch, struct nsock **out)
 {
 	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
-	Netd__Control__Join m = NETD__CONTROL__JOIN__INIT;
 	Netd__Control__Response *answer = NULL;
 	struct reply r = {0};
+	struct nsock *s;
+	int ret = sock_new(ss, &s);
+
+	if (ret < 0)
+		return ret;
+	m->slot = s->slot;
+	q.body_case = NETD__CONTROL__REQUEST__BODY_JOIN;
+	q.join = m;
+	ret = session_ask(ss, &q, &r, &answer);
+	if (ret < 0) {
+		sock_drop(s);
+		return ret;
+	}
+	s->watch = watch;
+	store_once(&s->ready, true);
+	store_once(&s->has_slot, true);
+	store_release(&s->refs, 1);
+	ret = answer->body_case == NETD__CONTROL__RESPONSE__BODY_JOINED
+		  ? join_answered(s, answer->joined, &r)
+		  : -EPROTO;
+	netd__control__response__free_unpacked(answer, NULL);
+	reply_free(&r);
+	if (ret < 0)
+		ns_put(s);
+	else
+		*out = s;
+	return ret;
+}
+
+int ns_join(int fd, struct nsock **out)
+{
+	Netd__Control__Join m = NETD__CONTROL__JOIN__INIT;
 	struct session *ss;
 	struct cm_token t;
-	struct nsock *s;
 	int ret;
 
 	if (!token_peek(fd, &t))
@@ -294,32 +326,11 @@ int ns_join(int fd, struct nsock **out)
 	*out = joined(ss, &t);
 	if (*out)
 		return 0;
-	ret = sock_new(ss, &s);
-	if (ret < 0)
-		return ret;
 	m.index = t.index;
 	m.secret = (ProtobufCBinaryData){.data = t.secret, .len = sizeof(t.secret)};
-	m.slot = s->slot;
-	q.body_case = NETD__CONTROL__REQUEST__BODY_JOIN;
-	q.join = &m;
-	ret = session_ask(ss, &q, &r, &answer);
-	if (ret < 0) {
-		sock_drop(s);
-		return ret;
-	}
-	store_once(&s->ready, true);
-	store_once(&s->has_slot, true);
-	store_release(&s->refs, 1);
-	ret = answer->body_case == NETD__CONTROL__RESPONSE__BODY_JOINED
-		  ? join_answered(s, answer->joined, &r)
-		  : -EPROTO;
-	netd__control__response__free_unpacked(answer, NULL);
-	reply_free(&r);
-	store_release(&s->token_key, key_of(&t));
-	if (ret < 0)
-		ns_put(s);
-	else
-		*out = s;
+	ret = share_join(ss, &m, false, out);
+	if (ret == 0)
+		store_release(&(*out)->token_key, key_of(&t));
 	return ret;
 }
 

@@ -1,6 +1,7 @@
 /* Sockets that several processes hold (share.c); the contract is proto/share.h. */
 #pragma once
 #include "clientlib/session.h"
+#include "proto/control.pb-c.h"
 #include "proto/share.h"
 
 struct share { /* a mapping of one; every socket in it keeps it */
@@ -8,6 +9,7 @@ struct share { /* a mapping of one; every socket in it keeps it */
 	uint64_t slot_off, desc_off;
 	uint32_t slots;
 	uint32_t refs; /* atomic */
+	uint8_t secret[sizeof(((struct ns_key *)0)->secret)];
 };
 
 /*
@@ -16,6 +18,13 @@ struct share { /* a mapping of one; every socket in it keeps it */
  * share_lock held.
  */
 int share_sockets(struct session *ss, struct nsock **v, unsigned n);
+/* It, unless it is shared already. */
+int share_one(struct nsock *s);
+/*
+ * A new socket object becomes a holder by the control request Join, of which the slot is filled in here. With one
+ * reference. 0 or what the daemon said.
+ */
+int share_join(struct session *ss, Netd__Control__Join *m, bool watch, struct nsock **out);
 /* The socket leaves its share, if it is in one: nobody may use it any more. */
 void share_leave(struct nsock *s);
 

@@ -176,12 +176,12 @@ void ns_keep(struct nsock *s, enum ns_kept what, int v)
 
 unsigned ns_user(const struct nsock *s)
 {
-	return load_once(&s->user);
+	return __atomic_load_n(&s->user, __ATOMIC_SEQ_CST);
 }
 
-void ns_set_user(struct nsock *s, unsigned v)
+void ns_user_add(struct nsock *s, int by)
 {
-	store_once(&s->user, v);
+	__atomic_fetch_add(&s->user, (unsigned)by, __ATOMIC_SEQ_CST);
 }
 
 int ns_family(const struct nsock *s)

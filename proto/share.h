@@ -18,6 +18,9 @@
  *   traffic: the kernel counts its copies for us, and the daemon sees its end when the last one is closed. Waiting in it to be
  *   *peeked* (never taken) is a struct cm_token, by which any process that holds a copy recognises it and joins (control
  *   request Join, which proves the possession with `secret`). A token stands at the socket's descriptor number.
+ * - **Watching**: who knows a share's secret, which its holders were told, may become a holder that does not count (Join
+ *   with a Watch): it is woken as the others, and told when the last that counts is gone. Epoll sets that processes
+ *   share need it (clientlib/preload/epview.h).
  * - Among themselves the holders trust each other: they are one program, or were handed the socket. Positions of the
  *   client's line are then read from the share under a robust lock of the description (clientlib). The daemon believes no
  *   more of a share than of any client memory; a lie costs all its holders this socket, not their sessions.

@@ -8,7 +8,8 @@
  * news is a hint; handlers look for themselves.
  *
  * What was set belongs to the open file description. A child by fork() inherits it as a fact, but
- * the signals come from the process that asked for them; over an exec it is lost.
+ * the signals come from the process that asked for them. After an exec the new program goes on with that if the
+ * signals are for its process; for others it sends none, as whoever asked may still do.
  *
  * Locks: async_lock, then the core's. The core's callback takes none; an entry goes only after
  * ns_set_del().
@@ -268,6 +269,23 @@ int async_fcntl(struct nsock *s, int fd, int cmd, long arg)
 	default:
 		return ns_kept(s, NS_KEPT_SIG);
 	}
+}
+
+void async_inherited(struct nsock *s, int fd)
+{
+	struct async *a;
+
+	if (ns_kept(s, NS_KEPT_OWNER) != sys_getpid())
+		return;
+	pthread_mutex_lock(&async_lock);
+	a = find_or_make(s, fd);
+	if (a) {
+		a->owner = ns_kept(s, NS_KEPT_OWNER);
+		a->sig = ns_kept(s, NS_KEPT_SIG);
+		a->on = ns_kept(s, NS_KEPT_FLAGS) & O_ASYNC;
+		(void)attend(a);
+	}
+	pthread_mutex_unlock(&async_lock);
 }
 
 void async_forget(struct nsock *s)

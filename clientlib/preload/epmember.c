@@ -1,6 +1,6 @@
 /* Members of an epoll set, its ready list, and when its bell and kick are on (epset.h). Under its
  * lock. */
-#include "clientlib/preload/epset.h"
+#include "clientlib/preload/epview.h"
 #include "clientlib/pool.h"
 #include <stdlib.h>
 
@@ -71,23 +71,45 @@ bool epset_any_ready(struct epset *ep)
 	return false;
 }
 
+/* What is to be reported of it, and that it was. What is news is looked at before what is true: an edge may be told twice
+ * then, and is never missed. */
+static uint32_t report(struct epset *ep, struct epmember *m)
+{
+	uint64_t now = ns_news(m->sock), *told = epview_told(ep, m);
+	uint32_t events = member_events(m);
+
+	if (!events || (m->events & EPOLLET && now && now == *told))
+		return 0;
+	*told = now;
+	if (m->events & EPOLLONESHOT) {
+		m->events &= EPSET_PRIVATE;
+		epview_fired(ep, m);
+	} else if (!(m->events & EPOLLET)) {
+		list(ep, m);
+	}
+	return events;
+}
+
 int epset_harvest(struct epset *ep, struct epoll_event *ev, int max)
 {
 	int n = 0;
 
+	epview_begin(ep);
 	for (unsigned left = ep->ready; left && n < max; left--) {
 		struct epmember *m = ep->head;
-		uint32_t events = member_events(m);
+		epoll_data_t data = m->data;
+		uint32_t events;
 
 		unlist(ep, m);
-		if (!events)
+		if (ns_ended(m->sock)) {
+			epview_ended(ep, m);
 			continue;
-		ev[n++] = (struct epoll_event){.events = events, .data = m->data};
-		if (m->events & EPOLLONESHOT)
-			m->events &= EPSET_PRIVATE;
-		else if (!(m->events & EPOLLET))
-			list(ep, m);
+		}
+		events = report(ep, m);
+		if (events)
+			ev[n++] = (struct epoll_event){.events = events, .data = data};
 	}
+	epview_end(ep);
 	return n;
 }
 
@@ -112,15 +134,21 @@ void epset_calm(struct epset *ep)
 	if (ep->armed)
 		ns_set_disarm(ep->set);
 	ep->armed = false;
+	epview_calm(ep);
+}
+
+bool epset_needed(const struct epset *ep)
+{
+	return ep->nested || ep->watchers || __atomic_load_n(&ep->sleepers, __ATOMIC_SEQ_CST);
 }
 
 /* Leaves bell and kick as those who sleep, watch or nest need them. To be called after every
  * change. */
 void epset_settle(struct epset *ep)
 {
-	bool needed =
-	    ep->nested || ep->watchers || __atomic_load_n(&ep->sleepers, __ATOMIC_SEQ_CST);
+	bool needed = epset_needed(ep);
 
+	epview_announce(ep, needed);
 	if (!ep->set)
 		return;
 	if (!needed) {
@@ -145,6 +173,7 @@ void epset_watch_begin(struct epset *ep)
 /* The descriptor was readable: after this it is only if something is ready. */
 void epset_watch_refresh(struct epset *ep)
 {
+	epset_revive(ep);
 	pthread_mutex_lock(&ep->lock);
 	epset_calm(ep);
 	epset_pump(ep);
@@ -249,10 +278,10 @@ void epset_discard(struct epset *ep)
 
 void epset_revive(struct epset *ep)
 {
-	if (__atomic_load_n(&ep->set, __ATOMIC_ACQUIRE) || !ep->members)
+	if (__atomic_load_n(&ep->set, __ATOMIC_ACQUIRE) || !(ep->members || epview_populated(ep)))
 		return;
 	pthread_mutex_lock(&ep->lock);
-	if (!ep->set && ep->members && epset_prepare(ep) == 0) {
+	if (!ep->set && (ep->members || epview_populated(ep)) && epset_prepare(ep) == 0) {
 		for (int fd = 0; fd < ep->by_fd_size; fd++) {
 			for (struct epmember *m = ep->by_fd[fd]; m; m = m->fd_next) {
 				if (m->first)
@@ -311,10 +340,10 @@ int epmember_add(struct epset *ep, int fd, struct nsock *s, const struct epoll_e
 	m = pool_take(&epmember_pool);
 	if (!m)
 		return -ENOMEM;
-	ret = ns_set_add(ep->set, s, m);
+	ret = ep->set ? ns_set_add(ep->set, s, m) : -EEXIST; /* without one it joins later */
 	if (ret == -EEXIST)
 		twin = first_of(ep, s);
-	if (ret < 0 && !twin) {
+	if (ret < 0 && !twin && ep->set) {
 		pool_give(&epmember_pool, m);
 		return ret;
 	}
@@ -337,8 +366,8 @@ void epmember_mod(struct epset *ep, struct epmember *m, const struct epoll_event
 {
 	m->events = ev->events | EPOLLERR | EPOLLHUP;
 	m->data = ev->data;
+	m->told = 0;
 	list(ep, m);
-	epset_settle(ep);
 }
 
 void epmember_del(struct epset *ep, struct epmember *m)
@@ -363,7 +392,7 @@ void epmember_drop_all(struct epset *ep)
 			struct nsock *s = ep->by_fd[fd]->sock;
 
 			if (ns_user(s))
-				ns_set_user(s, ns_user(s) - 1);
+				ns_user_add(s, -1);
 			epmember_del(ep, ep->by_fd[fd]);
 		}
 	}

@@ -5,7 +5,7 @@
  * kept, so that the first socket of netd added by another thread can wake them.
  */
 #include "clientlib/preload/deadline.h"
-#include "clientlib/preload/epset.h"
+#include "clientlib/preload/epview.h"
 
 /* What may stand beside EPOLLEXCLUSIVE. */
 #define EXCLUSIVE_WITH                                                                             \
@@ -40,9 +40,9 @@ static int ctl_add(struct epset *ep, int fd, struct nsock *s, const struct epoll
 {
 	int ret;
 
-	epset_revive(ep);
 	epset_count(s, 1);
 	pthread_mutex_lock(&ep->lock);
+	epview_sync(ep);
 	ret = epset_prepare(ep);
 	if (ret == 0)
 		ret = epmember_add(ep, fd, s, ev);
@@ -52,6 +52,12 @@ static int ctl_add(struct epset *ep, int fd, struct nsock *s, const struct epoll
 		if (ret == 0)
 			ret = epmember_add(ep, fd, s, ev);
 	}
+	if (ret == 0) {
+		ret = epview_added(ep, epmember_find(ep, fd, s));
+		if (ret < 0)
+			epmember_del(ep, epmember_find(ep, fd, s));
+	}
+	epset_settle(ep);
 	pthread_mutex_unlock(&ep->lock);
 	if (ret < 0)
 		epset_count(s, -1);
@@ -63,8 +69,10 @@ static int ctl_del(struct epset *ep, int fd, struct nsock *s)
 	struct epmember *m;
 
 	pthread_mutex_lock(&ep->lock);
+	epview_sync(ep);
 	m = epmember_find(ep, fd, s);
 	if (m) {
+		epview_removed(ep, m);
 		epmember_del(ep, m);
 		epset_settle(ep);
 	}
@@ -81,13 +89,17 @@ static int ctl_mod(struct epset *ep, int fd, struct nsock *s, const struct epoll
 	int ret = 0;
 
 	pthread_mutex_lock(&ep->lock);
+	epview_sync(ep);
 	m = epmember_find(ep, fd, s);
-	if (m && m->events & EPOLLEXCLUSIVE)
+	if (m && m->events & EPOLLEXCLUSIVE) {
 		ret = -EINVAL;
-	else if (m)
+	} else if (m) {
 		epmember_mod(ep, m, ev);
-	else
+		epview_changed(ep, m);
+		epset_settle(ep);
+	} else {
 		ret = -ENOENT;
+	}
 	pthread_mutex_unlock(&ep->lock);
 	return ret;
 }
@@ -97,6 +109,8 @@ static int ctl_netd(int epfd, int op, int fd, struct nsock *s, const struct epol
 	struct epset *ep = epset_get(epfd);
 	int ret = -EINVAL;
 
+	if (ep)
+		epset_revive(ep);
 	if (op != EPOLL_CTL_DEL && !ev)
 		ret = -EFAULT;
 	else if (!ep && sys_fcntl(epfd, F_GETFD, 0) < 0)
@@ -232,18 +246,32 @@ static int kernel_sleep(struct wait *w)
 	return ret;
 }
 
+/* Other processes that have the set learn whether anybody sleeps in it here. */
+static void say_sleepers(struct epset *ep)
+{
+	int saved = errno;
+
+	pthread_mutex_lock(&ep->lock);
+	if (ep->view)
+		epset_settle(ep);
+	pthread_mutex_unlock(&ep->lock);
+	errno = saved;
+}
+
 /* No socket of netd in the set (yet). True with *ret if that was all. */
 static bool wait_plain(struct wait *w, int *ret)
 {
 	bool marks;
 
 	__atomic_add_fetch(&w->ep->sleepers, 1, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&w->ep->set, __ATOMIC_SEQ_CST)) {
+	say_sleepers(w->ep);
+	if (__atomic_load_n(&w->ep->set, __ATOMIC_SEQ_CST) || epview_populated(w->ep)) {
 		__atomic_sub_fetch(&w->ep->sleepers, 1, __ATOMIC_SEQ_CST);
 		return false;
 	}
 	*ret = kernel_sleep(w);
 	__atomic_sub_fetch(&w->ep->sleepers, 1, __ATOMIC_SEQ_CST);
+	say_sleepers(w->ep);
 	if (*ret <= 0)
 		return true;
 	*ret = filter(w->ev, *ret, &marks);
@@ -334,6 +362,11 @@ static int wait_mixed(struct wait *w)
 
 	pthread_mutex_lock(&ep->lock);
 	do {
+		if (!ep->set && epview_populated(ep)) {
+			pthread_mutex_unlock(&ep->lock);
+			epset_revive(ep);
+			pthread_mutex_lock(&ep->lock);
+		}
 		ret = collect(w);
 		if (ret == 0 && look_longer(w))
 			ret = -2;
@@ -356,8 +389,10 @@ static int wait_any(struct wait *w, const struct timespec *timeout)
 	(void)ns_settle();
 	w->poll = timespec_zero(timeout);
 	w->until = w->poll ? (struct deadline){0} : deadline_in(timeout);
-	if (__atomic_load_n(&w->ep->set, __ATOMIC_ACQUIRE) || !wait_plain(w, &ret))
+	if (__atomic_load_n(&w->ep->set, __ATOMIC_ACQUIRE) || !wait_plain(w, &ret)) {
+		epset_revive(w->ep);
 		ret = wait_mixed(w);
+	}
 	return ret;
 }
 

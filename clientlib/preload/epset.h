@@ -18,7 +18,9 @@
  * - The ready list follows the kernel's rules. News puts a member on it. epoll_wait() takes members
  * off the front and asks each socket what is true now: nothing, then it stays off; otherwise it is
  *   reported, and a level-triggered one goes to the back again, an edge-triggered one waits for the
- * next news, a one-shot one is silent until EPOLL_CTL_MOD. ADD and MOD look at once.
+ * next news, a one-shot one is silent until EPOLL_CTL_MOD. ADD and MOD look at once. News of an
+ * edge counts only if something is true of the socket that was not when it was last told
+ * (ns_news()): after a restart of netd-inet everything is news.
  * - Objects are never freed, only reused, and the table of descriptor numbers is read without a
  * lock: take a reference, then see whether the entry still stands.
  * - Locks: list_lock, then an epset's lock, then the core's. The core's event callback runs inside
@@ -31,6 +33,8 @@
 #include "proto/halt_poll.h"
 #include <pthread.h>
 
+struct epview;
+
 struct epmember {
 	struct nsock *sock;
 	unsigned fd : 30; /* as it was when added: with the socket, the member's name */
@@ -41,8 +45,10 @@ struct epmember {
 	struct epmember *prev, *next;
 	struct epmember *fd_next; /* same number */
 	struct epmember *twin;	  /* next one of the same socket under another number */
+	uint64_t told;		  /* of an edge: ns_news() at the last report */
+	uint32_t shared;	  /* its place + 1 in what processes share (epview.h); 0: none */
 };
-_Static_assert(sizeof(struct epmember) == 56, "compact: a process may have a hundred thousand");
+_Static_assert(sizeof(struct epmember) == 72, "compact: a process may have a hundred thousand");
 
 struct epset {
 	unsigned refs; /* atomic: table entries and calls under way */
@@ -56,6 +62,7 @@ struct epset {
 	unsigned sleepers, watchers; /* sleepers: atomic */
 	unsigned kernel_fds;	     /* at most so many kernel members; atomic */
 	unsigned members;
+	struct epview *view; /* several processes have it (epview.h); NULL */
 	struct epmember **by_fd;
 	int by_fd_size;
 	struct epmember *head, *tail;
@@ -101,6 +108,7 @@ int epset_prepare(struct epset *ep);
 void epset_revive(struct epset *ep);
 void epset_discard(struct epset *ep);
 void epset_pump(struct epset *ep);
+bool epset_needed(const struct epset *ep); /* somebody sleeps in it, watches or nests it */
 bool epset_any_ready(struct epset *ep);
 int epset_harvest(struct epset *ep, struct epoll_event *ev, int max);
 void epset_settle(struct epset *ep);

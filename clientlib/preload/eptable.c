@@ -1,5 +1,5 @@
 /* Which descriptor number is which epoll set (epset.h), and the sets of this process as a list. */
-#include "clientlib/preload/epset.h"
+#include "clientlib/preload/epview.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -109,6 +109,7 @@ static void epset_free(struct epset *ep)
 	epmember_drop_all(ep);
 	pthread_mutex_unlock(&ep->lock);
 	epset_discard(ep);
+	epview_free(ep);
 	free(ep->by_fd);
 	ep->by_fd = NULL;
 	ep->pool_next = pool;
@@ -153,6 +154,7 @@ struct epset *epset_open(int epfd, bool foreign)
 {
 	struct epset *ep;
 
+	ns_heed_forks();
 	epset_drop(epfd);
 	pthread_mutex_lock(&list_lock);
 	make_secret();
@@ -248,8 +250,12 @@ static void remove_from_all(struct nsock *s, int fd, bool to_kernel)
 			struct epoll_event ev = {.events = m->events, .data = m->data};
 			int number = (int)m->fd;
 
+			if (to_kernel)
+				epview_removed(ep, m);
+			else
+				epview_left(ep, m);
 			epmember_del(ep, m);
-			ns_set_user(s, ns_user(s) - 1);
+			ns_user_add(s, -1);
 			if (to_kernel && sys_epoll_ctl(ep->epfd, EPOLL_CTL_ADD, number, &ev) == 0)
 				__atomic_add_fetch(&ep->kernel_fds, 1, __ATOMIC_RELAXED);
 		}
@@ -280,9 +286,7 @@ void epset_to_kernel(struct nsock *s)
 
 void epset_count(struct nsock *s, int by)
 {
-	pthread_mutex_lock(&list_lock);
-	ns_set_user(s, ns_user(s) + (unsigned)by);
-	pthread_mutex_unlock(&list_lock);
+	ns_user_add(s, by);
 }
 
 /* ---- fork */
@@ -290,13 +294,16 @@ void epset_count(struct nsock *s, int by)
 void epset_fork_prepare(void)
 {
 	pthread_mutex_lock(&list_lock);
-	for (struct epset *ep = all; ep; ep = ep->all_next)
+	for (struct epset *ep = all; ep; ep = ep->all_next) {
 		pthread_mutex_lock(&ep->lock);
+		epview_fork_prepare(ep);
+	}
 }
 
 /*
  * The child keeps its members, but the wait set that brings them news was the parent's. A new one is made when the epoll
- * set is next used (epset_revive). What is in the kernel's epoll set, parent and child share, as always after fork().
+ * set is next used (epset_revive). What is in the kernel's epoll set, parent and child share, as always after fork(); and
+ * of netd's sockets each learns what the other changes (epview.h).
  */
 static void orphan(struct epset *ep)
 {
@@ -317,12 +324,16 @@ static void orphan(struct epset *ep)
 void epset_fork_done(bool child)
 {
 	if (!child) {
-		for (struct epset *ep = all; ep; ep = ep->all_next)
+		for (struct epset *ep = all; ep; ep = ep->all_next) {
+			epview_fork_done(ep, false);
 			pthread_mutex_unlock(&ep->lock);
+		}
 		pthread_mutex_unlock(&list_lock);
 		return;
 	}
 	pthread_mutex_init(&list_lock, NULL);
-	for (struct epset *ep = all; ep; ep = ep->all_next)
+	for (struct epset *ep = all; ep; ep = ep->all_next) {
 		orphan(ep);
+		epview_fork_done(ep, true);
+	}
 }

@@ -6,7 +6,7 @@
  * is looks at all. stdio's streams on such numbers are replaced, for libc's own would write to the
  * token (stdio.c).
  */
-#include "clientlib/preload/hook.h"
+#include "clientlib/preload/async.h"
 #include <dirent.h>
 #include <stdlib.h>
 
@@ -20,8 +20,16 @@ struct entry { /* linux_dirent64 */
 
 static void look(int fd)
 {
-	if (fdtable_join(fd) == fd)
-		stdio_over(fd);
+	struct nsock *s;
+
+	if (fdtable_join(fd) != fd)
+		return;
+	stdio_over(fd);
+	s = fdtable_get(fd);
+	if (s) {
+		async_inherited(s, fd);
+		ns_put(s);
+	}
 }
 
 /* Without /proc: the first numbers only. */

@@ -50,7 +50,7 @@ static int hold_all(struct stack *s, struct session *ss, struct session *clone)
 		for (unsigned i = 0; i < CM_SLOT_SETS; i++)
 			m->set[i] = CM_NO_SET;
 		m->state = CM_ST_OPEN | CM_ST_SHARED;
-		ret = holder_add(s, clone, slot, session_sock(ss, slot));
+		ret = holder_add(s, clone, slot, session_sock(ss, slot), holder_watches(s, session_holder(ss, slot) + 1));
 	}
 	return ret;
 }

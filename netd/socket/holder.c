@@ -2,7 +2,8 @@
  * Holders: the claims of sessions on shared sockets. Theory of operation: proto/share.h.
  *
  * The holders of a socket are a derived list over their records; the slot of each knows its holder.
- * What ends a socket is the last claim's end: of its holders and tokens, whichever goes last.
+ * What ends a socket is the last claim's end: of its holders and tokens, whichever goes last. A holder that only watches
+ * (an epoll set that another process put the socket into) makes no claim; it goes with the socket.
  */
 #include "socket/layer.h"
 #include "socket/share.h"
@@ -40,6 +41,21 @@ struct session *holder_session(const struct stack *s, uint32_t h, uint32_t *slot
 	return r ? session_at(s, r->session) : NULL;
 }
 
+bool holder_watches(const struct stack *s, uint32_t h)
+{
+	const struct holder_rec *r = state_peek(s->state, KIND_HOLDER, h - 1);
+
+	return r && r->watch;
+}
+
+bool holder_any(const struct stack *s, uint32_t sk, uint32_t but)
+{
+	for (uint32_t h = holder_first(s, sk); h; h = holder_next(s, h))
+		if (h != but && !holder_watches(s, h))
+			return true;
+	return false;
+}
+
 /* Enters a holder's record into the lists. 0 or -ENOMEM. */
 static int link_holder(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk, uint32_t h)
 {
@@ -64,7 +80,7 @@ static void unlink_holder(struct stack *s, uint32_t sk, uint32_t h)
 		*at = s->socket->next_holder[h];
 }
 
-int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
+int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk, bool watch)
 {
 	struct session_rec *r = session_get(s, ss);
 	struct holder_rec *rec;
@@ -75,7 +91,7 @@ int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
 	if (!rec)
 		return -ENFILE;
 	*rec = (struct holder_rec){.sk = sk, .sk_gen = state_generation(s->state, KIND_SOCK, sk), .session = ss->index,
-	    .session_gen = ss->gen, .slot = slot};
+	    .session_gen = ss->gen, .slot = slot, .watch = watch};
 	ret = link_holder(s, ss, slot, sk, h);
 	if (ret) {
 		state_free(s->state, KIND_HOLDER, h);
@@ -108,12 +124,28 @@ void holder_end(struct stack *s, struct session *ss, uint32_t slot, bool killed,
 	share_unheld(s, sk, killed);
 }
 
+/* All of its holders, who learn that it is gone. */
+static void drop_holders(struct stack *s, uint32_t sk)
+{
+	const uint32_t dead = CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP;
+	uint32_t h, slot;
+
+	while ((h = holder_first(s, sk))) {
+		struct session *ss = holder_session(s, h, &slot);
+
+		drop_holder(s, ss, slot, dead);
+	}
+}
+
 void share_unheld(struct stack *s, uint32_t sk, bool killed)
 {
 	struct session *home = share_of(s, sk);
 
-	if (home && !s->socket->sock[sk].holders && !s->socket->sock[sk].tokens)
-		session_close_sock(s, home, sock_peek(s, sk)->slot, killed, TELL_NOBODY);
+	if (!home || s->socket->sock[sk].tokens || holder_any(s, sk, 0))
+		return;
+	drop_holders(s, sk);
+	KILLPOINT("socket.holder.watchers");
+	session_close_sock(s, home, sock_peek(s, sk)->slot, killed, TELL_NOBODY);
 }
 
 void share_lie(struct stack *s, uint32_t sk)
@@ -121,14 +153,9 @@ void share_lie(struct stack *s, uint32_t sk)
 	const uint32_t dead = CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP;
 	struct session *home = share_of(s, sk);
 	struct sock_rec *k = sock_get(s, sk);
-	uint32_t h, slot;
 
 	s->count.bad_client++;
-	while ((h = holder_first(s, sk))) {
-		struct session *ss = holder_session(s, h, &slot);
-
-		drop_holder(s, ss, slot, dead);
-	}
+	drop_holders(s, sk);
 	tokens_drop(s, sk);
 	if (!home || !k)
 		return;

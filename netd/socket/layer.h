@@ -234,8 +234,11 @@ struct session *share_of(const struct stack *s, uint32_t sk);
 uint32_t holder_first(const struct stack *s, uint32_t sk);
 uint32_t holder_next(const struct stack *s, uint32_t h);
 struct session *holder_session(const struct stack *s, uint32_t h, uint32_t *slot);
-/* The session holds the socket through this free slot. 0 or a negative errno. */
-int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk);
+/* The session holds the socket through this free slot; or only watches it. 0 or a negative errno. */
+int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk, bool watch);
+bool holder_watches(const struct stack *s, uint32_t h);
+/* Does anybody hold it, but for `but` (0: nobody)? Who watches does not. */
+bool holder_any(const struct stack *s, uint32_t sk, uint32_t but);
 /* This claim is over; the socket is closed if it was the last. */
 void holder_end(struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t tell);
 /* Closes the socket if nobody holds it any more. */

@@ -285,7 +285,7 @@ static int req_shutdown(
 	(void)c;
 	if (e->arg[0] != SHUT_RD && e->arg[0] != SHUT_WR && e->arg[0] != SHUT_RDWR)
 		return -EINVAL;
-	if (e->arg[1] && session_holder(ss, e->slot) != NO_INDEX && holder_next(s, holder_first(s, sk)))
+	if (e->arg[1] && session_holder(ss, e->slot) != NO_INDEX && holder_any(s, sk, session_holder(ss, e->slot) + 1))
 		return -EBUSY;
 	return sock_ops_of(s, sock_peek(s, sk))->shutdown(s, sk, e->arg[0]);
 }

@@ -30,6 +30,7 @@ enum session_made {
 };
 
 #define SESSION_NAME_MAX 32
+#define SHARE_SECRET	 16
 
 struct session_rec {
 	uint8_t state;    /* enum session_state */
@@ -49,4 +50,5 @@ struct session_rec {
 	uint32_t made, made_gen; /* ... and where, for an answer that has to be given again */
 	uint64_t since_ns;
 	char name[SESSION_NAME_MAX];
+	uint8_t secret[SHARE_SECRET]; /* SHARE: told to its holders, by which those they tell it may watch its sockets */
 };

@@ -64,6 +64,7 @@ static int share_new(struct stack *s, const struct session *asker, uint32_t n, s
 	*r = (struct session_rec){.state = SESSION_SHARE, .version = a->version, .uid = a->uid, .gid = a->gid, .pid = a->pid,
 	    .slots = round_up_pow2(max_of(n, SHARE_SLOTS_LEAST)), .since_ns = s->now};
 	memcpy(r->name, a->name, sizeof(r->name));
+	s->random(s->random_arg, r->secret, sizeof(r->secret));
 	ret = share_build(s, share, r);
 	if (ret) {
 		session_unmake(s, share);
@@ -103,7 +104,7 @@ static int move(struct stack *s, struct session *ss, uint32_t slot, struct sessi
 		sock_forget_old_ring(s, k);
 	if (!ret) {
 		session_set_sock(ss, slot, NO_INDEX);
-		ret = holder_add(s, ss, slot, sk);
+		ret = holder_add(s, ss, slot, sk, false);
 	}
 	socket_charge(s, sk, share, k->uid);
 	KILLPOINT("socket.share.moved");
@@ -179,6 +180,7 @@ int share_send(struct stack *s, struct session *ss, const uint32_t *slot, size_t
 	m.slots = share->lay.slots;
 	m.n_slot = n;
 	m.slot = at;
+	m.secret = (ProtobufCBinaryData){SHARE_SECRET, (uint8_t *)(uintptr_t)session_peek(s, share)->secret};
 	a->body_case = join ? NETD__CONTROL__RESPONSE__BODY_JOINED : NETD__CONTROL__RESPONSE__BODY_SHARED;
 	if (join)
 		a->joined = &m;

@@ -11,6 +11,7 @@
 struct holder_rec {
 	uint32_t sk, sk_gen;
 	uint32_t session, session_gen, slot; /* the slot of the session's own through which it holds the socket */
+	uint32_t watch; /* it only hears of the socket, and does not keep it alive */
 };
 
 #define TOKEN_SECRET 16

@@ -104,7 +104,7 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 	const struct session_rec *r = ss ? session_peek(s, ss) : NULL;
 	Netd__Control__Sock *m = &row->sock;
 	struct sock_view v = {0};
-	uint32_t slot;
+	uint32_t slot, h = holder_first(s, sk);
 
 	*m = (Netd__Control__Sock)NETD__CONTROL__SOCK__INIT;
 	ops->publish(s, sk, &v);
@@ -124,7 +124,9 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 	m->send_q = v.state & CM_ST_LISTENING ? k->backlog : queued(s, ops, sk, false);
 	m->uid = k->uid;
 	m->session = k->session;
-	if (holder_first(s, sk) && (ss = holder_session(s, holder_first(s, sk), &slot)))
+	while (h && holder_watches(s, h))
+		h = holder_next(s, h);
+	if (h && (ss = holder_session(s, h, &slot)))
 		r = session_peek(s, ss); /* the newest of them */
 	if (r) {
 		m->pid = r->pid;

@@ -210,20 +210,36 @@ static bool same_secret(const uint8_t *a, const uint8_t *b)
 	return !diff;
 }
 
+/* The socket that the asker proves to know of, NO_INDEX. */
+static uint32_t joined(const struct stack *s, const Netd__Control__Join *q)
+{
+	const struct token_rec *t = q->watch ? NULL : state_peek(s->state, KIND_TOKEN, q->index);
+	struct session *share = q->watch && q->watch->share < s->socket->sessions_max ? session_at(s, q->watch->share) : NULL;
+	const struct session_rec *r = share ? session_peek(s, share) : NULL;
+	const uint8_t *secret = t ? t->secret : r && r->state == SESSION_SHARE ? r->secret : NULL;
+	uint32_t sk;
+
+	if (!secret || q->secret.len != TOKEN_SECRET || !same_secret(q->secret.data, secret))
+		return NO_INDEX;
+	sk = t ? t->sk : session_sock(share, q->watch->slot);
+	return sk != NO_INDEX && share_of(s, sk) ? sk : NO_INDEX;
+}
+
 int session_join(struct stack *s, struct session *ss, const Netd__Control__Join *q, const char **why)
 {
-	const struct token_rec *r = state_peek(s->state, KIND_TOKEN, q->index);
+	uint32_t sk = joined(s, q);
 	int ret;
 
-	*why = "no such token";
-	if (session_peek(s, ss)->state != SESSION_ATTACHED || q->secret.len != TOKEN_SECRET || !r ||
-	    !same_secret(q->secret.data, r->secret) || !share_of(s, r->sk))
+	*why = "no such token or socket";
+	if (session_peek(s, ss)->state != SESSION_ATTACHED || sk == NO_INDEX)
 		return -ENOENT;
 	*why = "the slot is taken, or beyond the last one";
 	if (q->slot >= ss->lay.slots || session_sock(ss, q->slot) != NO_INDEX)
 		return -EBADF;
 	*why = "no record for another holder";
-	ret = holder_add(s, ss, q->slot, r->sk);
+	ret = holder_add(s, ss, q->slot, sk, q->watch != NULL);
+	if (!ret) /* of whoever was there before it says nothing any more */
+		store_release(&session_slot(ss, q->slot)->state, CM_ST_OPEN | CM_ST_SHARED);
 	KILLPOINT("socket.join.held");
 	return ret;
 }

@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 extern bool over_tcp;
-extern bool storm; /* netd-inet is being killed: a wait may end once for nothing (netd-preload(7)) */
+extern bool storm; /* netd-inet is being killed: a nested set may wake for nothing (netd-preload(7)) */
 extern struct sockaddr_in address; /* port 0 */
 extern int failures;
 

@@ -53,6 +53,33 @@ static void exec_stdio(void)
 	close_pair(p);
 }
 
+/* A program that asked for signals about its socket gets them after an exec, too. */
+static void exec_async(void)
+{
+	sigset_t io;
+	pid_t pid;
+	int p[2];
+	char c;
+
+	make_pair(p);
+	CHILD(pid)
+	{
+		sigemptyset(&io);
+		sigaddset(&io, SIGIO);
+		sigprocmask(SIG_BLOCK, &io, NULL);
+		if (dup2(p[0], 0) != 0 || fcntl(0, F_SETOWN, getpid()) < 0 ||
+		    fcntl(0, F_SETFL, O_ASYNC | O_NONBLOCK) < 0)
+			_exit(3);
+		close_pair(p);
+		execl(process_self, process_self, "async", (char *)NULL);
+		_exit(4);
+	}
+	close(p[0]);
+	CHECK(read(p[1], &c, 1) == 1 && c == '?' && write(p[1], "!", 1) == 1);
+	CHECK(ended_well(pid));
+	close(p[1]);
+}
+
 /* Numbers with FD_CLOEXEC stay behind, the others go along; an exec that fails changes nothing. */
 static void exec_numbers(void)
 {
@@ -143,6 +170,7 @@ void process_exec(void)
 
 	RUN(exec_cat);
 	RUN(exec_stdio);
+	RUN(exec_async);
 	RUN(exec_numbers);
 	RUN(vfork_exec);
 	RUN(spawn);

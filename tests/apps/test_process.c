@@ -1,6 +1,6 @@
 /*
  * Sockets that several processes hold, see pair.h: fork, exec, descriptor passing, kills; the tests
- * are in process_*.c. Run with "cat", "say" or "serve" as its first word the program is a helper
+ * are in process_*.c. Run with "cat", "say", "async" or "serve" as its first word the program is a helper
  * that was given its sockets by exec.
  */
 #include "tests/apps/process.h"
@@ -33,6 +33,25 @@ static int say(void)
 	return scanf("%31s", name) == 1 && printf("hello %s\n", name) > 0 ? 0 : 1;
 }
 
+/* Signals about descriptor 0 were asked for before the exec. */
+static int async(void)
+{
+	struct timespec long_wait = {10, 0}, none = {0, 0};
+	sigset_t io;
+	char c;
+
+	sigemptyset(&io);
+	sigaddset(&io, SIGIO);
+	while (sigtimedwait(&io, NULL, &none) == SIGIO)
+		;
+	if (!(fcntl(0, F_GETFL) & O_ASYNC) || write(0, "?", 1) != 1)
+		return 1;
+	while (read(0, &c, 1) != 1)
+		if (sigtimedwait(&io, NULL, &long_wait) != SIGIO)
+			return 2;
+	return c == '!' ? 0 : 3;
+}
+
 /* The first number must be a socket, the second must be closed. */
 static int serve(const char *numbers)
 {
@@ -49,6 +68,8 @@ int main(int argc, char **argv)
 	process_self = argv[0];
 	if (argc == 2 && !strcmp(argv[1], "cat"))
 		return cat();
+	if (argc == 2 && !strcmp(argv[1], "async"))
+		return async();
 	if (argc == 2 && !strcmp(argv[1], "say"))
 		return say();
 	if (argc == 3 && !strcmp(argv[1], "serve"))

@@ -348,3 +348,132 @@ Test(holders, who_cannot_be_shared_is_reset_alone)
 	client_die(&c);
 	nothing_is_left();
 }
+
+/* ---- who only watches */
+
+/* The error of the answer to a Join of the child's, at its slot 3. */
+static int watch(uint32_t share, uint8_t secret, size_t len)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Join join = NETD__CONTROL__JOIN__INIT;
+	Netd__Control__Watch w = NETD__CONTROL__WATCH__INIT;
+	Netd__Control__Response *a;
+	uint8_t bytes[32];
+	int ret;
+
+	memset(bytes, secret, sizeof(bytes));
+	w.share = share;
+	join.watch = &w;
+	join.slot = 3;
+	join.secret = (ProtobufCBinaryData){len, bytes};
+	q.body_case = NETD__CONTROL__REQUEST__BODY_JOIN;
+	q.join = &join;
+	client_ask(&child, &q);
+	rig_settle(r);
+	a = client_answer(&child, &m);
+	cr_assert(a);
+	ret = a->error;
+	netd__control__response__free_unpacked(a, NULL);
+	channel_close_fds(&m);
+	return ret;
+}
+
+/* The number of the share that the parent's socket is in now. */
+static uint32_t shared_where(void)
+{
+	Netd__Control__Response *a;
+	uint32_t share;
+
+	ask_share();
+	rig_settle(r);
+	a = answered();
+	cr_assert(a && a->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED && a->shared->secret.len == SHARE_SECRET);
+	share = a->shared->share;
+	netd__control__response__free_unpacked(a, NULL);
+	channel_close_fds(&m);
+	return share;
+}
+
+Test(holders, a_watcher_has_to_know_the_secret)
+{
+	uint32_t share = shared_where();
+
+	client_attach(&child, r);
+	cr_assert_eq(watch(share, 8, SHARE_SECRET), -ENOENT);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET - 1), -ENOENT);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET + 1), -ENOENT);
+	cr_assert_eq(watch(share, 7, 0), -ENOENT);
+	for (uint32_t other = 0; other < 4; other++)
+		cr_assert(other == share || watch(other, 7, SHARE_SECRET) == -ENOENT);
+	cr_assert_eq(watch(UINT32_MAX, 7, SHARE_SECRET), -ENOENT);
+	cr_assert_eq(state_count(r->s.state, KIND_HOLDER), 1);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), 0);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), -EBADF, "its slot is taken");
+	client_die(&c);
+	client_die(&child);
+	nothing_is_left();
+}
+
+Test(holders, a_watcher_hears_and_does_not_keep)
+{
+	uint32_t share = shared_where(), seq;
+
+	client_attach(&child, r);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), 0);
+	cr_assert_eq(client_slot(&child, 3)->state, CM_ST_OPEN | CM_ST_SHARED);
+	seq = client_slot(&child, 3)->ev_seq;
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_LISTEN, .slot = 0, .arg = {5}}), 0);
+	rig_settle(r);
+	cr_assert_neq(client_slot(&child, 3)->ev_seq, seq);
+	rig_restart(r);
+	cr_assert_eq(state_count(r->s.state, KIND_SOCK), 1);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = 0}), 0);
+	rig_settle(r);
+	cr_assert_eq(mock_closed, 1);
+	cr_assert_eq(state_count(r->s.state, KIND_HOLDER), 0);
+	cr_assert_eq(client_slot(&child, 3)->state, CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
+	cr_assert_eq(client_do(&child, (struct cm_sqe){.op = CM_CLOSE, .slot = 3}), -EBADF);
+	cr_assert_eq(client_slot(&child, 3)->state, 0);
+	client_die(&c);
+	client_die(&child);
+	nothing_is_left();
+}
+
+/* Its last holder died together with the daemon. */
+Test(holders, a_watcher_of_the_dead)
+{
+	uint32_t share = shared_where();
+
+	client_attach(&child, r);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), 0);
+	rig_kill(r);
+	client_die(&c);
+	rig_start(r);
+	rig_settle(r);
+	cr_assert_eq(state_count(r->s.state, KIND_SOCK), 0);
+	cr_assert_eq(client_slot(&child, 3)->state, CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
+	client_die(&child);
+	nothing_is_left();
+}
+
+/* Is a socket anybody else's? */
+Test(holders, who_watches_holds_nothing)
+{
+	uint32_t share = shared_where();
+
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_SHUTDOWN, .slot = 0, .arg = {SHUT_WR, 1}}), 0,
+	    "nobody else holds it");
+	client_attach(&child, r);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), 0);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_SHUTDOWN, .slot = 0, .arg = {SHUT_WR, 1}}), 0,
+	    "who watches holds nothing");
+	client_die(&child);
+	rig_settle(r);
+	ask_clone();
+	rig_settle(r);
+	cr_assert(take_cloned());
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_SHUTDOWN, .slot = 0, .arg = {SHUT_WR, 1}}), -EBUSY);
+	client_die(&child);
+	client_die(&c);
+	nothing_is_left();
+}
