@@ -7,6 +7,7 @@
 
 #define ON_STACK 64
 #define FEW	 16 /* entries that no limit forbids in practice */
+#define POLL_MAX (1u << 20) /* fs.nr_open: nobody has more descriptors */
 #define SLICE_NS 5000000L /* between looks if there is no wait set */
 
 struct watched {
@@ -70,6 +71,8 @@ static struct nset *my_set(bool again)
 
 bool pollset_concerns(struct pollfd *fds, nfds_t n)
 {
+	if (!fds || n > POLL_MAX)
+		return false; /* the kernel says what is wrong */
 	for (nfds_t i = 0; i < n; i++)
 		if (fds[i].fd >= 0 && (fdtable_has(fds[i].fd) || epset_has(fds[i].fd)))
 			return true;

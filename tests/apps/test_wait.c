@@ -4,6 +4,16 @@
 #include <sys/eventfd.h>
 #include <sys/select.h>
 
+static void poll_refusals(void)
+{
+	struct pollfd *volatile nowhere = NULL;
+	volatile nfds_t too_many = (nfds_t)-1;
+
+	FAILS(poll(nowhere, 1, 0), EFAULT);
+	FAILS(poll(nowhere, too_many, 0), EINVAL);
+	CHECK(poll(nowhere, 0, 0) == 0);
+}
+
 static void poll_states(void)
 {
 	struct pollfd f[2];
@@ -440,6 +450,7 @@ static void all(void)
 {
 	int before_ = 0;
 
+	RUN(poll_refusals);
 	RUN(poll_states);
 	RUN(poll_mixed);
 	RUN(poll_times);
