@@ -1,8 +1,8 @@
 /*
  * Byte streams: copying between the application's buffers and the rings.
  *
- * The order of what a reader finds is the kernel's: bytes first, then a pending error, then the end
- * of the stream. What a writer finds: a pending error, EPIPE, room. The slot's state is read before
+ * The order of what a reader finds is the kernel's: bytes first, then the peer's end of the stream, then a
+ * pending error, then an end of our own making. What a writer finds: a pending error, EPIPE, room. The slot's state is read before
  * the position, for the daemon says "end of file" after it has published the last byte.
  */
 #include "clientlib/cmsg.h"
@@ -123,7 +123,7 @@ static ssize_t recv_some(struct nsock *s, struct receiving *r)
  */
 static int recv_end(struct nsock *s, uint32_t st)
 {
-	int ret = sock_take_error(s);
+	int ret = st & CM_ST_FIN ? 0 : sock_take_error(s);
 
 	if (ret < 0)
 		return ret;

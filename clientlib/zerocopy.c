@@ -63,7 +63,7 @@ int ns_recv_borrow(
 		if (ret != -EAGAIN)
 			return ret;
 		*len = 0;
-		ret = sock_take_error(s);
+		ret = st & CM_ST_FIN ? 0 : sock_take_error(s);
 		if (ret < 0 || (st & (CM_ST_RX_EOF | CM_ST_DEAD)))
 			return ret;
 		if (s->type == SOCK_STREAM && !(st & (CM_ST_CONNECTED | CM_ST_CONNECTING)))

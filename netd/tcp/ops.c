@@ -111,9 +111,9 @@ static void tcp_hint(struct stack *s, uint32_t sk, enum sock_hint hint, uint64_t
 
 static uint32_t client_state(const struct sock_rec *k, const struct tcp_rec *t)
 {
-	bool eof = (t->flags & TCB_FIN_RCVD) || (k->flags & SOCK_F_SHUT_RD);
+	bool fin = t->flags & TCB_FIN_RCVD, eof = fin || (k->flags & SOCK_F_SHUT_RD);
 	bool shut = (t->flags & TCB_FIN_WANTED) || (k->flags & SOCK_F_SHUT_WR);
-	uint32_t st = (eof ? CM_ST_RX_EOF : 0u) | (shut ? CM_ST_TX_SHUT : 0u) |
+	uint32_t st = (fin ? CM_ST_FIN : 0u) | (eof ? CM_ST_RX_EOF : 0u) | (shut ? CM_ST_TX_SHUT : 0u) |
 		      (eof && shut ? CM_ST_HUP : 0u);
 
 	switch (t->state) {
@@ -126,7 +126,7 @@ static uint32_t client_state(const struct sock_rec *k, const struct tcp_rec *t)
 		if (t->flags & TCB_DEAD)
 			return CM_ST_DEAD | CM_ST_HUP | st | (t->flags & TCB_WAS_OPEN ? CM_ST_CONNECTED : 0u);
 		if (t->flags & TCB_WAS_OPEN)
-			return CM_ST_CONNECTED | CM_ST_RX_EOF | CM_ST_TX_SHUT | CM_ST_HUP;
+			return CM_ST_CONNECTED | CM_ST_RX_EOF | CM_ST_TX_SHUT | CM_ST_HUP | st;
 		return st;
 	default:
 		return CM_ST_CONNECTED | st;

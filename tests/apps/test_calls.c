@@ -386,6 +386,26 @@ static void tcp_reset(void)
 	close(p[1]);
 }
 
+/* The peer's end is read as often as one likes, whatever came after it; the error is for the writer. */
+static void tcp_reset_after_end(void)
+{
+	struct pollfd failed = {.events = 0};
+	int p[2], err = 0;
+	socklen_t len = sizeof(err);
+	char buf[8];
+
+	make_pair(p);
+	failed.fd = p[0];
+	CHECK(close(p[1]) == 0 && wait_for(p[0], POLLRDHUP, 3000) >= 0);
+	CHECK(write(p[0], "x", 1) == 1); /* nobody is there: a reset comes back */
+	CHECK(poll(&failed, 1, 3000) == 1 && failed.revents & POLLERR);
+	CHECK(read(p[0], buf, 1) == 0 && read(p[0], buf, 1) == 0);
+	CHECK(getsockopt(p[0], SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == EPIPE);
+	CHECK(getsockopt(p[0], SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == 0);
+	CHECK(read(p[0], buf, 1) == 0);
+	close(p[0]);
+}
+
 static void udp(void)
 {
 	struct sockaddr_in at = address, from;
@@ -543,6 +563,7 @@ static void all(void)
 		return;
 	RUN(tcp_errors);
 	RUN(tcp_reset);
+	RUN(tcp_reset_after_end);
 	RUN(udp);
 	RUN(mapped);
 }
