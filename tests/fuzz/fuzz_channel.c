@@ -190,6 +190,7 @@ static void sup_close(void)
 		close(far_end[i]);
 		free(component[i]);
 	}
+	sup.components = NULL;
 	for (int i = 0; i < 2; i++)
 		device_destroy(&sup, sup.device[i]);
 	escrow_free(sup.escrow);
