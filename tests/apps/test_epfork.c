@@ -389,6 +389,7 @@ static void grandchild(void)
 		{
 			make_pair(p);
 			CHECK(ctl(ep, EPOLL_CTL_ADD, p[0], EPOLLOUT, 11) == 0);
+			turn_take(&go); /* one for each who has to see it */
 			turn_take(&go);
 			leave();
 		}
@@ -399,6 +400,7 @@ static void grandchild(void)
 		leave();
 	}
 	CHECK(next(ep, LONG, NULL) == 11);
+	turn_give(&go);
 	CHECK(ended_well(pid));
 	CHECK(emptied(ep));
 	close(ep);
