@@ -173,11 +173,11 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 struct component *driver_of(const struct supervisor *s, const struct device *d);
 void component_name(const struct component *c, char *buf, size_t size);
 const char *component_state_name(const struct component *c);
-/* Best effort: without the privilege it stays as it is. */
-/* As its state demands. */
+/* As its state demands. Best effort: without the privilege it stays as it is. */
 void component_priority(const struct component *c);
 /* SIGKILL, for this reason; the death is then self-inflicted. */
 void component_kill(struct component *c, const char *why);
+/* The same because it hangs. One that somebody else had stopped did not inflict its death on itself. */
 void component_hung(struct component *c, enum hang_kind kind);
 /* As many netd-inet as there should be, unless back-off says to wait. */
 void maintain_inets(struct supervisor *s);
