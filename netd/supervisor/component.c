@@ -463,7 +463,7 @@ void maintain_inets(struct supervisor *s)
 	if (!s->active && !have && unburied)
 		return; /* on_death() drains its channel first, and comes back here */
 	/* Standbys come after the one that they stand by for, so that it wins the race for the mutex. */
-	if (!s->active || s->active->state != COMPONENT_RUNNING)
+	if (!s->active || s->active->state != COMPONENT_RUNNING || settling(s))
 		want = 1;
 	else if (have > want && spare) {
 		send_stop(spare);

@@ -4,7 +4,7 @@
  * The kernel's network stack runs before the programs that wait for it; components do so by their nice value
  * (`nice` of the configuration). A takeover is short and everybody waits for it: a standby that is ready, and the supervisor
  * that answers it, run at real-time priority, so that on a loaded machine neither stands in a queue
- * behind the programs. The one that has taken over goes back among the components. A standby that still gets ready, and the
+ * behind the programs. The one that has taken over goes back among the components a moment later (settle.c). A standby that still gets ready, and the
  * dead one that gives its memory back (which can take many milliseconds), have no hurry: nice 0.
  *
  * Without the privilege (CAP_SYS_NICE) everything stays as it is.

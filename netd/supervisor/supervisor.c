@@ -63,6 +63,7 @@ static int start_loop(struct supervisor *s)
 	uv_prepare_start(&s->flush, on_flush);
 	uv_timer_init(&s->loop, &s->stop_timer);
 	s->stop_timer.data = s;
+	settle_init(s);
 	uv_timer_init(&s->loop, &s->inet.timer);
 	s->inet.timer.data = s;
 	return systemd_watchdog(s);

@@ -114,7 +114,7 @@ struct supervisor {
 	struct history inet, standby;
 	struct channel_msg msg; /* the one being read */
 	uv_signal_t signal[3];
-	uv_timer_t tick, watchdog, stop_timer;
+	uv_timer_t tick, watchdog, stop_timer, settle;
 	uv_prepare_t flush;
 	uint64_t started_ns, last_tick_ns;
 	uint64_t tick_ms;    /* between the last tick and the next */
@@ -186,6 +186,13 @@ void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms);
 void death_name(char *buf, size_t size, int status, bool known);
 /* Did it cause its death itself? Not if it was killed from outside. */
 bool death_self_inflicted(int status, bool known, bool killed_by_us);
+
+/* ---- settle.c: what has time after a takeover */
+void settle_init(struct supervisor *s);
+/* A netd-inet has taken over just now. */
+void settle_begin(struct supervisor *s);
+/* Not long ago one did. */
+bool settling(const struct supervisor *s);
 
 /* ---- send.c: messages to components */
 void component_send(struct component *c, to_component *m, struct fdset *fds);

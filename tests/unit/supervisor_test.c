@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -285,6 +286,8 @@ Test(supervisor, kills_from_outside_are_answered_at_once)
 		kill(r.sh->active, SIGKILL);
 		eventually(r.sh->actives == 1 + i, 2000);
 		cr_log_info("take over to grant %lu us\n", (unsigned long)r.sh->granted_ns / 1000);
+		/* Its moment before all others ends. */
+		eventually(sched_getscheduler(r.sh->active) == SCHED_OTHER, 2000);
 	}
 	for (unsigned i = 1; i <= 20; i++) {
 		eventually(r.sh->driver_starts == i && pid_in(&r, "driver-tap0") == r.sh->driver, 2000);
