@@ -4,22 +4,55 @@
 #include "base/util.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define SEND_WAIT_MS 2000
 #define RETRY_MS     10 /* the supervisor is dead, but somebody is in its office */
+#define INETS        32 /* slots that are looked for */
 
 typedef Netd__Component__FromComponent from_component;
 typedef Netd__Component__ToComponent to_component;
 #define FROM(which) NETD__COMPONENT__FROM_COMPONENT__BODY_##which
 #define TO(which)   NETD__COMPONENT__TO_COMPONENT__BODY_##which
 
+static int supervisor_pidfd(const struct handover *h)
+{
+	return fdtable_find(&h->kept, "supervisor");
+}
+
 static bool supervisor_died(const struct handover *h)
 {
-	struct pollfd p = {.fd = h->kept.supervisor - 1, .events = POLLIN};
+	struct pollfd p = {.fd = supervisor_pidfd(h), .events = POLLIN};
 
 	return p.fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+/* The supervisor's end of that netd-inet's channel, or -1. */
+static int channel_of(const struct handover *h, unsigned slot)
+{
+	char name[FDTABLE_NAME];
+
+	snprintf(name, sizeof(name), "channel.inet.%u", slot);
+	return fdtable_find(&h->kept, name);
+}
+
+/* Everything that is kept, as the supervisor would have given it. 0 or a negative errno. */
+static int send_kept(const struct handover *h, int sock, int timeout_ms)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < h->kept.n && !ret; i++) {
+		Netd__Component__Keep keep = NETD__COMPONENT__KEEP__INIT;
+		to_component m = NETD__COMPONENT__TO_COMPONENT__INIT;
+
+		keep.name = (char *)(uintptr_t)h->kept.item[i].name;
+		m.body_case = TO(KEEP);
+		m.keep = &keep;
+		ret = channel_send_wait(sock, &m.base, &h->kept.item[i].fd, 1, timeout_ms);
+	}
+	return ret;
 }
 
 /* To every netd-inet but us and `not`. The dead do not count; one that lives and does not take it does. */
@@ -27,8 +60,8 @@ static int tell_others(struct handover *h, unsigned not, const to_component *m, 
 {
 	int ret = 0;
 
-	for (unsigned slot = 0; slot < KEPT_INETS; slot++) {
-		int sock = slot == not || slot == h->slot ? -1 : kept_inet(&h->kept, slot), err;
+	for (unsigned slot = 0; slot < INETS; slot++) {
+		int sock = slot == not || slot == h->slot ? -1 : channel_of(h, slot), err;
 
 		err = sock < 0 ? 0 : channel_send_wait(sock, &m->base, fds, nfds, SEND_WAIT_MS);
 		if (err && err != -EPIPE && err != -ECONNRESET)
@@ -59,7 +92,7 @@ static int hand_on(struct handover *h, unsigned from, const from_component *m, c
 /* Handed on first, consumed after: a death between the two hands it on twice. */
 static void read_channel(struct handover *h, unsigned slot)
 {
-	int sock = kept_inet(&h->kept, slot), ret;
+	int sock = channel_of(h, slot), ret;
 
 	while (sock >= 0 && ((ret = channel_recv(sock, &h->msg, MSG_PEEK)) > 0 || ret == -EMSGSIZE)) {
 		from_component *m = ret < 0 ? NULL : netd__component__from_component__unpack(NULL, h->msg.len, h->msg.data);
@@ -84,7 +117,7 @@ bool alone(struct handover *h)
 	if (!supervisor_died(h) || !office_borrow(h->arena_fd))
 		return false;
 	log_warn("the supervisor is gone; going on without it");
-	for (unsigned slot = 0; slot < KEPT_INETS; slot++)
+	for (unsigned slot = 0; slot < INETS; slot++)
 		read_channel(h, slot);
 	h->alone = true;
 	h->redeposit = true; /* a standby that was just being started has not got everything */
@@ -98,11 +131,11 @@ static void complete_others(struct handover *h)
 	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
 	to_component end = NETD__COMPONENT__TO_COMPONENT__INIT;
 
-	for (unsigned slot = 0; slot < KEPT_INETS; slot++) {
-		int sock = slot == h->slot ? -1 : kept_inet(&h->kept, slot);
+	for (unsigned slot = 0; slot < INETS; slot++) {
+		int sock = slot == h->slot ? -1 : channel_of(h, slot);
 
 		if (sock >= 0)
-			kept_send(&h->kept, sock, SEND_WAIT_MS);
+			send_kept(h, sock, SEND_WAIT_MS);
 	}
 	end.body_case = TO(HANDED_END);
 	end.handed_end = &empty;
@@ -119,7 +152,7 @@ int alone_send(struct handover *h, const from_component *m, const int *fds, int 
 int alone_wait(struct handover *h, int timeout_ms)
 {
 	bool died = supervisor_died(h);
-	struct pollfd p[2] = {{.fd = h->channel, .events = POLLIN}, {.fd = died ? -1 : h->kept.supervisor - 1, .events = POLLIN}};
+	struct pollfd p[2] = {{.fd = h->channel, .events = POLLIN}, {.fd = died ? -1 : supervisor_pidfd(h), .events = POLLIN}};
 
 	if (h->gone)
 		return -EPIPE;
@@ -138,7 +171,7 @@ int alone_succession(struct handover *h)
 		return -EBUSY;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		return -errno;
-	ret = kept_send(&h->kept, sv[1], 0);
+	ret = send_kept(h, sv[1], 0);
 	close(sv[1]);
 	if (!ret)
 		return sv[0];

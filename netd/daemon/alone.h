@@ -1,7 +1,9 @@
 /*
  * Without a supervisor.
  *
- * Every netd-inet keeps what the supervisor has (kept.h), the supervisor's end of each channel among it.
+ * Every netd-inet keeps what the supervisor has, under the supervisor's names (netd/supervisor/store.c). Two of them
+ * mean something here: "channel.inet.SLOT", the supervisor's end of a netd-inet's channel, and "supervisor", the pidfd of
+ * the one in office.
  * So when the supervisor is dead (its pidfd says so, the office is empty: base/office.h) the active netd-inet does
  * itself what the supervisor did for the next takeover:
  *

@@ -307,10 +307,11 @@ static void dispatch(struct handover *h, const to_component *m)
 		h->asked++;
 		break;
 	case NETD__COMPONENT__TO_COMPONENT__BODY_KEEP:
-		kept_put(&h->kept, m->keep->name, channel_take_fd(&h->msg, 0));
+		if (fdtable_own(&h->kept, m->keep->name, channel_take_fd(&h->msg, 0)) < 0)
+			log_warn("what the supervisor gives to keep cannot be kept");
 		break;
 	case NETD__COMPONENT__TO_COMPONENT__BODY_FORGET:
-		kept_remove(&h->kept, m->forget->name);
+		fdtable_drop(&h->kept, m->forget->name);
 		break;
 	case NETD__COMPONENT__TO_COMPONENT__BODY_STOP:
 		h->stop = true;

@@ -3,7 +3,7 @@
  * standing by, so that a takeover finds everything mapped.
  */
 #pragma once
-#include "daemon/kept.h"
+#include "base/fdtable.h"
 #include "proto/channel.h"
 #include "proto/clock.h"
 #include "proto/component.pb-c.h"
@@ -59,7 +59,7 @@ struct handover {
 	bool alone;    /* there is no supervisor: daemon/alone.h */
 	bool redeposit;
 	uint32_t asked; /* how often a new supervisor asked for everything */
-	struct kept kept;
+	struct fdtable kept; /* for the supervisor's successor: daemon/alone.h */
 	bool config_new; /* the newest is not in force yet */
 	bool status_new;
 	bool gone;     /* the channel is at its end: the supervisor died before it gave us anything to keep */

@@ -140,7 +140,7 @@ static void release(struct daemon *d)
 			close(h.fds[i]);
 	free(d->hand.handed);
 	handover_forget_configs(&d->hand);
-	kept_close(&d->hand.kept);
+	fdtable_close(&d->hand.kept);
 	if (d->hand.status)
 		netd__component__status__free_unpacked(d->hand.status, NULL);
 }

@@ -3,7 +3,7 @@
  * socket), "region.DEV", "inet-read.DEV" and the other bell ends, and for each component "channel.KEY" and
  * "pidfd.KEY", where KEY is "inet.SLOT" or "driver.DEV". A name stands for one descriptor.
  *
- * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/kept.h), which gives
+ * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/alone.h), which gives
  * it to a supervisor that is started while they live on (succession.c), and in systemd's descriptor store, which
  * gives it to a supervisor that systemd starts (systemd.c). What came from there is in `stored` until somebody
  * takes it. Deposits are not stored: the living deposit again when they are asked. "supervisor", our own pidfd, is for
@@ -19,29 +19,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-void store_add(struct store *t, const char *name, int fd)
-{
-	if (t->n == STORE_MAX) {
-		log_error("%s cannot be kept: there is too much already", name);
-		return;
-	}
-	t->item[t->n].fd = fd;
-	snprintf(t->item[t->n++].name, STORE_NAME, "%s", name);
-}
-
-static struct stored *find(struct store *t, const char *name)
-{
-	for (unsigned i = 0; i < t->n; i++)
-		if (!strcmp(t->item[i].name, name))
-			return &t->item[i];
-	return NULL;
-}
-
-static void drop(struct store *t, struct stored *f)
-{
-	*f = t->item[--t->n];
-}
-
 #define FORMAT(name, fmt)                                                                          \
 	do {                                                                                       \
 		va_list ap_;                                                                       \
@@ -52,7 +29,8 @@ static void drop(struct store *t, struct stored *f)
 
 static void keep(struct supervisor *s, int fd, const char *name)
 {
-	store_add(&s->store, name, fd);
+	if (fdtable_put(&s->store, name, fd) < 0)
+		log_error("%s cannot be kept for a successor", name);
 	for (struct component *c = s->components; c; c = c->next)
 		if (is_inet(c))
 			send_keep(c, name, fd);
@@ -60,30 +38,27 @@ static void keep(struct supervisor *s, int fd, const char *name)
 
 int store_take(struct supervisor *s, const char *fmt, ...)
 {
-	char name[STORE_NAME];
-	struct stored *f;
+	char name[FDTABLE_NAME];
 	int fd;
 
 	FORMAT(name, fmt);
-	f = find(&s->stored, name);
-	if (!f)
+	fd = fdtable_take(&s->stored, name);
+	if (fd < 0)
 		return -1;
-	fd = f->fd;
-	drop(&s->stored, f);
 	keep(s, fd, name);
 	if (s->succeeded) /* what systemd handed out is still in its store */
 		systemd_store(fd, name);
 	return fd;
 }
 
-bool store_has(struct supervisor *s, const char *name)
+bool store_has(const struct supervisor *s, const char *name)
 {
-	return find(&s->stored, name);
+	return fdtable_find(&s->stored, name) >= 0;
 }
 
 void store_put(struct supervisor *s, int fd, const char *fmt, ...)
 {
-	char name[STORE_NAME];
+	char name[FDTABLE_NAME];
 
 	FORMAT(name, fmt);
 	keep(s, fd, name);
@@ -92,14 +67,11 @@ void store_put(struct supervisor *s, int fd, const char *fmt, ...)
 
 void store_remove(struct supervisor *s, const char *fmt, ...)
 {
-	char name[STORE_NAME];
-	struct stored *f;
+	char name[FDTABLE_NAME];
 
 	FORMAT(name, fmt);
-	f = find(&s->store, name);
-	if (!f)
+	if (fdtable_take(&s->store, name) < 0)
 		return;
-	drop(&s->store, f);
 	for (struct component *c = s->components; c; c = c->next)
 		if (is_inet(c))
 			send_forget(c, name);
@@ -108,7 +80,7 @@ void store_remove(struct supervisor *s, const char *fmt, ...)
 
 void store_send(struct component *c)
 {
-	const struct store *t = &c->sup->store;
+	const struct fdtable *t = &c->sup->store;
 
 	for (unsigned i = 0; i < t->n; i++)
 		send_keep(c, t->item[i].name, t->item[i].fd);
@@ -127,15 +99,15 @@ int store_sign(struct supervisor *s)
 /* A driver of a device that is configured no more has nobody to work for. */
 void store_close_rest(struct supervisor *s)
 {
-	for (; s->stored.n; s->stored.n--) {
-		const struct stored *f = &s->stored.item[s->stored.n - 1];
+	for (unsigned i = 0; i < s->stored.n; i++) {
+		const struct fdtable_item *f = &s->stored.item[i];
 
 		log_debug("nobody wants the stored descriptor %s", f->name);
 		if (!strncmp(f->name, "pidfd.", 6))
 			syscall(SYS_pidfd_send_signal, f->fd, SIGTERM, NULL, 0);
 		systemd_unstore(f->name);
-		close(f->fd);
 	}
+	fdtable_close(&s->stored);
 }
 
 static bool adopt(struct supervisor *s, struct device *d, unsigned slot, const char *key)

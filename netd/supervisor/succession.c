@@ -50,11 +50,9 @@ static void take_all(struct supervisor *s, int fd)
 {
 	while (channel_recv(fd, &s->msg, 0) > 0) {
 		to_component *m = netd__component__to_component__unpack(NULL, s->msg.len, s->msg.data);
-		int kept;
 
-		if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_KEEP &&
-		    strcmp(m->keep->name, "supervisor") != 0 && (kept = channel_take_fd(&s->msg, 0)) >= 0)
-			store_add(&s->stored, m->keep->name, kept);
+		if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_KEEP && strcmp(m->keep->name, "supervisor") != 0)
+			fdtable_own(&s->stored, m->keep->name, channel_take_fd(&s->msg, 0));
 		netd__component__to_component__free_unpacked(m, NULL);
 		channel_close_fds(&s->msg);
 	}

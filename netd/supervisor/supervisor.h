@@ -15,6 +15,7 @@
  *   them, or from systemd (store.c, succession.c), and asks them to deposit again.
  */
 #pragma once
+#include "base/fdtable.h"
 #include "base/log.h"
 #include "proto/channel.h"
 #include "proto/clock.h"
@@ -87,17 +88,6 @@ struct component {
 	unsigned lines;
 };
 
-#define STORE_MAX  256
-#define STORE_NAME 48
-
-struct store {
-	struct stored {
-		char name[STORE_NAME];
-		int fd;
-	} item[STORE_MAX];
-	unsigned n;
-};
-
 struct supervisor {
 	uv_loop_t loop;
 	struct config *config;
@@ -124,8 +114,8 @@ struct supervisor {
 	bool ready;   /* a netd-inet was active once */
 	bool told;    /* systemd knows that */
 	bool stopping;
-	struct store stored; /* what a predecessor had, until taken */
-	struct store store;  /* what a successor will need */
+	struct fdtable stored; /* what a predecessor had, until taken */
+	struct fdtable store;  /* what a successor will need; owns nothing */
 	bool succeeded;      /* it was a living netd-inet that gave it, not systemd */
 	pid_t written[1 + CONFIG_DEVICES_MAX]; /* pid files as they stand */
 };
@@ -241,10 +231,9 @@ int make_directories(const char *path, bool parent_only);
 int file_finish(FILE *f);
 
 /* ---- store.c */
-void store_add(struct store *t, const char *name, int fd);
 /* What a predecessor had under this name, now the caller's; -1 if there is none. */
 int store_take(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-bool store_has(struct supervisor *s, const char *name);
+bool store_has(const struct supervisor *s, const char *name);
 /* Nobody wanted these. */
 void store_close_rest(struct supervisor *s);
 /* For a successor; the descriptor stays the caller's. */

@@ -24,7 +24,7 @@ void systemd_take_all(struct supervisor *s)
 		bool activated = !ours && sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) > 0;
 
 		if (names[i])
-			store_add(&s->stored, activated ? "activated" : names[i], fd);
+			fdtable_own(&s->stored, activated ? "activated" : names[i], fd);
 		free(names[i]);
 	}
 	free(names);

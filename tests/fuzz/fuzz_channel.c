@@ -498,7 +498,7 @@ static void handover_end(struct handover *h)
 	if (h->clock)
 		munmap(h->clock, CLOCK_SIZE);
 	handover_forget_configs(h);
-	kept_close(&h->kept);
+	fdtable_close(&h->kept);
 	if (h->status)
 		netd__component__status__free_unpacked(h->status, NULL);
 	free(h->handed);

@@ -33,7 +33,7 @@ static struct {
 	struct {
 		char name[48];
 		int fd;
-	} entry[STORE_MAX];
+	} entry[FDTABLE_MAX];
 	int n;
 } store = {.notify = -1};
 
@@ -450,7 +450,7 @@ static void store_message(char *text, int fd)
 	} else if (fd >= 0) {
 		for (int i = 0; i < store.n; i++)
 			cr_assert_str_neq(store.entry[i].name, name, "stored twice");
-		cr_assert_lt(store.n, STORE_MAX);
+		cr_assert_lt(store.n, FDTABLE_MAX);
 		snprintf(store.entry[store.n].name, sizeof(store.entry[0].name), "%s", name);
 		/* Far from where the child wants them. */
 		store.entry[store.n++].fd = fcntl(fd, F_DUPFD_CLOEXEC, 500);
