@@ -134,8 +134,10 @@ int attach_await(struct driver *d)
 		}
 		if (ret == 0)
 			ret = -ECONNRESET;
-		if (ret < 0)
+		if (ret < 0) {
+			log_error("no start message: %s", strerror(-ret));
 			break;
+		}
 		ret = attach_step(d);
 		channel_close_fds(&d->msg);
 	}

@@ -237,11 +237,15 @@ static int driver_run(struct driver *d)
 		goto out;
 	}
 	ret = attach_announce(d);
-	if (ret < 0)
+	if (ret < 0) {
+		log_error("cannot tell the supervisor: %s", strerror(-ret));
 		goto out;
+	}
 	log_info("%s is up", d->config->ifname);
 	driver_loop(d);
 	ret = d->failed;
+	if (ret < 0)
+		log_error("ends: %s", strerror(-ret));
 out:
 	uv_walk(&d->loop, close_handle, NULL);
 	while (uv_run(&d->loop, UV_RUN_DEFAULT))
@@ -271,8 +275,6 @@ int driver_main(const struct driver_ops *ops)
 	ret = attach_await(d);
 	if (!ret && !d->stop)
 		ret = driver_run(d);
-	if (ret < 0)
-		log_error("ends: %s", strerror(-ret));
 	attach_release(d);
 	free(d);
 	return ret < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -26,6 +26,19 @@
 #define TAP_FLAGS (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
 #define ETHERNET_MAX (14 + 4) /* header and VLAN tag */
 
+static const char *advice(int ret)
+{
+	switch (ret) {
+	case -EPERM:
+	case -EACCES:
+		return " (netd has to be root, or in a user namespace that owns the network: unshare -Urn)";
+	case -EBUSY:
+		return " (another process has it)";
+	default:
+		return "";
+	}
+}
+
 static int tap_enter_netns(const char *path)
 {
 	int ret = 0, fd;
@@ -38,7 +51,7 @@ static int tap_enter_netns(const char *path)
 	if (fd >= 0)
 		close(fd);
 	if (ret < 0)
-		log_error("cannot enter network namespace %s: %s", path, strerror(-ret));
+		log_error("cannot enter network namespace %s: %s%s", path, strerror(-ret), advice(ret));
 	return ret;
 }
 
@@ -57,13 +70,13 @@ static int tap_create(const char *ifname)
 
 	if (fd < 0) {
 		ret = -errno;
-		log_error("cannot open /dev/net/tun: %s", strerror(-ret));
+		log_error("cannot open /dev/net/tun: %s%s", strerror(-ret), ret == -ENOENT ? " (modprobe tun?)" : advice(ret));
 		return ret;
 	}
 	memcpy(ifr.ifr_name, ifname, strlen(ifname));
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0) {
 		ret = -errno;
-		log_error("cannot create TAP %s: %s", ifname, strerror(-ret));
+		log_error("cannot create TAP %s: %s%s", ifname, strerror(-ret), advice(ret));
 		close(fd);
 		return ret;
 	}
@@ -194,8 +207,10 @@ int tap_open(struct driver *d)
 	if (!t->mapped)
 		return -ENOMEM;
 	d->facts.mtu = c->mtu ? c->mtu : 1500;
-	if (!c->ifname[0] || strlen(c->ifname) >= IFNAMSIZ)
+	if (!c->ifname[0] || strlen(c->ifname) >= IFNAMSIZ) {
+		log_error("'%s' is no name of an interface", c->ifname);
 		return -EINVAL;
+	}
 	if ((ret = tap_enter_netns(c->netns)) < 0 || (ret = tap_get_fd(d, t)) < 0)
 		return ret;
 	d->dev_fd = t->fd;

@@ -273,7 +273,11 @@ static int on_start(struct handover *h, const Netd__Component__Start *start)
 	h->arena = memory_map(h->arena_fd, h->arena_size, PROT_READ | PROT_WRITE);
 	h->memory = memory_map(h->memory_fd, h->memory_size, PROT_READ | PROT_WRITE);
 	h->clock = memory_map(h->clock_fd, CLOCK_SIZE, PROT_READ | PROT_WRITE);
-	return h->arena && h->memory && h->clock && h->listen_fd >= 0 ? 0 : -EPROTO;
+	if (h->arena && h->memory && h->clock && h->listen_fd >= 0)
+		return 0;
+	log_error("%llu MiB of address space cannot be had: %s (arena_mib, daemon_memory_mib, or ulimit -v)",
+	    (unsigned long long)(h->arena_size + h->memory_size) >> 20, strerror(errno));
+	return -ENOMEM;
 }
 
 static void dispatch(struct handover *h, const to_component *m)
@@ -366,16 +370,16 @@ int handover_start(struct handover *h, int channel)
 	do {
 		struct pollfd p = {.fd = channel, .events = POLLIN};
 
-		if (poll(&p, 1, -1) < 0 && errno != EINTR)
-			return -errno;
+		poll(&p, 1, -1);
 		ret = channel_recv(channel, &h->msg, 0);
 	} while (ret == -EAGAIN);
-	if (ret <= 0)
-		return ret ? ret : -EPIPE;
-	m = netd__component__to_component__unpack(NULL, h->msg.len, h->msg.data);
-	ret = -EPROTO;
-	if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_START)
+	m = ret > 0 ? netd__component__to_component__unpack(NULL, h->msg.len, h->msg.data) : NULL;
+	if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_START) {
 		ret = on_start(h, m->start);
+	} else {
+		log_error("no start message: %s", ret < 0 ? strerror(-ret) : "the supervisor is gone");
+		ret = -EPROTO;
+	}
 	if (m)
 		netd__component__to_component__free_unpacked(m, NULL);
 	channel_close_fds(&h->msg);

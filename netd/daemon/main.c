@@ -118,7 +118,10 @@ static int run(struct daemon *d)
 	}
 	if ((died = wait_for_role(d)) < 0)
 		return died;
-	if ((ret = takeover(d, died == 1)) < 0) {
+	ret = takeover(d, died == 1);
+	if (ret == -ECANCELED)
+		return 0; /* asked to leave before it had begun */
+	if (ret < 0) {
 		log_error("takeover: %s", strerror(-ret));
 		return ret;
 	}
@@ -162,9 +165,7 @@ int main(void)
 		return 2;
 	}
 	ret = handover_start(&d->hand, CHANNEL_FD);
-	if (ret < 0)
-		log_error("no start message: %s", strerror(-ret));
-	else
+	if (!ret)
 		ret = run(d);
 	release(d);
 	free(d);

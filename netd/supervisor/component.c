@@ -39,13 +39,12 @@ const char *component_state_name(const struct component *c)
 	return names[c->state];
 }
 
-/* How it is called in store.c. */
-static void store_key(const struct component *c, char *buf, size_t size)
+void component_key(const struct device *d, unsigned slot, char *buf, size_t size)
 {
-	if (c->device)
-		snprintf(buf, size, "driver.%s", c->device->name);
+	if (d)
+		snprintf(buf, size, "driver.%u.%s", slot, d->name);
 	else
-		snprintf(buf, size, "inet.%u", c->slot);
+		snprintf(buf, size, "inet.%u", slot);
 }
 
 static bool alive(const struct component *c)
@@ -53,14 +52,14 @@ static bool alive(const struct component *c)
 	return c->state != COMPONENT_DEAD && c->state != COMPONENT_STOPPING;
 }
 
-static unsigned free_slot(const struct supervisor *s)
+/* The first one in the clock page, from `first` on, that nobody has. */
+static unsigned free_slot(const struct supervisor *s, unsigned first)
 {
-	uint32_t taken = 0;
+	uint64_t taken = 0;
 
 	for (const struct component *c = s->components; c; c = c->next)
-		if (is_inet(c))
-			taken |= 1u << c->slot;
-	return (unsigned)__builtin_ctz(~taken);
+		taken |= 1ull << c->slot;
+	return first + (unsigned)__builtin_ctzll(~(taken >> first));
 }
 
 /* 0 for the first, n for standby-n. */
@@ -148,20 +147,15 @@ static void after_inet(struct supervisor *s, unsigned wait_ms)
 
 void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms)
 {
-	int ret;
-
 	if (wait_ms) {
 		uv_timer_start(&d->history.timer, on_driver_timer, wait_ms, 0);
 		return;
 	}
 	if (s->stopping || d->removed || driver_of(s, d))
 		return;
-	ret = component_spawn(s, d);
-	if (ret < 0) {
-		log_error("driver %s cannot be started: %s", d->name, strerror(-ret));
+	if (component_spawn(s, d) < 0)
 		uv_timer_start(&d->history.timer, on_driver_timer,
 		    max_of(backoff_death(&d->history.backoff, now_ns(), true), RETRY_MS), 0);
-	}
 }
 
 /* What its death means for its role; the component itself is still there. Returns how long to wait. */
@@ -198,7 +192,7 @@ static void store_forget(const struct component *c)
 {
 	char key[32];
 
-	store_key(c, key, sizeof(key));
+	component_key(c->device, c->slot, key, sizeof(key));
 	store_remove(c->sup, "channel.%s", key);
 	store_remove(c->sup, "pidfd.%s", key);
 }
@@ -210,6 +204,17 @@ static void after_stop(struct supervisor *s, struct device *d)
 		supervisor_stop_step(s);
 	else if (d && d->removed)
 		device_destroy(s, d);
+}
+
+/*
+ * Before everybody was there once, one that leaves by itself has said why it cannot work (no privilege, no memory, no such
+ * network namespace): then netd cannot either.
+ */
+static bool cannot_work(const struct component *c, int status, bool known)
+{
+	const struct supervisor *s = c->sup;
+
+	return !s->up && !s->heir && !c->hello && !c->number && known && WIFEXITED(status) && WEXITSTATUS(status);
 }
 
 static void on_death(void *arg, int events)
@@ -228,6 +233,10 @@ static void on_death(void *arg, int events)
 	if (!reap(c, &status, &known))
 		return;
 	dispatch(c, true);
+	if (!asked && cannot_work(c, status, known)) {
+		s->failed = asked = true;
+		supervisor_stop(s);
+	}
 	death_name(death, sizeof(death), status, known);
 	if (c->killed_for[0])
 		snprintf(death, sizeof(death), "%s", c->killed_for);
@@ -290,7 +299,7 @@ static void component_store(struct component *c)
 {
 	char key[32];
 
-	store_key(c, key, sizeof(key));
+	component_key(c->device, c->slot, key, sizeof(key));
 	store_put(c->sup, c->channel, "channel.%s", key);
 	store_put(c->sup, c->pidfd, "pidfd.%s", key);
 }
@@ -303,7 +312,7 @@ static struct component *component_new(struct supervisor *s, struct device *d)
 		return NULL;
 	c->sup = s;
 	c->device = d;
-	c->slot = d ? SLOTS_INET + d->slot : free_slot(s);
+	c->slot = free_slot(s, d ? SLOTS_INET : 0);
 	c->number = d ? 0 : free_number(s);
 	c->channel = c->pidfd = -1;
 	c->started_ns = now_ns();
@@ -350,24 +359,27 @@ static int start_process(struct component *c)
 	snprintf(program, sizeof(program), "netd-%s", conf ? conf->driver : "inet");
 	ret = spawn(program, sv[1], &c->pid, &c->pidfd);
 	close(sv[1]);
-	if (ret < 0)
-		log_error("%s cannot be started: %s", program, strerror(-ret));
 	return ret;
 }
 
 int component_spawn(struct supervisor *s, struct device *d)
 {
 	struct component *c = component_new(s, d);
+	char name[48];
 	int ret;
 
-	if (!c)
+	if (!c) {
+		log_error("no memory to start a component");
 		return -ENOMEM;
+	}
 	__atomic_store_n(&s->clock->beat[c->slot].beat, 0, __ATOMIC_RELAXED);
 	ret = start_process(c);
 	component_priority(c); /* until here it was ours: we waited for its exec */
 	if (!ret)
 		ret = watch_component(c);
 	if (ret < 0) {
+		component_name(c, name, sizeof(name));
+		log_error("%s cannot be started: %s", name, strerror(-ret));
 		component_forget(c);
 		return ret;
 	}
@@ -448,7 +460,6 @@ void maintain_inets(struct supervisor *s)
 	unsigned have = 0, want = 1 + *s->config->standbys;
 	struct component *spare = NULL;
 	bool unburied = false;
-	int ret;
 
 	if (s->stopping || uv_is_active((uv_handle_t *)&s->inet.timer))
 		return;
@@ -470,8 +481,7 @@ void maintain_inets(struct supervisor *s)
 		s->changed = true;
 	}
 	for (; have < want; have++) {
-		ret = component_spawn(s, NULL);
-		if (ret < 0) {
+		if (component_spawn(s, NULL) < 0) {
 			after_inet(s, max_of(backoff_death(&s->inet.backoff, now_ns(), true), RETRY_MS));
 			return;
 		}

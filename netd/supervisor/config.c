@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <yaml.h>
 
 #define OPTIONAL     CYAML_FLAG_OPTIONAL
@@ -251,6 +252,7 @@ int config_load(const char *path, struct config **out, char *err, size_t err_siz
 {
 	FILE *f = fopen(path, "re");
 	yaml_document_t doc;
+	struct stat st;
 	int ret;
 
 	*out = NULL;
@@ -259,7 +261,12 @@ int config_load(const char *path, struct config **out, char *err, size_t err_siz
 		snprintf(err, err_size, "%s: %s", path, strerror(errno));
 		return ret;
 	}
-	ret = parse_tree(path, f, &doc, err, err_size);
+	if (fstat(fileno(f), &st) == 0 && !S_ISREG(st.st_mode)) {
+		snprintf(err, err_size, "%s: not a regular file", path);
+		ret = -EINVAL;
+	} else {
+		ret = parse_tree(path, f, &doc, err, err_size);
+	}
 	fclose(f);
 	if (ret < 0)
 		return ret;

@@ -101,6 +101,15 @@ static void note_pause(struct history *h, uint64_t from, uint64_t to)
 	h->pause_max_us = max_of(h->pause_max_us, h->pause_last_us);
 }
 
+static bool everybody_was_there(const struct supervisor *s)
+{
+	const struct component *c = s->components;
+
+	while (c && (c->hello || c->number))
+		c = c->next;
+	return s->ready && !c;
+}
+
 static void on_active(struct component *c)
 {
 	struct supervisor *s = c->sup;
@@ -134,6 +143,7 @@ static void on_active(struct component *c)
 	}
 	s->inet.died_ns = 0;
 	s->ready = true;
+	s->up |= everybody_was_there(s);
 	s->changed = true;
 	maintain_inets(s);
 }
@@ -162,6 +172,7 @@ static void on_hello(struct component *c)
 		note_driver(c);
 	}
 	component_priority(c);
+	c->sup->up |= everybody_was_there(c->sup);
 	c->sup->changed = true;
 }
 

@@ -2,8 +2,10 @@
 #include "supervisor/supervisor.h"
 #include <argp.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 const char *argp_program_version = "netd " NETD_VERSION;
 
@@ -38,6 +40,26 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* Whoever started us with one of the first three closed: what we open next must not get its number. */
+static void fill_standard_descriptors(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	while (fd >= 0 && fd < STDERR_FILENO)
+		fd = dup(fd);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+static int sound(const char *path)
+{
+	printf("%s: sound\n", path);
+	if (fflush(stdout) == 0)
+		return 0;
+	fprintf(stderr, "netd: the output cannot be written: %s\n", strerror(errno));
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {options, parse, NULL,
@@ -47,24 +69,20 @@ int main(int argc, char **argv)
 	struct arguments a = {.config = "/etc/netd/netd.yaml"};
 	struct config *config;
 	char err[512];
-	int ret;
 
+	fill_standard_descriptors();
 	argp_parse(&argp, argc, argv, 0, NULL, &a);
 	if (config_load(a.config, &config, err, sizeof(err)) < 0) {
 		fprintf(stderr, "netd: %s\n", err);
 		return 1;
 	}
 	if (a.check) {
-		printf("%s: sound\n", a.config);
 		config_free(config);
-		return 0;
+		return sound(a.config);
 	}
 	log_init("netd", (enum log_level)config->log_level);
 	log_pass_level((enum log_level)config->log_level);
-	ret = supervisor_start(&s, config, a.config);
-	if (ret < 0) {
-		log_error("cannot start: %s", strerror(-ret));
+	if (supervisor_start(&s, config, a.config) < 0)
 		return 1;
-	}
 	return supervisor_run(&s);
 }

@@ -10,12 +10,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #define CHUNK_SIZE 4096
-#define BACKLOG    4096
 
 /* Takes `*size` over from what is stored, if it is. */
 static int take_or_create(struct supervisor *s, const char *name, uint64_t *size, int *fd)
@@ -54,47 +51,6 @@ int memory_start(struct supervisor *s)
 		return -errno;
 	s->clock->magic = CLOCK_MAGIC;
 	return 0;
-}
-
-static int listen_at(struct supervisor *s)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int ret;
-
-	strncpy(addr.sun_path, s->config->socket, sizeof(addr.sun_path) - 1);
-	ret = make_directories(addr.sun_path, true);
-	if (ret < 0) {
-		log_error("the directory of %s cannot be made: %s", addr.sun_path, strerror(-ret));
-		return ret;
-	}
-	unlink(addr.sun_path);
-	s->listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (s->listening < 0)
-		return -errno;
-	if (bind(s->listening, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    chmod(addr.sun_path, 0666) < 0 || listen(s->listening, BACKLOG) < 0) {
-		ret = -errno;
-		log_error("%s: %s", addr.sun_path, strerror(-ret));
-		return ret;
-	}
-	return 0;
-}
-
-int listening_start(struct supervisor *s)
-{
-	int ret;
-
-	s->listening = store_take(s, "activated");
-	if (s->listening >= 0)
-		return 0;
-	s->own_socket = true;
-	s->listening = store_take(s, "control");
-	if (s->listening >= 0)
-		return 0;
-	ret = listen_at(s);
-	if (!ret)
-		store_put(s, s->listening, "control");
-	return ret;
 }
 
 static int region_create(struct supervisor *s, struct device *d, const struct config_device *conf)
@@ -139,13 +95,16 @@ int device_create(struct supervisor *s, const struct config_device *conf)
 	struct device *d = calloc(1, sizeof(*d));
 	int ret;
 
-	if (!d)
+	if (!d) {
+		log_error("device %s: no memory", conf->name);
 		return -ENOMEM;
+	}
 	snprintf(d->name, sizeof(d->name), "%s", conf->name);
 	d->region = d->inet_bell[0] = d->inet_bell[1] = d->driver_bell[0] = d->driver_bell[1] = -1;
 	while (d->slot < CONFIG_DEVICES_MAX && s->device[d->slot])
 		d->slot++;
 	if (d->slot == CONFIG_DEVICES_MAX) {
+		log_error("device %s: there are too many that still go", d->name);
 		free(d);
 		return -ENOSPC;
 	}
@@ -154,6 +113,7 @@ int device_create(struct supervisor *s, const struct config_device *conf)
 	d->history.timer.data = d;
 	if ((ret = region_create(s, d, conf)) < 0 || (ret = bell_take(s, d, "inet", d->inet_bell)) < 0 ||
 	    (ret = bell_take(s, d, "driver", d->driver_bell)) < 0) {
+		log_error("device %s cannot be made: %s", d->name, strerror(-ret));
 		device_destroy(s, d);
 		return ret;
 	}

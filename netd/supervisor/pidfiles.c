@@ -52,6 +52,7 @@ static void write_pid(const struct supervisor *s, const char *name, pid_t pid)
 			return;
 	}
 	log_warn("%s: %s", path, strerror(errno));
+	unlink(fresh);
 }
 
 static void driver_file(const struct device *d, char *buf, size_t size)
@@ -99,8 +100,10 @@ void pidfile_remove_device(struct supervisor *s, const struct device *d)
 
 void pidfiles_remove(struct supervisor *s)
 {
-	remove_file(s, "inet");
-	remove_file(s, "supervisor");
+	if (s->written[0])
+		remove_file(s, "inet");
+	if (pidfile_read(s, "supervisor") == getpid())
+		remove_file(s, "supervisor");
 }
 
 pid_t pidfile_read(const struct supervisor *s, const char *name)

@@ -1,7 +1,8 @@
 /*
  * What a successor of this process needs, by name: "arena", "memory", "clock", "control" (the listening
  * socket), "region.DEV", "inet-read.DEV" and the other bell ends, and for each component "channel.KEY" and
- * "pidfd.KEY", where KEY is "inet.SLOT" or "driver.DEV". A name stands for one descriptor.
+ * "pidfd.KEY", where KEY is "inet.SLOT" or "driver.SLOT.DEV", with its slot in the clock page. A name stands for one
+ * descriptor.
  *
  * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/alone.h), which gives
  * it to a supervisor that is started while they live on (succession.c), and in systemd's descriptor store, which
@@ -110,10 +111,14 @@ void store_close_rest(struct supervisor *s)
 	fdtable_close(&s->stored);
 }
 
-static bool adopt(struct supervisor *s, struct device *d, unsigned slot, const char *key)
+static bool adopt(struct supervisor *s, struct device *d, unsigned slot)
 {
-	int channel = store_take(s, "channel.%s", key), pidfd = store_take(s, "pidfd.%s", key);
+	char key[32];
+	int channel, pidfd;
 
+	component_key(d, slot, key, sizeof(key));
+	channel = store_take(s, "channel.%s", key);
+	pidfd = store_take(s, "pidfd.%s", key);
 	if (channel >= 0 && pidfd >= 0)
 		return component_adopt(s, d, slot, channel, pidfd) == 0;
 	/* It was being started, or buried, when its supervisor died. */
@@ -129,17 +134,11 @@ static bool adopt(struct supervisor *s, struct device *d, unsigned slot, const c
 unsigned store_adopt(struct supervisor *s)
 {
 	unsigned n = 0;
-	char key[32];
 
-	for (unsigned i = 0; i < SLOTS_INET; i++) {
-		snprintf(key, sizeof(key), "inet.%u", i);
-		n += adopt(s, NULL, i, key);
-	}
-	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++) {
-		if (!s->device[i])
-			continue;
-		snprintf(key, sizeof(key), "driver.%s", s->device[i]->name);
-		adopt(s, s->device[i], SLOTS_INET + i, key);
-	}
+	for (unsigned slot = 0; slot < SLOTS_INET; slot++)
+		n += adopt(s, NULL, slot);
+	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++)
+		for (unsigned slot = SLOTS_INET; s->device[i] && slot < CLOCK_COMPONENTS; slot++)
+			adopt(s, s->device[i], slot);
 	return n;
 }

@@ -11,26 +11,10 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define ANSWER_MS 10000
 #define OFFICE_MS 10000
-
-static int connect_to(const char *path)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret;
-
-	if (fd < 0)
-		return -errno;
-	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	if (connect(fd, (const struct sockaddr *)&addr, sizeof(addr)) == 0)
-		return fd;
-	ret = -errno;
-	close(fd);
-	return ret;
-}
 
 static int receive(int fd, struct channel_msg *msg)
 {
@@ -59,13 +43,23 @@ static void take_all(struct supervisor *s, int fd)
 	close(fd);
 }
 
+int succession_occupied(const struct supervisor *s)
+{
+	pid_t pid = pidfile_read(s, "supervisor");
+	char text[32] = "";
+
+	if (pid)
+		snprintf(text, sizeof(text), " (pid %d)", (int)pid);
+	log_error("%s is served by another netd%s", s->config->socket, text);
+	return -EBUSY;
+}
+
 static int refused(const struct supervisor *s, const Netd__Control__Response *a)
 {
 	if (a && a->error == -EBUSY)
-		log_error("%s is served by another netd (pid %d)", s->config->socket, (int)pidfile_read(s, "supervisor"));
-	else
-		log_error("%s is served, and cannot be taken over: %s", s->config->socket,
-		    a && *a->text ? a->text : "it gives no sensible answer");
+		return succession_occupied(s);
+	log_error("%s is served, and cannot be taken over: %s", s->config->socket,
+	    a && *a->text ? a->text : "it gives no sensible answer");
 	return a && a->error < 0 ? a->error : -EPROTO;
 }
 
@@ -103,9 +97,10 @@ int succession_ask(struct supervisor *s)
 	int conn, ret;
 
 	/* Systemd's store has what there is; and its listening socket answers to nobody. */
+	s->heir = store_has(s, "arena");
 	if (s->stored.n)
 		return 0;
-	conn = connect_to(s->config->socket);
+	conn = listening_connect(s);
 	if (conn == -ENOENT || conn == -ECONNREFUSED)
 		return 0;
 	if (conn < 0) {
@@ -116,7 +111,7 @@ int succession_ask(struct supervisor *s)
 	close(conn);
 	if (ret < 0)
 		return ret;
-	s->succeeded = true;
+	s->succeeded = s->heir = true;
 	if (store_has(s, "arena") && store_has(s, "control"))
 		return 0;
 	log_error("%s is served by a netd that systemd started: start it there", s->config->socket);
@@ -135,7 +130,5 @@ int succession_office(struct supervisor *s)
 		return 0;
 	if (ret < 0)
 		log_error("the lock on the arena cannot be had: %s", strerror(-ret));
-	else
-		log_error("%s is served by another netd", s->config->socket);
-	return ret < 0 ? ret : -EBUSY;
+	return ret < 0 ? ret : succession_occupied(s);
 }

@@ -10,17 +10,24 @@
 
 #define STOP_TERM_MS 1000
 
-/* Escrow holds several descriptors a session; components inherit the limit. */
-static void raise_limits(void)
-{
-	struct rlimit r, more = {.rlim_cur = 1 << 20, .rlim_max = 1 << 20};
+#define FILES_WANTED (1u << 20)
+#define FILES_NEEDED 256u
 
-	if (getrlimit(RLIMIT_NOFILE, &r) < 0)
-		return;
-	if (r.rlim_max < more.rlim_max && setrlimit(RLIMIT_NOFILE, &more) == 0)
-		return;
+/* Escrow holds several descriptors a session; components inherit the limit. */
+static int raise_limits(struct supervisor *s)
+{
+	struct rlimit r, more = {.rlim_cur = FILES_WANTED, .rlim_max = FILES_WANTED};
+
+	(void)s;
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 ||
+	    (r.rlim_max < more.rlim_max && setrlimit(RLIMIT_NOFILE, &more) == 0))
+		return 0;
 	r.rlim_cur = r.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &r);
+	if (r.rlim_max >= FILES_NEEDED)
+		return 0;
+	log_error("cannot start: at most %u files may be open, and netd needs %u (ulimit -n)", (unsigned)r.rlim_max, FILES_NEEDED);
+	return -EMFILE;
 }
 
 /* Before the loop sleeps: tell once, however many things changed. */
@@ -38,17 +45,23 @@ static void on_flush(uv_prepare_t *p)
 
 static void on_signal(uv_signal_t *h, int signum)
 {
-	if (signum == SIGHUP)
+	if (signum == SIGHUP) {
 		supervisor_reload(h->data);
-	else
-		supervisor_stop(h->data);
+		return;
+	}
+	log_info("stopping");
+	supervisor_stop(h->data);
 }
 
 static int start_loop(struct supervisor *s)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
-	int ret = uv_loop_init(&s->loop);
+	int ret;
 
+	s->escrow = escrow_new();
+	if (!s->escrow)
+		return -ENOMEM;
+	ret = uv_loop_init(&s->loop);
 	if (ret < 0)
 		return ret;
 	s->loop.data = s;
@@ -73,15 +86,9 @@ static int start_devices(struct supervisor *s)
 {
 	int ret;
 
-	for (unsigned i = 0; i < s->config->devices_count; i++) {
-		if (device_by_name(s, s->config->devices[i].name))
-			continue;
-		ret = device_create(s, &s->config->devices[i]);
-		if (ret < 0) {
-			log_error("device %s: %s", s->config->devices[i].name, strerror(-ret));
+	for (unsigned i = 0; i < s->config->devices_count; i++)
+		if (!device_by_name(s, s->config->devices[i].name) && (ret = device_create(s, &s->config->devices[i])) < 0)
 			return ret;
-		}
-	}
 	return 0;
 }
 
@@ -105,30 +112,56 @@ static int start_components(struct supervisor *s)
 	return 0;
 }
 
+static const struct step {
+	int (*run)(struct supervisor *s);
+	const char *what; /* for those that do not say themselves why they fail */
+} steps[] = {
+    {raise_limits, NULL},
+    {succession_ask, NULL},
+    {start_loop, "the event loop"},
+    {memory_start, "the shared memories"},
+    {succession_office, NULL},
+    {store_sign, "its pidfd"},
+    {listening_start, NULL},
+    {tick_start, "the timer"},
+    {start_devices, NULL},
+    {start_components, NULL},
+};
+
+/* What was begun is stopped in order; but what lives from an earlier supervisor goes on, as after a death. */
+static void give_up(struct supervisor *s)
+{
+	if (s->office < 0 || s->heir)
+		return;
+	supervisor_stop(s);
+	supervisor_run(s);
+}
+
 int supervisor_start(struct supervisor *s, struct config *config, const char *path)
 {
-	int ret;
+	int ret = 0;
 
 	s->config = config;
 	s->config_path = path;
 	s->arena = s->memory = s->clock_fd = s->listening = s->office = -1;
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
-	raise_limits();
 	s->nice = *config->nice;
 	priority_set(0, PRIORITY_SUPERVISOR, s->nice);
-	s->escrow = escrow_new();
-	if (!s->escrow)
-		return -ENOMEM;
 	systemd_take_all(s);
-	if ((ret = succession_ask(s)) < 0 || (ret = start_loop(s)) < 0 || (ret = memory_start(s)) < 0 ||
-	    (ret = succession_office(s)) < 0 || (ret = store_sign(s)) < 0 || (ret = listening_start(s)) < 0 ||
-	    (ret = start_devices(s)) < 0 || (ret = start_components(s)) < 0)
+	for (unsigned i = 0; i < ARRAY_SIZE(steps) && !ret; i++) {
+		ret = steps[i].run(s);
+		if (ret < 0 && steps[i].what)
+			log_error("cannot start: %s: %s", steps[i].what, strerror(-ret));
+	}
+	if (ret < 0) {
+		give_up(s);
 		return ret;
+	}
 	store_close_rest(s);
 	if (s->succeeded)
 		log_info("took over from a netd that died");
-	return tick_start(s);
+	return 0;
 }
 
 static void close_handle(uv_handle_t *h, void *arg)
@@ -157,7 +190,7 @@ int supervisor_run(struct supervisor *s)
 	escrow_free(s->escrow);
 	munmap(s->clock, CLOCK_SIZE);
 	config_free(s->config);
-	return 0;
+	return s->failed;
 }
 
 /* ---- reload */
@@ -313,7 +346,6 @@ void supervisor_stop(struct supervisor *s)
 {
 	if (s->stopping)
 		return;
-	log_info("stopping");
 	systemd_notify("STOPPING=1");
 	s->stopping = true;
 	stop_kind(s, true);

@@ -95,6 +95,7 @@ struct supervisor {
 	int arena, memory, clock_fd, listening;
 	int office; /* the description that holds the lock */
 	bool own_socket; /* its file is ours to remove */
+	bool heir;       /* there was somebody before us: what runs is not ours alone */
 	uint64_t arena_size, memory_size;
 	struct clock_page *clock;
 	struct escrow *escrow;
@@ -113,10 +114,12 @@ struct supervisor {
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */
 	bool told;    /* systemd knows that */
+	bool up;      /* every component of the first start was: what leaves from now on is restarted */
 	bool stopping;
+	bool failed;  /* because somebody could not work */
 	struct fdtable stored; /* what a predecessor had, until taken */
 	struct fdtable store;  /* what a successor will need; owns nothing */
-	bool succeeded;      /* it was a living netd-inet that gave it, not systemd */
+	bool succeeded;        /* it was a living netd-inet that gave it, not systemd */
 	pid_t written[1 + CONFIG_DEVICES_MAX]; /* pid files as they stand */
 };
 
@@ -136,6 +139,7 @@ static inline uint32_t escrow_owner(const struct component *c)
 }
 
 /* ---- supervisor.c: life of the whole */
+/* 0, or a negative errno: said why, and ended what it had begun. */
 int supervisor_start(struct supervisor *s, struct config *config, const char *path);
 int supervisor_run(struct supervisor *s);
 void supervisor_reload(struct supervisor *s);
@@ -145,23 +149,30 @@ void supervisor_stop_step(struct supervisor *s);
 
 /* ---- memory.c */
 int memory_start(struct supervisor *s);
-int listening_start(struct supervisor *s);
-/* A device's region and bells, from the store or new. 0 or a negative errno. */
+/* A device's region and bells, from the store or new. 0, or a negative errno: said why. */
 int device_create(struct supervisor *s, const struct config_device *d);
 void device_destroy(struct supervisor *s, struct device *d);
 struct device *device_by_name(const struct supervisor *s, const char *name);
+
+/* ---- listening.c */
+/* To who serves the control socket; a negative errno if nobody does. */
+int listening_connect(const struct supervisor *s);
+/* 0, or a negative errno: said why. */
+int listening_start(struct supervisor *s);
 
 /* ---- spawn.c */
 /* Starts `program` ("netd-inet", "netd-tap") with `channel` as descriptor 3. 0 or a negative errno. */
 int spawn(const char *program, int channel, pid_t *pid, int *pidfd);
 
 /* ---- component.c */
-/* Starts a netd-inet or (`d`) a driver and tells it everything. 0 or a negative errno. */
+/* Starts a netd-inet or (`d`) a driver and tells it everything. 0, or a negative errno: said why. */
 int component_spawn(struct supervisor *s, struct device *d);
 /* Takes a living one over from a supervisor that died. */
 int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd);
 struct component *driver_of(const struct supervisor *s, const struct device *d);
 void component_name(const struct component *c, char *buf, size_t size);
+/* How the one in that slot is called in store.c. */
+void component_key(const struct device *d, unsigned slot, char *buf, size_t size);
 const char *component_state_name(const struct component *c);
 /* As its state demands. Best effort: without the privilege it stays as it is. */
 void component_priority(const struct component *c);
@@ -249,6 +260,8 @@ unsigned store_adopt(struct supervisor *s);
 /* ---- succession.c */
 /* Takes what a living netd-inet has kept of a dead supervisor, if there is one. 0, or a negative errno: said why. */
 int succession_ask(struct supervisor *s);
+/* Says that another supervisor is there; -EBUSY. */
+int succession_occupied(const struct supervisor *s);
 /* From here on nobody else is supervisor of this arena. 0, or a negative errno: said why. */
 int succession_office(struct supervisor *s);
 

@@ -25,7 +25,7 @@ struct double_state {
 	struct rig_shared *sh;
 	struct clock_page *clock;
 	uint32_t slot;
-	bool standby, active, granted;
+	bool driver, standby, active, granted;
 	bool asked; /* for everything again, while it was not active */
 	int fd[RIG_KEYS]; /* 0: not held */
 	uint32_t held;
@@ -193,6 +193,7 @@ static void on_message(struct double_state *d, const to_component *m)
 		break;
 	case TO(PING):
 		__atomic_store_n(&d->clock->beat[d->slot].beat, m->ping->number, __ATOMIC_RELEASE);
+		d->sh->driver_pings += d->driver;
 		break;
 	case TO(TAKE_OVER_GRANTED):
 		d->granted = true;
@@ -346,9 +347,12 @@ static void be_driver(struct double_state *d)
 	bool first;
 
 	start(d, 3);
+	d->driver = true;
 	d->sh->driver_starts++;
 	if (d->sh->driver_aborts)
 		abort();
+	if (d->sh->driver_exits)
+		_exit(1);
 	d->sh->driver = getpid();
 	say_empty(FROM(HELLO));
 	while (receive(d))

@@ -20,6 +20,7 @@ struct rig_shared {
 	uint32_t withdraw_every; /* ... withdraws each n-th of them, 0: none ... */
 	uint32_t die_after;     /* ... and then kills itself */
 	uint32_t driver_aborts; /* a driver aborts at its start */
+	uint32_t driver_exits;  /* a driver cannot work: exit status 1 */
 
 	/* what happened */
 	uint32_t actives; /* how often one became active */
@@ -35,6 +36,7 @@ struct rig_shared {
 	pid_t inet_in_slot[RIG_SLOTS]; /* the last netd-inet there that said hello */
 	uint32_t driver_starts;
 	pid_t driver;
+	uint32_t driver_pings; /* answered by drivers */
 	uint32_t driver_held; /* deposits handed to the last driver */
 	uint32_t driver_restarted; /* messages to netd-inet */
 	uint32_t status_rows;

@@ -49,7 +49,7 @@ static void store_serve(void);
 		cr_assert(condition, "not within %d ms: %s", ms, #condition);                      \
 	})
 
-static void write_config(const struct rig *r, unsigned hang_ms, unsigned standbys, const char *more)
+static void write_devices(const struct rig *r, unsigned hang_ms, unsigned standbys, const char *devices)
 {
 	FILE *f = fopen(r->config, "we");
 
@@ -57,8 +57,16 @@ static void write_config(const struct rig *r, unsigned hang_ms, unsigned standby
 	fprintf(f, "socket: %s/netd.sock\npidfile_dir: %s/pid\ncrash_dir: %s/crash\n", r->dir, r->dir, r->dir);
 	fprintf(f, "hang_ms: %u\nstandbys: %u\nlog_level: %s\n", hang_ms, standbys,
 	    getenv("RIG_LOG") ? getenv("RIG_LOG") : "error");
-	fprintf(f, "devices:\n  - name: tap0\n    chunks: 64\n%s", more);
+	fprintf(f, "devices:\n%s", devices);
 	fclose(f);
+}
+
+static void write_config(const struct rig *r, unsigned hang_ms, unsigned standbys, const char *more)
+{
+	char devices[512];
+
+	snprintf(devices, sizeof(devices), "  - name: tap0\n    chunks: 64\n%s", more);
+	write_devices(r, hang_ms, standbys, devices);
 }
 
 /* The child: takes what the store holds at descriptors 3 and up, as systemd does it. */
@@ -562,6 +570,64 @@ Test(supervisor, its_own_death_and_a_standbys)
 	rig_stop(&r);
 	store_serve();
 	close(store.notify);
+}
+
+/* A reload moved the devices up in the configuration: a living driver keeps its slot in the clock page all the same. */
+Test(supervisor, its_own_death_after_a_device_was_removed)
+{
+	struct rig r;
+	pid_t driver;
+	uint32_t pings;
+
+	rig_start(&r, 100, 1);
+	store_listen(&r);
+	write_config(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver_starts == 2, 5000);
+	eventually(pid_in(&r, "driver-tap0") && (driver = pid_in(&r, "driver-tap1")), 1000);
+	write_devices(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
+	kill(r.supervisor, SIGHUP);
+	eventually(!pid_in(&r, "driver-tap0"), 2000);
+	store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	store_serve();
+	start_supervisor(&r);
+	eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
+	pings = r.sh->driver_pings;
+	eventually(r.sh->driver_pings >= pings + 5 || r.sh->driver_starts > 2, 5000);
+	cr_assert_eq(r.sh->driver_starts, 2, "it was replaced, for its beat was looked for in another's slot");
+	cr_assert_eq(pid_in(&r, "driver-tap1"), driver);
+	rig_stop(&r);
+	store_serve();
+	cr_assert_eq(store.n, 0, "%d descriptors are left in the store, %s first", store.n, store.entry[0].name);
+	close(store.notify);
+}
+
+/* A driver that cannot be started ends what was begun; one that leaves by itself too; later they are restarted. */
+Test(supervisor, a_start_that_fails)
+{
+	char path[128], command[128];
+	struct rig r;
+	int status;
+
+	rig_start(&r, 1000, 1);
+	r.sh->driver_exits = 1;
+	start_supervisor(&r);
+	cr_assert_eq(waitpid(r.supervisor, &status, 0), r.supervisor);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %x", status);
+	cr_assert_eq(r.sh->driver_starts, 1);
+	cr_assert(gone_for_good(r.sh->inet_in_slot[0]));
+	cr_assert_not(exists(&r, "netd.sock") || exists(&r, "netd.sock.lock") || exists(&r, "pid/supervisor.pid"));
+	snprintf(path, sizeof(path), "%s/netd-tap", r.dir);
+	unlink(path);
+	start_supervisor(&r);
+	cr_assert_eq(waitpid(r.supervisor, &status, 0), r.supervisor);
+	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1, "status %x", status);
+	cr_assert(gone_for_good(r.sh->inet_in_slot[0]));
+	cr_assert_not(exists(&r, "netd.sock") || exists(&r, "netd.sock.lock") || exists(&r, "pid/supervisor.pid"));
+	snprintf(command, sizeof(command), "rm -rf %s", r.dir);
+	cr_assert_eq(system(command), 0);
 }
 
 /* The stated exception: connections are lost, but netd is not. */
