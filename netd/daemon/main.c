@@ -46,6 +46,13 @@ static const Netd__Component__Config *newest_config(void *arg)
 	return ((struct daemon *)arg)->hand.config;
 }
 
+static bool supervised(void *arg)
+{
+	struct handover *h = &((struct daemon *)arg)->hand;
+
+	return !alone(h) && !h->gone;
+}
+
 static int succession(void *arg)
 {
 	return alone_succession(&((struct daemon *)arg)->hand);
@@ -106,7 +113,7 @@ static int run(struct daemon *d)
 	d->stack.random = system_random;
 	d->stack.now = clock_now();
 	d->env = (struct socket_env){.arg = d, .deposit = link_deposit, .withdraw = link_withdraw,
-	    .status = newest_status, .config = newest_config, .succession = succession, .clock_fd = read_only_copy(d->hand.clock_fd),
+	    .status = newest_status, .config = newest_config, .supervised = supervised, .succession = succession, .clock_fd = read_only_copy(d->hand.clock_fd),
 	    .clock = d->hand.clock};
 	if ((ret = open_world(d)) < 0) {
 		log_error("the arena cannot be used: %s", strerror(-ret));

@@ -24,6 +24,8 @@ struct socket_env {
 	/* Newest from the supervisor; may return NULL. */
 	const Netd__Component__Status *(*status)(void *arg);
 	const Netd__Component__Config *(*config)(void *arg);
+	/* Is there a supervisor? */
+	bool (*supervised)(void *arg);
 	/* A descriptor for whoever may succeed the supervisor; -EBUSY: that one lives. */
 	int (*succession)(void *arg);
 	int clock_fd; /* given to clients, but only if it is a read-only descriptor; -1: none */

@@ -84,6 +84,7 @@ static int status_answer(struct stack *s, int conn, response *a)
 	st.sockets = state_count(s->state, KIND_SOCK);
 	st.uptime_ms = s->now > started ? (s->now - started) / NSEC_PER_MSEC : 0;
 	st.version = text(NETD_VERSION);
+	st.supervised = !env->supervised || env->supervised(env->arg);
 	a->body_case = NETD__CONTROL__RESPONSE__BODY_STATUS;
 	a->status = &st;
 	return channel_send(conn, &a->base, NULL, 0);

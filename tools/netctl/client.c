@@ -19,7 +19,7 @@ const char *socket_path(void)
 	return path && *path ? path : "/run/netd/netd.sock";
 }
 
-static int dial(void)
+int dial(void)
 {
 	struct sockaddr_un a = {.sun_family = AF_UNIX};
 	const char *path = socket_path();

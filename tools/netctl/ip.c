@@ -3,7 +3,6 @@
 #include "base/util.h"
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define BODY(x) NETD__CONTROL__REQUEST__BODY_##x
@@ -188,8 +187,8 @@ int cmd_route(int argc, char **argv)
 		x.source = (ProtobufCBinaryData){16, src};
 	if (w.dev)
 		x.dev = (char *)(uintptr_t)w.dev;
-	if (w.metric)
-		x.metric = (uint32_t)strtoul(w.metric, NULL, 10);
+	if (w.metric && !number(w.metric, &x.metric))
+		return bad("a metric", w.metric);
 	r.body_case = argv[1][0] == 'a' ? BODY(ROUTE_ADD) : BODY(ROUTE_DEL);
 	r.route_add = &x;
 	return change(&r);

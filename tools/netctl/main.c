@@ -1,5 +1,6 @@
 #include "tools/netctl/netctl.h"
 #include "base/util.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,7 +48,16 @@ static int take_json(int argc, char **argv)
 	return n;
 }
 
-int main(int argc, char **argv)
+/* What could not be written, to a full disk or a closed descriptor, was not told. */
+static int told(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "netctl: the output cannot be written: %s\n", strerror(errno));
+	return EXIT_REFUSED;
+}
+
+static int command(int argc, char **argv)
 {
 	int at = 1;
 
@@ -74,4 +84,9 @@ int main(int argc, char **argv)
 	}
 	fprintf(stderr, "netctl: unknown command '%s' (netctl --help lists them)\n", argv[at]);
 	return EXIT_WORDS;
+}
+
+int main(int argc, char **argv)
+{
+	return told(command(argc, argv));
 }

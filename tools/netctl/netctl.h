@@ -16,6 +16,8 @@ extern bool want_json;
 response *ask(request *r);
 void response_free(response *a);
 const char *socket_path(void);
+/* A connection to netd, or -1 after an error was printed. */
+int dial(void);
 
 /* text.c */
 /* 16 bytes as text; "*" or "0.0.0.0" for the wildcard as `any` says. Static buffers, eight in turn. */
@@ -23,6 +25,8 @@ const char *address_text(const ProtobufCBinaryData *a, const char *any);
 const char *mac_text(const ProtobufCBinaryData *m);
 /* "10.0.0.1" or, with `prefix`, "10.0.0.0/8", to 16 bytes in `buf`. False if it is neither. */
 bool address_bytes(const char *text, uint8_t buf[16], uint32_t *prefix);
+/* A number of decimal digits and nothing else. */
+bool number(const char *text, uint32_t *out);
 
 /* table.c: columns as wide as their widest cell. */
 struct table;

@@ -33,13 +33,26 @@ static bool find_library(char *path, size_t size)
 	return false;
 }
 
+/* The program may change its directory. */
+static const char *absolute_socket(char *buf, size_t size)
+{
+	const char *path = socket_path();
+	char dir[PATH_MAX];
+
+	if (path[0] == '/' || !getcwd(dir, sizeof(dir)))
+		return path;
+	snprintf(buf, size, "%s/%s", dir, path);
+	return buf;
+}
+
 int cmd_run(int argc, char **argv)
 {
-	char library[2 * PATH_MAX], preload[4 * PATH_MAX];
+	char socket[2 * PATH_MAX], library[2 * PATH_MAX], preload[4 * PATH_MAX];
 	const char *before = getenv("LD_PRELOAD");
-	int at = argc > 1 && !strcmp(argv[1], "--") ? 2 : 1;
+	bool end = argc > 1 && !strcmp(argv[1], "--");
+	int at = end ? 2 : 1, conn;
 
-	if (at >= argc) {
+	if (at >= argc || (!end && argv[at][0] == '-')) {
 		fprintf(stderr, "usage: netctl run [--] PROGRAM ARGS...\n");
 		return EXIT_WORDS;
 	}
@@ -47,13 +60,13 @@ int cmd_run(int argc, char **argv)
 		fprintf(stderr, "netctl: libnetd-preload.so is not where it should be (beside netctl's folder)\n");
 		return EXIT_REFUSED;
 	}
-	if (access(socket_path(), W_OK) < 0) {
-		fprintf(stderr, "netctl: %s: %s\n", socket_path(), errno == ENOENT ? "netd is not running there" : strerror(errno));
+	conn = dial();
+	if (conn < 0)
 		return EXIT_REFUSED;
-	}
+	close(conn);
 	snprintf(preload, sizeof(preload), "%s%s%s", library, before && *before ? ":" : "", before ? before : "");
 	setenv("LD_PRELOAD", preload, 1);
-	setenv("NETD_SOCKET", socket_path(), 1);
+	setenv("NETD_SOCKET", absolute_socket(socket, sizeof(socket)), 1);
 	execvp(argv[at], &argv[at]);
 	fprintf(stderr, "netctl: %s: %s\n", argv[at], strerror(errno));
 	return errno == ENOENT ? 127 : 126;

@@ -28,7 +28,7 @@ static int options(int argc, char **argv)
 			case 'p': opt.processes = true; break;
 			case 'i': opt.internals = true; break;
 			default:
-				fprintf(stderr, "netctl: ss: unknown option -%c (known: -t -u -w -0 -l -a -n -p -i)\n", *c);
+				fprintf(stderr, "netctl: ss: unknown option in %s (known: -t -u -w -0 -l -a -n -p -i)\n", argv[i]);
 				return EXIT_WORDS;
 			}
 		}

@@ -2,7 +2,6 @@
 #include "tools/netctl/netctl.h"
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 int no_words(int argc, char **argv)
@@ -26,8 +25,8 @@ static int status_json(const Netd__Control__Status *s)
 		        (json_int_t)c->uptime_ms, "pause_last_us", (json_int_t)c->pause_last_us, "pause_max_us",
 		        (json_int_t)c->pause_max_us));
 	}
-	return json_print(json_pack("{ss sI sI sI sI so}", "version", s->version, "incarnation",
-	    (json_int_t)s->incarnation, "sessions", (json_int_t)s->sessions, "sockets", (json_int_t)s->sockets,
+	return json_print(json_pack("{ss sb sI sI sI sI so}", "version", s->version, "supervised", (int)s->supervised,
+	    "incarnation", (json_int_t)s->incarnation, "sessions", (json_int_t)s->sessions, "sockets", (json_int_t)s->sockets,
 	    "uptime_ms", (json_int_t)s->uptime_ms, "components", list));
 }
 
@@ -51,6 +50,9 @@ static void status_table(const Netd__Control__Status *s)
 	table_print(t);
 	printf("netd %s: incarnation %u, %u sessions, %u sockets, up %.1f s\n", s->version, s->incarnation, s->sessions,
 	    s->sockets, (double)s->uptime_ms / 1000);
+	if (!s->supervised)
+		printf("There is no supervisor: nobody replaces what dies or hangs, and the table is what the last one said.\n"
+		       "Start netd again, with the same configuration: it takes over, and no connection is lost.\n");
 }
 
 int cmd_status(int argc, char **argv)
@@ -143,9 +145,14 @@ int cmd_stats(int argc, char **argv)
 	Netd__Control__Empty empty = NETD__CONTROL__EMPTY__INIT;
 	request r = NETD__CONTROL__REQUEST__INIT;
 	const char *prefix = argc > 1 ? argv[1] : "";
-	json_t *root = json_object();
+	json_t *root;
 	response *a;
 
+	if (argc > 2 || prefix[0] == '-') {
+		fprintf(stderr, "usage: netctl stats [NAME-PREFIX]\n");
+		return EXIT_WORDS;
+	}
+	root = json_object();
 	r.body_case = NETD__CONTROL__REQUEST__BODY_STATS;
 	r.stats = &empty;
 	a = ask(&r);
@@ -173,9 +180,8 @@ int cmd_killpoint(int argc, char **argv)
 	request r = NETD__CONTROL__REQUEST__INIT;
 	response *a;
 
-	if (argc == 3) {
+	if (argc == 3 && number(argv[2], &k.countdown)) {
 		k.name = argv[1];
-		k.countdown = (uint32_t)strtoul(argv[2], NULL, 10);
 	} else if (argc != 1) {
 		fprintf(stderr, "usage: netctl killpoint [NAME COUNT]\n");
 		return EXIT_WORDS;

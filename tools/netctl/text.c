@@ -2,7 +2,10 @@
 #include "tools/netctl/netctl.h"
 #include "netd/base/address.h"
 #include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static char *buffer(void)
@@ -51,5 +54,18 @@ bool address_bytes(const char *text, uint8_t buf[16], uint32_t *prefix)
 	if (prefix)
 		*prefix = bits;
 	memcpy(buf, ip.b, sizeof(ip.b));
+	return true;
+}
+
+bool number(const char *text, uint32_t *out)
+{
+	unsigned long v;
+	char *end;
+
+	errno = 0;
+	v = strtoul(text, &end, 10);
+	if (!isdigit((unsigned char)text[0]) || *end || errno || v > UINT32_MAX)
+		return false;
+	*out = (uint32_t)v;
 	return true;
 }
