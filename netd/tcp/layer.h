@@ -357,6 +357,18 @@ void tcp_synrcv_segment(struct stack *s, uint32_t index, struct tcp_seg *g);
 void tcp_synrcv_drop(struct stack *s, uint32_t index);
 int synrcv_reindex(struct stack *s);
 
+/* cookie.c */
+/* What a cookie cannot carry is as if the SYN had not offered it. */
+void cookie_trim(struct tcp_header *syn);
+/* The number, and the clock of the timestamp, of the SYN-ACK that answers a SYN so trimmed. */
+uint32_t cookie_number(const struct stack *s, const struct tcp_seg *g, const struct tcp_header *syn);
+uint32_t cookie_clock(const struct stack *s, const struct tcp_header *syn);
+/* Does the segment acknowledge a cookie that is not too old? Then *syn is what it was made for. */
+bool cookie_read(const struct stack *s, const struct tcp_seg *g, struct tcp_header *syn);
+/* The listener has just answered with one; has it while one may still come back? */
+void cookie_sent(struct stack *s, uint32_t listener);
+bool cookie_awaited(const struct stack *s, uint32_t listener);
+
 /* close.c */
 /* The connection is at its end: with an error (positive errno) or without. False: nothing more to
  * do. */

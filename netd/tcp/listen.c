@@ -5,7 +5,8 @@
  * SYN-ACK makes the child's socket. Limits are the kernel's: a SYN finds no ear while the accept
  * queue is longer than the backlog; an acknowledgement that finds the queue full is ignored, the
  * SYN-ACK is repeated and the peer says it again. With TCP_DEFER_ACCEPT a bare acknowledgement is
- * ignored likewise until its time is over.
+ * ignored likewise until its time is over. While there are as many half-open connections as a listener
+ * may have, further SYNs are answered with a cookie (cookie.c), and no record is made.
  *
  * Half-open connections of a listener that was closed are dropped when they are looked at next.
  */
@@ -50,6 +51,7 @@ int tcp_listen(struct stack *s, uint32_t sk, uint32_t backlog)
 		return ret;
 	k->flags &= ~(uint32_t)(SOCK_F_SHUT_RD | SOCK_F_SHUT_WR);
 	t->flags &= ~(uint32_t)(TCB_DEAD | TCB_WAS_OPEN);
+	t->cookie_s = 0;
 	tcp_set_state(s, sk, t, TCPS_LISTEN);
 	return 0;
 }
@@ -121,79 +123,98 @@ void tcp_synrcv_drop(struct stack *s, uint32_t index)
 	state_free(s->state, KIND_SYNRCV, index);
 }
 
-static void send_syn_ack(struct stack *s, const struct synrcv_rec *r)
+/* `clock`: of its timestamp. */
+static void send_syn_ack(struct stack *s, const struct synrcv_rec *r, uint32_t clock)
 {
 	const struct sock_rec *l = sock_peek(s, r->listener);
 	struct tcp_bare b = {r->local, r->remote, l->bound_dev, l->ttl, l->tos};
 	struct tcp_header h = {.seq = r->iss, .ack = r->irs + 1, .flags = TCP_F_SYN | TCP_F_ACK};
 
 	h.window = (uint16_t)min_of(r->rcv_wnd, 65535u);
-	options_syn(
-	    &h, r->flags, r->our_mss, r->rcv_wscale, tcp_clock(s) + r->ts_off, r->ts_recent);
+	options_syn(&h, r->flags, r->our_mss, r->rcv_wscale, clock + r->ts_off, r->ts_recent);
 	tcp_send_bare(s, &b, &h);
 }
 
-static void fill(struct stack *s, const struct sock_rec *l, struct synrcv_rec *r,
-    const struct tcp_seg *g, uint32_t iss, uint32_t mtu)
+/* What the SYN says; `g` is it, or the segment that it was read from. */
+static void fill(struct stack *s, uint32_t listener, struct synrcv_rec *r, const struct tcp_seg *g,
+    const struct tcp_header *syn, uint32_t mtu)
 {
+	const struct sock_rec *l = sock_peek(s, listener);
+
 	r->local = g->local;
 	r->remote = g->remote;
+	r->listener = listener;
+	r->listener_gen = state_generation(s->state, KIND_SOCK, listener);
 	r->dev = g->m->dev;
-	r->iss = iss ? iss : tcp_isn(s, &g->local, &g->remote);
-	r->irs = g->h.seq;
-	r->flags = options_agree(&g->h);
-	r->peer_mss = g->h.has_mss && g->h.mss ? g->h.mss : TCP_MSS_DEFAULT;
+	r->irs = syn->seq;
+	r->flags = options_agree(syn);
+	r->peer_mss = syn->has_mss && syn->mss ? syn->mss : TCP_MSS_DEFAULT;
 	r->our_mss = tcp_our_mss(l, mtu);
-	r->peer_wnd = g->h.window;
-	r->snd_wscale = r->flags & TCB_WS ? g->h.ws : 0;
+	r->peer_wnd = syn->window;
+	r->snd_wscale = r->flags & TCB_WS ? syn->ws : 0;
 	r->rcv_wscale = r->flags & TCB_WS ? tcp_window_scale(s, l) : 0;
 	r->rx_cap = tcp_first_capacity(s, l, r->our_mss);
 	r->rcv_wnd = min_of(65535u, r->rx_cap - (1u << r->rcv_wscale));
-	r->ts_recent = g->h.ts_val;
+	r->ts_recent = syn->ts_val;
 	r->ts_off = tcp_ts_offset(s, &g->local, &g->remote);
-	r->created_at = s->now;
-	r->rtx_at = s->now + RTO_FIRST_NS;
 }
 
-void tcp_listen_segment(struct stack *s, uint32_t listener, struct tcp_seg *g, uint32_t iss)
+static void answer_with_cookie(struct stack *s, uint32_t listener, const struct tcp_seg *g, uint32_t mtu)
 {
-	const struct sock_rec *l = sock_peek(s, listener);
-	struct tcp_listener *q = queue_of(s, listener);
-	struct synrcv_rec *r;
-	struct route route;
-	uint32_t index;
+	struct tcp_header syn = g->h;
+	struct synrcv_rec r = {.retries = 0};
 
-	if (g->h.flags & TCP_F_RST)
-		return;
-	if ((g->h.flags & TCP_F_ACK) || !(g->h.flags & TCP_F_SYN)) {
-		if (g->h.flags & TCP_F_ACK)
-			tcp_refuse(s, g);
-		return;
-	}
-	if ((g->h.flags & TCP_F_FIN) || !q)
-		return;
-	if (queue_full(s, listener) || q->half_open >= max_of(l->backlog, HALF_OPEN_MIN)) {
-		s->count.tcp_listen_full++;
-		return;
-	}
-	if (ip_route(s, &g->remote.addr, &g->local.addr, l->bound_dev, &route) || route.broadcast)
-		return;
-	r = state_alloc(s->state, KIND_SYNRCV, &index);
-	if (!r) {
-		s->count.tcp_listen_full++;
-		return;
-	}
-	fill(s, l, r, g, iss, route.mtu);
-	r->listener = listener;
-	r->listener_gen = state_generation(s->state, KIND_SOCK, listener);
+	cookie_trim(&syn);
+	fill(s, listener, &r, g, &syn, mtu);
+	r.iss = cookie_number(s, g, &syn);
+	send_syn_ack(s, &r, cookie_clock(s, &syn));
+	cookie_sent(s, listener);
+}
+
+/* False: there is no room for one more. */
+static bool half_open(struct stack *s, uint32_t listener, const struct tcp_seg *g, uint32_t iss, uint32_t mtu)
+{
+	uint32_t index;
+	struct synrcv_rec *r = state_alloc(s->state, KIND_SYNRCV, &index);
+
+	if (!r)
+		return false;
+	fill(s, listener, r, g, &g->h, mtu);
+	r->iss = iss ? iss : tcp_isn(s, &g->local, &g->remote);
+	r->created_at = s->now;
+	r->rtx_at = s->now + RTO_FIRST_NS;
 	if (conn_insert(
 		s, IPPROTO_TCP, &r->local, &r->remote, (struct conn_ref){KIND_SYNRCV, index})) {
 		state_free(s->state, KIND_SYNRCV, index);
+		return false;
+	}
+	queue_of(s, listener)->half_open++;
+	timer_set(s->timers, KIND_SYNRCV, index, r->rtx_at);
+	send_syn_ack(s, r, tcp_clock(s));
+	return true;
+}
+
+/* Where a SYN came from, and can go back to? */
+static bool route_back(struct stack *s, uint32_t listener, const struct tcp_seg *g, struct route *r)
+{
+	return !ip_route(s, &g->remote.addr, &g->local.addr, sock_peek(s, listener)->bound_dev, r) &&
+	       !r->broadcast;
+}
+
+static void listen_syn(struct stack *s, uint32_t listener, const struct tcp_seg *g, uint32_t iss)
+{
+	uint32_t most = max_of(sock_peek(s, listener)->backlog, HALF_OPEN_MIN);
+	struct route route;
+
+	if (queue_full(s, listener)) {
+		s->count.tcp_listen_full++;
 		return;
 	}
-	q->half_open++;
-	timer_set(s->timers, KIND_SYNRCV, index, r->rtx_at);
-	send_syn_ack(s, r);
+	if (!route_back(s, listener, g, &route))
+		return;
+	/* One that follows a TIME_WAIT has its number from there, which no cookie can have. */
+	if ((queue_of(s, listener)->half_open >= most && !iss) || !half_open(s, listener, g, iss, route.mtu))
+		answer_with_cookie(s, listener, g, route.mtu);
 }
 
 void tcp_synrcv_expired(struct stack *s, uint32_t index)
@@ -218,7 +239,7 @@ void tcp_synrcv_expired(struct stack *s, uint32_t index)
 	r->rtx_at = s->now + (RTO_FIRST_NS << r->retries);
 	timer_set(s->timers, KIND_SYNRCV, index, r->rtx_at);
 	s->count.tcp_retrans++;
-	send_syn_ack(s, r);
+	send_syn_ack(s, r, tcp_clock(s));
 }
 
 /* ---- the child */
@@ -271,21 +292,21 @@ static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_r
 	t->ts_off = r->ts_off;
 	t->stall_at = s->now;
 	t->retries = r->retries;
-	if (!r->retries) {
+	if (r->created_at && !r->retries) {
 		t->flags |= TCB_TIMING;
 		t->rtt_at = r->created_at;
 	}
 }
 
-/* NO_INDEX: no room, or the peer was refused; the half-open record stays where trying again makes
- * sense. */
-static uint32_t make_child(struct stack *s, uint32_t index, const struct tcp_header *h)
+/* The child of `r`, whose record (NO_INDEX: it has none, it was a cookie) is dropped. NO_INDEX: no room, or
+ * the peer was refused; the half-open record stays where trying again makes sense. */
+static uint32_t make_child(
+    struct stack *s, const struct synrcv_rec *r, uint32_t index, const struct tcp_header *h)
 {
-	struct synrcv_rec r = *synrcv_peek(s, index);
 	struct world_rec *w = world_get(s);
+	uint32_t sk, listener = r->listener;
 	struct sock_rec *k;
 	struct tcp_rec *t;
-	uint32_t sk;
 
 	k = w ? sock_alloc(s, &sk) : NULL;
 	if (!k)
@@ -295,25 +316,66 @@ static uint32_t make_child(struct stack *s, uint32_t index, const struct tcp_hea
 		sock_free(s, sk);
 		return NO_INDEX;
 	}
-	inherit(k, sock_peek(s, r.listener));
-	sockx_inherit(s, sk, r.listener);
-	k->local = r.local;
-	k->remote = r.remote;
-	k->listener = r.listener;
-	k->listener_gen = r.listener_gen;
+	inherit(k, sock_peek(s, listener));
+	sockx_inherit(s, sk, listener);
+	k->local = r->local;
+	k->remote = r->remote;
+	k->listener = listener;
+	k->listener_gen = r->listener_gen;
 	k->arrival = w->arrival++;
-	fill_child(s, t, &r, tcb_peek(s, r.listener), h);
+	fill_child(s, t, r, tcb_peek(s, listener), h);
 	tcp_synrcv_drop(s, index);
 	if (sock_hash_connected(s, sk)) {
 		tcp_free(s, sk);
 		return NO_INDEX;
 	}
-	queue_push(s, r.listener, sk);
+	queue_push(s, listener, sk);
 	if (!tcp_established(s, sk, t))
 		return NO_INDEX;
 	s->count.tcp_accepted++;
-	sock_changed(s, r.listener);
+	sock_changed(s, listener);
 	return sk;
+}
+
+/* An acknowledgement for nobody: of a cookie? */
+static void listen_ack(struct stack *s, uint32_t listener, struct tcp_seg *g)
+{
+	struct synrcv_rec r = {.retries = 0};
+	struct tcp_header syn;
+	struct route route;
+	uint32_t child;
+
+	if (!cookie_awaited(s, listener) || !cookie_read(s, g, &syn)) {
+		s->count.tcp_cookies_bad += cookie_awaited(s, listener);
+		tcp_refuse(s, g);
+		return;
+	}
+	if (queue_full(s, listener)) {
+		s->count.tcp_listen_full++;
+		return;
+	}
+	if (!route_back(s, listener, g, &route))
+		return;
+	s->count.tcp_cookies_ok++;
+	fill(s, listener, &r, g, &syn, route.mtu);
+	r.iss = g->h.ack - 1;
+	child = make_child(s, &r, NO_INDEX, &g->h);
+	if (child != NO_INDEX)
+		tcp_segment(s, child, g);
+}
+
+void tcp_listen_segment(struct stack *s, uint32_t listener, struct tcp_seg *g, uint32_t iss)
+{
+	uint8_t flags = g->h.flags & (TCP_F_RST | TCP_F_SYN | TCP_F_ACK | TCP_F_FIN);
+
+	if (!queue_of(s, listener))
+		return;
+	if (flags == TCP_F_SYN)
+		listen_syn(s, listener, g, iss);
+	else if ((flags & (TCP_F_RST | TCP_F_ACK | TCP_F_SYN)) == TCP_F_ACK)
+		listen_ack(s, listener, g);
+	else if (!(flags & TCP_F_RST) && (flags & TCP_F_ACK))
+		tcp_refuse(s, g);
 }
 
 static bool deferred(struct stack *s, uint32_t index, const struct tcp_seg *g)
@@ -372,7 +434,7 @@ static bool examine(struct stack *s, uint32_t index, struct tcp_seg *g)
 	}
 	if (h->flags & TCP_F_SYN) {
 		if (h->seq == r->irs && !(h->flags & TCP_F_ACK))
-			send_syn_ack(s, r);
+			send_syn_ack(s, r, tcp_clock(s));
 		else
 			acknowledge(s, r);
 		return false;
@@ -393,6 +455,7 @@ static bool examine(struct stack *s, uint32_t index, struct tcp_seg *g)
 void tcp_synrcv_segment(struct stack *s, uint32_t index, struct tcp_seg *g)
 {
 	const struct synrcv_rec *r = synrcv_peek(s, index);
+	struct synrcv_rec copy;
 	uint32_t child;
 
 	if (!r)
@@ -410,7 +473,8 @@ void tcp_synrcv_segment(struct stack *s, uint32_t index, struct tcp_seg *g)
 	}
 	if (deferred(s, index, g))
 		return;
-	child = make_child(s, index, &g->h);
+	copy = *r;
+	child = make_child(s, &copy, index, &g->h);
 	if (child != NO_INDEX)
 		tcp_segment(s, child, g);
 }

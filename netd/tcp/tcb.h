@@ -116,7 +116,10 @@ struct tcp_rec {
 	uint32_t ts_recent, ts_off;
 	uint32_t total_retrans;
 	uint32_t ts_recent_s; /* when ts_recent came, in seconds */
-	uint32_t oow_ms;      /* when a segment out of the window was last answered, 0: never */
+	union {
+		uint32_t oow_ms;   /* when a segment out of the window was last answered, 0: never */
+		uint32_t cookie_s; /* LISTEN: when a SYN was last answered with a cookie, 0: never */
+	};
 	uint64_t rtt_pos, rtt_at;
 	/* Deadlines (ns, 0 for none) and the moments they are computed from */
 	uint64_t rtx_at, ack_at, keep_at;
