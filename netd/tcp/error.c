@@ -1,11 +1,12 @@
 /*
  * ICMP errors about segments of ours. Believed only if the number they quote is one that is in
- * flight (RFC 5927, 4.1). They end an attempt to connect, nothing else (RFC 5927, 5.2): in an open
+ * flight, or the next one, which bare acknowledgements have (RFC 5927, 4.1). They end an attempt to connect, nothing else (RFC 5927, 5.2): in an open
  * connection they are only remembered for the case that it times out.
  */
 #include "tcp/layer.h"
 #include "inet/errq.h"
 #include "inet/sockx.h"
+#include "wire/icmp.h"
 #include <netinet/in.h>
 
 /* Soft ones end it too, as in the kernel: nobody need wait two minutes for a host that is not there. */
@@ -33,7 +34,7 @@ static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const str
 			for_opening(s, sk, t, e);
 		return;
 	}
-	if (off < (int64_t)t->snd_una || off >= (int64_t)t->snd_nxt)
+	if (off < (int64_t)t->snd_una || off > (int64_t)t->snd_nxt)
 		return;
 	if (!e->mtu) {
 		t->soft_err = (int16_t)e->err;
@@ -41,11 +42,17 @@ static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const str
 			sock_set_error(s, sk, e->err);
 		return;
 	}
-	if (e->mtu >= t->mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0))
+	if (off == (int64_t)t->snd_nxt || e->mtu >= t->mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0))
 		return;
 	ip_pmtu_update(s, &e->about.dst, e->mtu);
 	recovery_resend_all(s, sk, t);
 	tcp_want_output(s, sk);
+}
+
+/* Nobody waits for it yet: as in the kernel it ends with the path, not with what the peer says of itself. */
+static bool no_way_back(const struct ip_error *e)
+{
+	return e->type != ICMP_T_UNREACHABLE || e->code == ICMP_C_NET || e->code == ICMP_C_HOST;
 }
 
 static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const struct ip_error *e)
@@ -56,7 +63,7 @@ static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const s
 		return;
 	if (e->mtu)
 		ip_pmtu_update(s, &e->about.dst, e->mtu);
-	else if (e->hard)
+	else if (no_way_back(e))
 		tcp_synrcv_drop(s, index);
 }
 

@@ -2,8 +2,9 @@
  * TIME_WAIT, and FIN_WAIT2 without owner: records of their own, small, without rings.
  *
  * RFC 9293, 3.6.1: an old segment is answered; a new SYN may open a new connection (RFC 6191, 2) if
- * its timestamp or its number is beyond what the old one saw. A RST does not end TIME_WAIT (RFC
- * 1337).
+ * its timestamp or its number is beyond what the old one saw, and somebody listens. A RST exactly where it is
+ * expected, and not older than what came before it, ends TIME_WAIT, as in the kernel (RFC 1337 would
+ * rather not).
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
@@ -110,9 +111,8 @@ void tcp_timewait_expired(struct stack *s, uint32_t index)
 /* ---- segments */
 
 /* An answer to an old segment; without payload not more than twice a second. */
-static void answer(struct stack *s, uint32_t index, struct timewait_rec *w, const struct tcp_seg *g)
+static void answer(struct stack *s, struct timewait_rec *w, const struct tcp_seg *g)
 {
-	(void)index;
 	if (g->h.flags & TCP_F_RST)
 		return;
 	if (!g->len && !(g->h.flags & TCP_F_FIN)) {
@@ -142,7 +142,7 @@ static void fin_wait2(struct stack *s, uint32_t index, struct timewait_rec *w, s
 	}
 	if ((h->flags & (TCP_F_SYN | TCP_F_RST)) || !(h->flags & TCP_F_ACK) ||
 	    seq_before(end, w->rcv_nxt) || seq_after(h->seq, w->rcv_nxt + w->rcv_wnd)) {
-		answer(s, index, w, g);
+		answer(s, w, g);
 		return;
 	}
 	if (g->len && seq_after(h->seq + g->len, w->rcv_nxt)) { /* nobody will read it */
@@ -171,6 +171,11 @@ static bool may_open(const struct timewait_rec *w, const struct tcp_header *h)
 	       !(w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent));
 }
 
+static bool has_ear(const struct stack *s, const struct tcp_seg *g)
+{
+	return sock_lookup_bound(s, IPPROTO_TCP, &g->local, &g->remote, g->m->dev) != NO_INDEX;
+}
+
 bool timewait_segment(struct stack *s, uint32_t index, struct tcp_seg *g, uint32_t *iss)
 {
 	struct timewait_rec *w = state_get(s->state, KIND_TIMEWAIT, index);
@@ -178,17 +183,20 @@ bool timewait_segment(struct stack *s, uint32_t index, struct tcp_seg *g, uint32
 
 	if (!w)
 		return false;
-	if (w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent) &&
-	    !(h->flags & TCP_F_RST)) {
+	if (w->has_ts && h->has_ts && seq_before(h->ts_val, w->ts_recent)) {
 		s->count.tcp_paws++;
-		answer(s, index, w, g);
+		answer(s, w, g);
 		return false;
 	}
 	if (w->state == TCPS_FIN_WAIT2) {
 		fin_wait2(s, index, w, g);
 		return false;
 	}
-	if (may_open(w, h)) {
+	if ((h->flags & TCP_F_RST) && h->seq == w->rcv_nxt) {
+		timewait_drop(s, index);
+		return false;
+	}
+	if (may_open(w, h) && has_ear(s, g)) {
 		*iss = w->snd_nxt + 65535 + 2;
 		*iss += !*iss;
 		timewait_drop(s, index);
@@ -200,7 +208,7 @@ bool timewait_segment(struct stack *s, uint32_t index, struct tcp_seg *g, uint32
 		return false;
 	if (h->flags & TCP_F_FIN)
 		w->ends_at = s->now + TCP_TIMEWAIT_NS;
-	answer(s, index, w, g);
+	answer(s, w, g);
 	return false;
 }
 

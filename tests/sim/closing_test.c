@@ -117,3 +117,52 @@ Test(closing, syn_opens_anew_out_of_time_wait)
 	cr_assert(seq_after(s.h.seq, c.irs + 65000));
 	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
 }
+
+/* Into TIME_WAIT, with timestamps if the peer offers them. */
+static void time_wait(void)
+{
+	sim_close(c.k);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	say(&c, FIN_ACK, 0, 1, NULL);
+	expect(&c, ACK, 1, 1, 0);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+}
+
+/* As in the kernel, which does not follow RFC 1337 unless told to. */
+Test(closing, a_reset_ends_time_wait)
+{
+	time_wait();
+	say(&c, TCP_F_RST, 0, 0, NULL); /* before, and beyond what is expected */
+	say(&c, TCP_F_RST, 2, 0, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+	expect_nothing(&c);
+	say(&c, TCP_F_RST, 1, 0, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+	expect_nothing(&c);
+}
+
+Test(closing, an_old_reset_does_not_end_time_wait)
+{
+	start_over();
+	c.ts = true;
+	c.ts_val = 100;
+	script_passive(&c);
+	time_wait();
+	c.ts_val = 99;
+	say(&c, TCP_F_RST, 1, 0, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+	c.ts_val = 100;
+	say(&c, TCP_F_RST, 1, 0, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+}
+
+Test(closing, a_syn_that_nobody_hears_leaves_time_wait)
+{
+	time_wait();
+	tcp_close(&c.h->s, c.h->sock[0].sk, false); /* the listener */
+	c.iss += 100000;
+	say(&c, TCP_F_SYN, -1, 0, NULL);
+	c.iss -= 100000;
+	expect(&c, ACK, 1, 1, 0); /* not a RST: the peer finds out by itself */
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+}

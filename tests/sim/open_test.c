@@ -175,3 +175,17 @@ Test(open, no_port_no_listener)
 	say(&c, TCP_F_RST, 5, 77, NULL);
 	expect_nothing(&c);
 }
+
+/* What ICMP says of a SYN-ACK: that there is no way back ends it, that nobody is there does not (nobody could be told). */
+Test(open, icmp_about_a_half_open_one)
+{
+	struct sim_sock *l = sim_socket(c.h);
+
+	script_half_open(&c, l, 4);
+	say_icmp(&c, 1, 0, 5); /* about another segment */
+	say_icmp(&c, 3, 0, -1);
+	say_icmp(&c, 2, 0, -1);
+	cr_assert_eq(state_count(c.h->s.state, KIND_SYNRCV), 1);
+	say_icmp(&c, 1, 0, -1);
+	cr_assert_eq(state_count(c.h->s.state, KIND_SYNRCV), 0);
+}

@@ -183,6 +183,21 @@ Test(send, path_mtu)
 	expect(&c, ACK, 960, 0, 960);
 }
 
+/* Soft: told as it comes to who asked for it (IP_RECVERR), bare acknowledgements included, and the connection goes on. */
+Test(send, icmp_while_connected)
+{
+	say_icmp(&c, 1, 0, 0); /* nothing was sent but acknowledgements, whose number this is */
+	cr_assert_eq(c.k->err, 0);
+	cr_assert_eq(sim_tcb(c.k)->soft_err, EHOSTUNREACH);
+	sim_setsockopt(c.k, IPPROTO_IP, IP_RECVERR, 1);
+	say_icmp(&c, 1, 0, 1);
+	cr_assert_eq(c.k->err, 0);
+	say_icmp(&c, 1, 0, 0);
+	cr_assert_eq(c.k->err, EHOSTUNREACH);
+	say(&c, PSH_ACK, 0, 0, "still there");
+	cr_assert_eq(sim_readable(c.k), 11);
+}
+
 Test(send, keepalive)
 {
 	sim_setsockopt(c.k, IPPROTO_TCP, TCP_KEEPIDLE, 10);
