@@ -40,7 +40,7 @@ static void sample_rtt(struct stack *s, struct tcp_rec *t, const struct tcp_head
 			sample_timestamp(s, t, h);
 		return;
 	}
-	if (t->snd_una < t->rtt_pos)
+	if (seq_before((uint32_t)t->snd_una, t->rtt_pos))
 		return;
 	t->flags &= ~(uint32_t)TCB_TIMING;
 	if (t->rtt_at >= s->resumed_ns)

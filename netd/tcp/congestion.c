@@ -21,6 +21,7 @@ uint32_t slow_start(struct tcp_rec *t, uint32_t bytes)
 
 static uint32_t reno_ssthresh(struct tcp_rec *t)
 {
+	t->cwnd_cnt = 0;
 	return max_of(min_of((uint64_t)t->cwnd, flight_of(t)) / 2, 2ull * t->mss);
 }
 
@@ -75,10 +76,10 @@ void congestion_init(struct tcp_rec *t)
 void congestion_idle(struct stack *s, struct tcp_rec *t)
 {
 	uint64_t rto = (t->rto ? t->rto : TCP_RTO_FIRST_US) * NSEC_PER_USEC;
-	uint64_t idle = s->now > t->sent_at ? s->now - t->sent_at : 0;
+	uint64_t idle = (uint64_t)(clock_ms(s) - t->sent_ms) * NSEC_PER_MSEC;
 	uint32_t first = FIRST_SEGMENTS * t->mss;
 
-	if (!t->sent_at || idle < rto || t->cwnd <= first)
+	if (!t->sent_ms || idle < rto || t->cwnd <= first)
 		return;
 	t->ssthresh = max_of(t->ssthresh, t->cwnd / 4 * 3);
 	for (; idle >= rto && t->cwnd > first; idle -= rto)

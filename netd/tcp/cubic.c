@@ -94,7 +94,6 @@ static void cubic_reset(struct tcp_rec *t)
 {
 	t->epoch_ms = 0;
 	t->w_max = 0;
-	t->cwnd_cnt = 0;
 }
 
 const struct congestion_ops congestion_cubic = {"cubic", cubic_ssthresh, cubic_acked, cubic_reset};

@@ -1,4 +1,7 @@
-/* TCP_INFO, in the kernel's structure and units. What netd does not count is 0. */
+/*
+ * TCP_INFO, in the kernel's structure and units. What netd does not count is 0: times in which something
+ * was the limit, rates that were measured, what came out of order or twice.
+ */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
 #include <linux/tcp.h>
@@ -54,6 +57,29 @@ static void fill_window(
 	i->tcpi_snd_wnd = (uint32_t)(t->snd_edge > t->snd_una ? t->snd_edge - t->snd_una : 0);
 }
 
+/* As the kernel counts: a FIN is a byte, and of the SYNs that of connect(). */
+static void fill_counts(const struct tcp_rec *t, struct tcp_info *i)
+{
+	bool opened = t->cwnd;
+	uint32_t outstanding = i->tcpi_unacked - min_of(i->tcpi_unacked, i->tcpi_sacked);
+	uint32_t once = t->data_out - min_of(t->data_out, t->total_retrans);
+
+	i->tcpi_bytes_acked = t->snd_una + (opened && (t->flags & TCB_ACTIVE));
+	i->tcpi_bytes_received = t->rcv_nxt;
+	i->tcpi_bytes_sent = t->snd_nxt - fin_sent(t) + t->bytes_retrans;
+	i->tcpi_bytes_retrans = t->bytes_retrans;
+	i->tcpi_segs_in = t->segs_in;
+	i->tcpi_segs_out = t->segs_out;
+	i->tcpi_data_segs_in = t->data_in;
+	i->tcpi_data_segs_out = t->data_out;
+	i->tcpi_delivered = opened + fin_acked(t) + once - min_of(once, outstanding);
+	i->tcpi_min_rtt = t->rtt_min;
+	i->tcpi_max_pacing_rate = UINT64_MAX;
+	if (t->srtt) /* netd does not pace; the kernel without a pacing qdisc neither, and tells what it would be */
+		i->tcpi_pacing_rate = (uint64_t)t->cwnd * (NSEC_PER_SEC / NSEC_PER_USEC) / t->srtt *
+				      (t->cwnd < t->ssthresh / 2 ? 200 : 120) / 100;
+}
+
 static void fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
 {
 	if (!t || !sock_peek(s, sk)) {
@@ -78,13 +104,12 @@ static void fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, st
 	i->tcpi_rtt = t->srtt;
 	i->tcpi_rttvar = t->rttvar;
 	i->tcpi_total_retrans = t->total_retrans;
-	i->tcpi_last_data_sent = ms_since(s, t->sent_at);
+	i->tcpi_last_data_sent = t->sent_ms ? clock_ms(s) - t->sent_ms : 0;
 	i->tcpi_last_data_recv = ms_since(s, t->rcv_at);
 	i->tcpi_last_ack_recv = ms_since(s, t->rcv_at);
-	i->tcpi_bytes_acked = tx_head_of(t);
-	i->tcpi_bytes_received = rx_tail_of(t);
 	i->tcpi_notsent_bytes = (uint32_t)(t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0);
 	fill_window(s, sk, t, i);
+	fill_counts(t, i);
 }
 
 void tcp_fill_info(const struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN])

@@ -99,6 +99,12 @@ static inline uint32_t clock_ms(const struct stack *s)
 	return (uint32_t)(s->now / NSEC_PER_MSEC);
 }
 
+/* Never 0, which says that there was no such moment. */
+static inline uint32_t clock_us(const struct stack *s)
+{
+	return max_of((uint32_t)(s->now / NSEC_PER_USEC), 1u);
+}
+
 static inline uint32_t clock_s(const struct stack *s)
 {
 	return (uint32_t)(s->now / NSEC_PER_SEC);

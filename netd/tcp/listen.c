@@ -291,6 +291,8 @@ static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_r
 	t->ts_recent_s = clock_s(s);
 	t->ts_off = r->ts_off;
 	t->stall_at = s->now;
+	t->segs_in = 1; /* the SYN */
+	t->total_retrans = r->retries;
 	t->retries = r->retries;
 	if (r->created_at && !r->retries) {
 		t->flags |= TCB_TIMING;

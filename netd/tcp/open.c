@@ -102,18 +102,22 @@ static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *
 {
 	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_ALONE | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
 					   TCB_WAS_OPEN)) |
-		   SYN_FLAGS | TCB_SYN_NOW;
+		   SYN_FLAGS | TCB_SYN_NOW | TCB_ACTIVE;
 	t->iss = tcp_isn(s, &k->local, &k->remote) - (uint32_t)t->tx_tail;
 	t->ts_off = tcp_ts_offset(s, &k->local, &k->remote);
 	t->ts_recent = 0;
-	t->snd_una = t->snd_nxt = t->snd_edge = t->snd_sml = t->tx_tail;
+	t->snd_una = t->snd_nxt = t->snd_edge = t->tx_tail;
+	t->snd_sml = (uint32_t)t->tx_tail;
 	t->recover = t->snd_una;
 	t->rcv_wscale = tcp_window_scale(s, k);
 	t->snd_wscale = 0;
 	t->rx_cap = tcp_first_capacity(s, k, tcp_our_mss(k, mtu));
 	t->rcv_adv = t->rcv_nxt + min_of(65535u, t->rx_cap - (1u << t->rcv_wscale));
 	t->rcv_acked = t->rcv_nxt;
-	t->srtt = t->rttvar = t->rto = 0;
+	t->srtt = t->rttvar = t->rto = t->rtt_min = 0;
+	t->segs_in = t->segs_out = t->data_in = t->data_out = t->total_retrans = 0;
+	t->bytes_retrans = 0;
+	t->cwnd = 0; /* until it is open */
 	t->retries = 0;
 	t->soft_err = 0;
 	t->ca_state = CA_OPEN;

@@ -64,7 +64,7 @@ void options_sack(const struct stack *s, uint32_t sk, const struct tcp_rec *t, s
 	if (!(t->flags & TCB_SACK))
 		return;
 	if (t->flags & TCB_DSACK) /* RFC 2883 */
-		h->sack[h->n_sack++] = (struct tcp_sack_block){t->dsack_start, t->dsack_end};
+		h->sack[h->n_sack++] = (struct tcp_sack_block){t->dsack_start, t->dsack_start + t->dsack_len};
 	/* RFC 2018, 4: those that grew last, the newest first; so that each is told several times. */
 	for (unsigned r = 0; x && r < ARRAY_SIZE(x->ooo_recent); r++)
 		for (unsigned i = 0; i < x->n_ooo; i++)

@@ -192,7 +192,7 @@ static void note_dsack(struct tcp_rec *t, int64_t from, int64_t to)
 		return;
 	t->flags |= TCB_DSACK;
 	t->dsack_start = rcv_seq(t, (uint64_t)from);
-	t->dsack_end = rcv_seq(t, (uint64_t)to);
+	t->dsack_len = (uint16_t)min_of(to - from, 65535ll);
 }
 
 /* What of a segment lay in an interval already. */
@@ -258,9 +258,9 @@ static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 		t->flags |= TCB_ACK_NOW;
 	if (!(t->flags & TCB_ACK_NOW) && !t->ack_at)
 		t->ack_at = s->now + TCP_DELACK_NS;
-	if (!t->tune_at) {
-		t->tune_at = s->now;
-		t->tune_pos = t->rx_head;
+	if (!t->tune_us) {
+		t->tune_us = clock_us(s);
+		t->tune_pos = (uint32_t)t->rx_head;
 	}
 	sock_changed(s, sk);
 }
@@ -343,16 +343,17 @@ bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_se
 static void tune(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint64_t rtt = (uint64_t)max_of(t->srtt, TUNE_RTT_MIN_US) * NSEC_PER_USEC;
+	uint64_t rtt = max_of(t->srtt, TUNE_RTT_MIN_US);
+	uint32_t since = clock_us(s) - t->tune_us;
 
-	if (!t->tune_at || s->now - t->tune_at < rtt)
+	if (!t->tune_us || since < rtt)
 		return;
-	if (s->now - t->tune_at < 4 * rtt && t->rx_head - t->tune_pos >= k->rx.cap / 2 &&
+	if (since < 4 * rtt && (uint32_t)t->rx_head - t->tune_pos >= k->rx.cap / 2 &&
 	    2ull * k->rx.cap <= round_up_pow2(stack_rcvbuf_max(s)) && !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) &&
 	    k->session != NO_INDEX && state_receives(t->state))
 		(void)sock_rx_ring(s, sk, k->rx.cap * 2, t->rx_head);
-	t->tune_at = s->now;
-	t->tune_pos = t->rx_head;
+	t->tune_us = clock_us(s);
+	t->tune_pos = (uint32_t)t->rx_head;
 }
 
 void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t)

@@ -223,7 +223,6 @@ static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return;
 	t->ssthresh = congestion_of(t)->ssthresh(t);
 	t->cwnd = t->ssthresh;
-	t->cwnd_cnt = 0;
 	t->recover = t->snd_nxt;
 	t->ca_state = CA_RECOVERY;
 	t->flags |= TCB_RTX_NOW;
@@ -274,7 +273,7 @@ static void ack_open(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 		t->dupacks = 0;
 		grow(s, t, n);
 	}
-	if (n->duplicate && !n->acked)
+	if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
 		t->dupacks++;
 	x = tcpx_peek(s, sk);
 	t->ca_state = t->dupacks || (x && x->n_run) ? CA_DISORDER : CA_OPEN;
@@ -293,7 +292,7 @@ static void ack_partial(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 	struct tcpx_rec *x = tcpx_get(s, sk);
 	uint32_t left = (uint32_t)min_of((n->acked + t->mss - 1) / t->mss, (uint64_t)UINT32_MAX);
 
-	t->dupacks -= min_of(t->dupacks, left ? left - 1 : 0);
+	t->dupacks = (uint16_t)(t->dupacks - min_of((uint32_t)t->dupacks, left ? left - 1 : 0));
 	if (!x)
 		return;
 	x->loss_end = max_of(x->loss_end, t->snd_una + t->mss);
@@ -319,7 +318,7 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 			    s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
 		return;
 	}
-	if (n->duplicate && !n->acked)
+	if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
 		t->dupacks++;
 	if (n->acked)
 		ack_partial(s, sk, t, n);
@@ -335,7 +334,6 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (t->ca_state != CA_LOSS)
 		t->ssthresh = congestion_of(t)->ssthresh(t);
 	t->cwnd = t->mss;
-	t->cwnd_cnt = 0;
 	t->dupacks = 0;
 	t->recover = t->snd_nxt;
 	t->ca_state = CA_LOSS;

@@ -125,8 +125,10 @@ static void shift(uint64_t *at, uint64_t by)
  */
 static bool was_active(const struct stack *s, const struct tcp_rec *t, uint64_t pause_ns)
 {
-	return t->rtx_at || s->now - t->sent_at < pause_ns + ACTIVE_NS ||
-	       s->now - t->tune_at < pause_ns + ACTIVE_NS;
+	uint64_t lately = pause_ns + ACTIVE_NS;
+
+	return t->rtx_at || clock_ms(s) - t->sent_ms < lately / NSEC_PER_MSEC ||
+	       clock_us(s) - t->tune_us < lately / NSEC_PER_USEC;
 }
 
 void tcp_resume(struct stack *s, uint64_t pause_ns)
@@ -141,10 +143,12 @@ void tcp_resume(struct stack *s, uint64_t pause_ns)
 		if (!t)
 			continue;
 		shift(&t->rtx_at, pause_ns);
-		shift(&t->sent_at, pause_ns);
-		if (t->epoch_ms)
+		if (t->sent_ms)
+			t->sent_ms += (uint32_t)(pause_ns / NSEC_PER_MSEC);
+		if (congestion_of(t) == &congestion_cubic && t->epoch_ms)
 			t->epoch_ms += (uint32_t)(pause_ns / NSEC_PER_MSEC);
-		shift(&t->tune_at, pause_ns);
+		if (t->tune_us)
+			t->tune_us += (uint32_t)(pause_ns / NSEC_PER_USEC);
 		if (t->state != TCPS_CLOSE && t->state != TCPS_LISTEN)
 			timer_arm(s, sk, t);
 	}

@@ -16,6 +16,7 @@ void rtt_sample(struct tcp_rec *t, uint64_t us)
 {
 	uint32_t r = (uint32_t)min_of(max_of(us, 1ull), (uint64_t)TCP_RTO_MAX_US);
 
+	t->rtt_min = t->rtt_min ? min_of(t->rtt_min, r) : r;
 	if (!t->srtt) {
 		t->srtt = r;
 		t->rttvar = r / 2;

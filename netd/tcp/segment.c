@@ -152,6 +152,9 @@ int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 		return ret;
 	h.window = tcp_window(s, sk, t);
 	sum = fill_payload(s, k, &p, hdr_len, off, len, !path->csum);
+	t->segs_out += len > full ? (len + full - 1) / full : 1;
+	if (len)
+		t->data_out += len > full ? (len + full - 1) / full : 1;
 	if (len > full) {
 		p.gso_type = GSO_TCPV4;
 		p.gso_size = (uint16_t)full;
@@ -180,6 +183,7 @@ int tcp_send_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 	ret = packet_alloc(s, &p, path->r.dev, hdr_len);
 	if (ret)
 		return ret;
+	t->segs_out++;
 	send_packet(s, &p, path, &how, &h, hdr_len, 0);
 	return 0;
 }

@@ -38,7 +38,7 @@ static bool small_may_go(const struct sock_rec *k, const struct tcp_rec *t)
 		return true;
 	if (is_corked(k, t))
 		return false;
-	return (k->flags & SOCK_F_NODELAY) || t->snd_sml <= t->snd_una;
+	return (k->flags & SOCK_F_NODELAY) || !seq_after(t->snd_sml, (uint32_t)t->snd_una);
 }
 
 /* How much of the `avail` new bytes may go in one packet now; 0 and why not. */
@@ -75,7 +75,7 @@ static void start_timing(struct stack *s, struct tcp_rec *t)
 	if (t->flags & TCB_TIMING)
 		return;
 	t->flags |= TCB_TIMING;
-	t->rtt_pos = t->snd_nxt;
+	t->rtt_pos = (uint32_t)t->snd_nxt;
 	t->rtt_at = s->now;
 }
 
@@ -91,8 +91,8 @@ static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t
 	}
 	t->snd_nxt += len;
 	if (len % full)
-		t->snd_sml = t->snd_nxt;
-	t->sent_at = s->now;
+		t->snd_sml = (uint32_t)t->snd_nxt;
+	t->sent_ms = max_of(clock_ms(s), 1u);
 	/* An application that answers: the answers carry the acknowledgements. */
 	if (t->rcv_at && s->now - t->rcv_at < TCP_DELACK_NS && t->rcv_nxt) {
 		t->quick = 0;
@@ -139,7 +139,7 @@ static enum verdict send_new(
 		return DEVICE;
 	data_sent(s, t, n + !!(flags & TCP_F_FIN), full);
 	if (flags & TCP_F_FIN) {
-		t->snd_sml = t->snd_una;
+		t->snd_sml = (uint32_t)t->snd_una;
 		if (!n)
 			t->flags |= TCB_FIN_ALONE;
 	}
@@ -175,7 +175,8 @@ static enum verdict send_lost(
 	recovery_sent(s, sk, t, off, end);
 	segments = n > full ? (n + full - 1) / full : 1;
 	t->total_retrans += segments;
-	t->sent_at = s->now;
+	t->bytes_retrans += n;
+	t->sent_ms = max_of(clock_ms(s), 1u);
 	s->count.tcp_retrans += segments;
 	*pipe += end - off;
 	return SENT;
@@ -292,6 +293,7 @@ void tcp_send_probe(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (tcp_transmit(s, sk, t, &path, end > data_end ? TCP_F_FIN : TCP_F_PSH, off, (uint32_t)(data_end - off)))
 		return;
 	t->flags &= ~(uint32_t)TCB_TIMING;
+	t->bytes_retrans += data_end - off;
 	t->total_retrans++;
 	s->count.tcp_retrans++;
 }

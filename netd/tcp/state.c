@@ -101,7 +101,7 @@ static void not_acceptable(struct stack *s, uint32_t sk, struct tcp_rec *t, cons
 	} else if ((t->flags & TCB_SACK) && g->len && rcv_off(t, g->h.seq) < (int64_t)t->rcv_nxt) {
 		t->flags |= TCB_DSACK;
 		t->dsack_start = g->h.seq;
-		t->dsack_end = g->h.seq + g->len;
+		t->dsack_len = (uint16_t)g->len;
 	}
 	t->flags |= TCB_ACK_NOW;
 	tcp_want_output(s, sk);
@@ -182,6 +182,16 @@ static bool expected(const struct tcp_rec *t, const struct tcp_seg *g)
 	       (!(t->flags & TCB_TS) || !g->h.has_ts || !seq_before(g->h.ts_val, t->ts_recent));
 }
 
+/* A super-frame that the device joined counts as what it was on the wire. */
+static void count_arrival(struct tcp_rec *t, const struct tcp_seg *g)
+{
+	uint32_t n = g->p->gso_size ? (g->len + g->p->gso_size - 1) / g->p->gso_size : 1;
+
+	t->segs_in += n;
+	if (g->len)
+		t->data_in += n;
+}
+
 void tcp_segment(struct stack *s, uint32_t sk, struct tcp_seg *g)
 {
 	struct tcp_rec *t = tcb_get(s, sk);
@@ -196,6 +206,7 @@ void tcp_segment(struct stack *s, uint32_t sk, struct tcp_seg *g)
 		s->count.tcp_bad++;
 		return;
 	}
+	count_arrival(t, g);
 	if (t->state == TCPS_SYN_SENT) {
 		tcp_syn_sent_segment(s, sk, t, g);
 		return;

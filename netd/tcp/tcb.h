@@ -69,6 +69,7 @@ enum tcb_flags {
 	TCB_DELAYING = 1 << 21, /* TCP_QUICKACK was switched off */
 	TCB_PINGPONG = 1 << 22, /* what we receive we answer soon: acknowledgements wait for the answer */
 	TCB_FIN_ALONE = 1 << 23, /* our FIN went without data */
+	TCB_ACTIVE = 1 << 24,	/* opened by connect() */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 
@@ -90,29 +91,37 @@ struct tcp_rec {
 	/* Sending */
 	uint64_t snd_una, snd_nxt;
 	uint64_t snd_edge; /* right edge of the peer's window */
-	uint64_t snd_sml;  /* end of the last small segment (Nagle, Minshall) */
 	uint64_t tx_tail;  /* last checked index of the client */
 	uint64_t recover;  /* recovery ends here */
 	uint32_t snd_wl1;  /* number of the segment that told the window last */
 	uint32_t max_wnd;  /* largest window the peer ever offered */
 	uint32_t mss;	   /* payload of a full segment, without SACK blocks */
-	uint32_t dupacks;
-	uint32_t cwnd, ssthresh, cwnd_cnt;
-	/* CUBIC */
-	uint32_t w_max, w_est, k_ms;
-	uint32_t epoch_ms; /* begin of the epoch, 0: none */
+	uint32_t snd_sml;  /* end of the last small segment (Nagle, Minshall): low half of its offset */
+	uint32_t rtt_pos;  /* TCB_TIMING: low half, too */
+	uint32_t cwnd, ssthresh;
+	uint16_t dupacks;
+	uint16_t dsack_len;
+	uint32_t dsack_start;
+	/* What the congestion control in force keeps */
+	union {
+		struct { /* CUBIC */
+			uint32_t w_max, w_est, k_ms;
+			uint32_t epoch_ms; /* begin of the epoch, 0: none */
+		};
+		uint32_t cwnd_cnt; /* Reno: bytes acknowledged towards the next segment */
+	};
 	uint32_t fin_off;  /* TCB_FIN_SEEN: low half of its offset */
 	/* Receiving */
 	uint64_t rcv_nxt;
 	uint64_t rx_head;   /* last checked index of the client */
 	uint64_t rcv_adv;   /* right edge that was advertised: never goes back */
 	uint64_t rcv_acked; /* what the last segment that we sent acknowledged */
-	uint64_t tune_pos, tune_at; /* buffer tuning: consumed up to, at */
+	uint32_t tune_pos;	    /* buffer tuning: consumed up to (low half), ... */
+	uint32_t tune_us;	    /* ... at; 0: never */
 	uint32_t rcv_mss;	    /* largest payload seen */
 	uint32_t rx_cap;	    /* capacity that the first window promised */
-	uint32_t dsack_start, dsack_end;
 	/* Round trip, in microseconds; srtt 0: none known */
-	uint32_t srtt, rttvar, rto;
+	uint32_t srtt, rttvar, rto, rtt_min;
 	uint32_t ts_recent, ts_off;
 	uint32_t total_retrans;
 	uint32_t ts_recent_s; /* when ts_recent came, in seconds */
@@ -120,11 +129,15 @@ struct tcp_rec {
 		uint32_t oow_ms;   /* when a segment out of the window was last answered, 0: never */
 		uint32_t cookie_s; /* LISTEN: when a SYN was last answered with a cookie, 0: never */
 	};
-	uint64_t rtt_pos, rtt_at;
+	uint32_t sent_ms; /* when data was last sent, 0: never */
+	uint64_t rtt_at;
 	/* Deadlines (ns, 0 for none) and the moments they are computed from */
 	uint64_t rtx_at, ack_at, keep_at;
 	uint64_t stall_at; /* since when the oldest outstanding thing has been unanswered */
-	uint64_t rcv_at, sent_at;
+	uint64_t rcv_at;
+	/* What was counted since it was opened; bytes are counted by offsets */
+	uint64_t bytes_retrans;
+	uint32_t segs_in, segs_out, data_in, data_out;
 	uint32_t notsent_lowat;
 	int16_t soft_err;  /* positive errno: what ICMP said last, if it comes to a timeout */
 	int16_t linger2_s; /* 0: default; negative: no FIN_WAIT_2 without owner */

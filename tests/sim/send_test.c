@@ -1,6 +1,6 @@
 /* Sending: when, how much, and again. */
 #include "script_fixture.h"
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 
 TestSuite(send, .init = setup_established, .fini = teardown);
 
@@ -90,6 +90,71 @@ Test(send, zero_window_is_probed)
 	c.window = 1000;
 	say(&c, ACK, 0, 0, NULL);
 	expect(&c, PSH_ACK, 0, 0, 3);
+}
+
+static struct tcp_info info(void)
+{
+	struct tcp_info i;
+	uint32_t len = sizeof(i);
+
+	cr_assert_eq(tcp_ops.getsockopt(&c.h->s, c.k->sk, IPPROTO_TCP, TCP_INFO, &i, &len), 0);
+	return i;
+}
+
+/* What TCP_INFO counts, segments and bytes, in this order: in, with data; out, with data; delivered. */
+static void expect_counts(uint32_t in, uint32_t data_in, uint32_t out, uint32_t data_out, uint32_t delivered,
+    uint64_t acked, uint64_t received, uint64_t sent, uint64_t again)
+{
+	struct tcp_info i = info();
+
+	cr_assert_eq(i.tcpi_segs_in, in, "%u in", i.tcpi_segs_in);
+	cr_assert_eq(i.tcpi_data_segs_in, data_in, "%u with data in", i.tcpi_data_segs_in);
+	cr_assert_eq(i.tcpi_segs_out, out, "%u out", i.tcpi_segs_out);
+	cr_assert_eq(i.tcpi_data_segs_out, data_out, "%u with data out", i.tcpi_data_segs_out);
+	cr_assert_eq(i.tcpi_delivered, delivered, "%u delivered", i.tcpi_delivered);
+	cr_assert_eq(i.tcpi_bytes_acked, acked);
+	cr_assert_eq(i.tcpi_bytes_received, received);
+	cr_assert_eq(i.tcpi_bytes_sent, sent);
+	cr_assert_eq(i.tcpi_bytes_retrans, again);
+}
+
+/* The numbers are those of Linux 6.18 in the same exchange. */
+Test(send, info_counts)
+{
+	static char data[3000];
+
+	expect_counts(2, 0, 0, 0, 1, 0, 0, 0, 0); /* the peer's SYN and its acknowledgement */
+	say(&c, PSH_ACK, 0, 0, "hello");
+	expect(&c, ACK, 0, 5, 0);
+	expect_counts(3, 1, 1, 0, 1, 0, 5, 0, 0);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	expect_counts(3, 1, 4, 3, 1, 0, 5, 3000, 0);
+	say(&c, ACK, 5, 1460, NULL);
+	expect_counts(4, 1, 4, 3, 2, 1460, 5, 3000, 0);
+	sim_kill(c.h, 5 * SIM_MS);
+	after(&c, 5 * SIM_MS);
+	(void)heard_count();
+	for (uint32_t n = 0; n < 10 && !info().tcpi_bytes_retrans; n++)
+		after(&c, 50 * SIM_MS); /* the tail is probed */
+	expect_counts(4, 1, 5, 4, 2, 1460, 5, 4460, 1460);
+	say(&c, FIN_ACK, 5, 3000, NULL);
+	expect_counts(5, 1, 6, 4, 4, 3000, 6, 4460, 1460);
+	sim_shutdown(c.k, SHUT_WR);
+	say(&c, ACK, 6, 3001, NULL);
+}
+
+Test(send, info_counts_of_who_connected)
+{
+	start_over();
+	script_active(&c);
+	expect_counts(1, 0, 2, 0, 1, 1, 0, 0, 0);
+	cr_assert_eq(info().tcpi_max_pacing_rate, UINT64_MAX);
+	cr_assert_eq(info().tcpi_min_rtt, info().tcpi_rtt);
+	sim_shutdown(c.k, SHUT_WR);
+	expect(&c, FIN_ACK, 0, 0, 0);
+	say(&c, ACK, 0, 1, NULL);
+	expect_counts(2, 0, 3, 0, 2, 2, 0, 0, 0);
 }
 
 /* What TCP_INFO says of the scoreboard; as long as today's kernels tell it, and shorter for who asks so. */
