@@ -1,20 +1,18 @@
 /*
  * SYN cookies (RFC 4987, 3.6).
  *
- * While a listener has as many half-open connections as it may have, a SYN is answered without
- * being remembered: what must be known of it later is in the SYN-ACK, and comes back with its
- * acknowledgement.
+ * While a listener has as many half-open connections as it may have, a SYN is answered without being remembered: what
+ * must be known of it later is in the SYN-ACK, and comes back with its acknowledgement.
  *
- *   the number          a keyed hash of names, the peer's number and the minute, plus the place of
- * the peer's MSS in a short table: so what comes back is right with a chance of 16 in 2^32 for one
- * who guesses the timestamp       its lowest 5 bits: SACK, and the peer's window scale (15: none).
- * Without timestamps both are as if they had not been offered
+ *   number:     a keyed hash of names, the peer's number and the minute, plus the place of the peer's MSS in a short
+ *               table; who guesses is right with a chance of 16 in 2^32
+ *   timestamp:  its lowest 5 bits are SACK, and the peer's window scale (15: none). Without timestamps both are as if
+ *               they had not been offered
  *
- * What else the record would hold is computed again from the listener, as when the SYN came. The
- * key is that of the initial numbers (RFC 6528), a fact of the arena; so is when the listener last
- * sent a cookie: a successor takes what its predecessor's SYN-ACKs bring back, and a listener that
- * has sent none for two minutes believes none. A lost SYN-ACK is not repeated; the peer repeats its
- * SYN.
+ * What else the record would hold is computed again from the listener, as when the SYN came. The key is that of the
+ * initial numbers (RFC 6528), a fact of the arena; so is when the listener last sent a cookie: a successor takes
+ * what its predecessor's SYN-ACKs bring back, and a listener that has sent none for two minutes believes none. A lost
+ * SYN-ACK is not repeated; the peer repeats its SYN.
  */
 #include "tcp/layer.h"
 #include "base/log.h"
