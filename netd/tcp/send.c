@@ -31,6 +31,12 @@ static bool is_corked(const struct sock_rec *k, const struct tcp_rec *t)
 	return (k->flags & SOCK_F_CORK) || (t->flags & TCB_MORE);
 }
 
+/* Of a small segment that went long ago the low half of the offset says nothing: it may be anywhere. */
+static bool small_in_flight(const struct tcp_rec *t)
+{
+	return seq_after(t->snd_sml, (uint32_t)t->snd_una) && !seq_after(t->snd_sml, (uint32_t)t->snd_nxt);
+}
+
 /* May this many bytes, less than a full segment and all there are, go? */
 static bool small_may_go(const struct sock_rec *k, const struct tcp_rec *t)
 {
@@ -38,7 +44,7 @@ static bool small_may_go(const struct sock_rec *k, const struct tcp_rec *t)
 		return true;
 	if (is_corked(k, t))
 		return false;
-	return (k->flags & SOCK_F_NODELAY) || !seq_after(t->snd_sml, (uint32_t)t->snd_una);
+	return (k->flags & SOCK_F_NODELAY) || !small_in_flight(t);
 }
 
 /* How much of the `avail` new bytes may go in one packet now; 0 and why not. */

@@ -22,6 +22,15 @@ Test(send, nagle)
 	expect(&c, PSH_ACK, 3, 0, 1);
 }
 
+/* As after 3 GB in full segments: only the low half of its offset is kept. */
+Test(send, nagle_forgets_small_segments_of_long_ago)
+{
+	((struct tcp_rec *)(uintptr_t)sim_tcb(c.k))->snd_sml = 1u << 30;
+	sim_send(c.k, "a", 1);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 1);
+}
+
 Test(send, cork)
 {
 	sim_setsockopt(c.k, IPPROTO_TCP, TCP_CORK, 1);
