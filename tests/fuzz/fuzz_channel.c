@@ -155,6 +155,7 @@ static void sup_open(void)
 	sup.escrow = escrow_new();
 	check(sup.escrow && !memory_start(&sup), "memory");
 	/* As long as this runs, no process is started. */
+	settle_init(&sup);
 	uv_timer_init(&sup.loop, &sup.inet.timer);
 	uv_timer_start(&sup.inet.timer, (uv_timer_cb)(void (*)(void))abort, 1000000, 0);
 	for (int i = 0; i < 2; i++)
@@ -199,6 +200,7 @@ static void sup_close(void)
 	close(sup.memory);
 	close(sup.clock_fd);
 	uv_close((uv_handle_t *)&sup.inet.timer, NULL);
+	uv_close((uv_handle_t *)&sup.settle, NULL);
 	uv_run(&sup.loop, UV_RUN_DEFAULT);
 	check(!uv_loop_close(&sup.loop), "handles are left");
 }
