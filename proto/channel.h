@@ -8,7 +8,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHANNEL_FD      3     /* a component's end, in its process */
+/*
+ * What a component starts with: its end of the channel, the supervisor's standard error for its log, and as its own
+ * standard error a memory for its last words, of which every supervisor in office has a descriptor. What a sanitizer or glibc
+ * says at the end goes there, and a copy of each line of the log, which begins again at the front when the memory is half
+ * full (base/log.c): so it has room for what comes last, and who fills it all the same writes no more.
+ */
+#define CHANNEL_FD      3
+#define LOG_FD          4
+#define WORDS_SIZE      65536
+
 #define CHANNEL_MSG_MAX 65536 /* bytes of one packet */
 #define CHANNEL_FDS_MAX 64
 

@@ -3,11 +3,8 @@
  * with the reason as its comment, to be opened with any packet viewer. RFC draft-ietf-opsawg-pcapng.
  */
 #include "supervisor/supervisor.h"
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 #define LINKTYPE_ETHERNET 1
 #define OPT_END		  0
@@ -69,27 +66,11 @@ static void put_frame(FILE *f, const struct timespec *ts, const char *comment, c
 
 void aside_write(struct supervisor *s, const char *text, const uint8_t *frame, size_t n)
 {
-	char path[512], when[32];
-	struct timespec ts;
-	struct tm tm;
-	FILE *f;
+	struct crash_file file;
 
-	if (!n)
+	if (!n || !crash_open(s, &file, "aside.pcapng"))
 		return;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	strftime(when, sizeof(when), "%Y%m%dT%H%M%S", &tm);
-	snprintf(path, sizeof(path), "%s/crash-%s.%06ld-aside.pcapng", s->config->crash_dir, when, ts.tv_nsec / 1000);
-	make_directories(path, true);
-	f = fopen(path, "wxe");
-	if (!f) {
-		log_warn("%s: %s", path, strerror(errno));
-		return;
-	}
-	put_section(f);
-	put_frame(f, &ts, text, frame, n);
-	if (file_finish(f) == 0)
-		return;
-	log_warn("%s: cannot be written: %s", path, strerror(errno));
-	unlink(path);
+	put_section(file.f);
+	put_frame(file.f, &file.time, text, frame, n);
+	crash_close(s, &file);
 }

@@ -100,6 +100,8 @@ static void component_forget(struct component *c)
 		close(c->channel);
 	if (c->pidfd >= 0)
 		close(c->pidfd);
+	if (c->words >= 0)
+		close(c->words);
 	free(c);
 }
 
@@ -195,6 +197,7 @@ static void store_forget(const struct component *c)
 	component_key(c->device, c->slot, key, sizeof(key));
 	store_remove(c->sup, "channel.%s", key);
 	store_remove(c->sup, "pidfd.%s", key);
+	store_remove(c->sup, "words.%s", key);
 }
 
 /* An asked-for death: nobody's fault, nothing to restart. */
@@ -224,7 +227,7 @@ static void on_death(void *arg, int events)
 	struct device *d = c->device;
 	struct history *h = d ? &d->history : c->number ? &s->standby : &s->inet;
 	uint64_t now = now_ns();
-	bool known, asked = c->state == COMPONENT_STOPPING || s->stopping;
+	bool known, self, asked = c->state == COMPONENT_STOPPING || s->stopping;
 	char death[64];
 	unsigned wait_ms = 0;
 	int status;
@@ -237,17 +240,18 @@ static void on_death(void *arg, int events)
 		s->failed = asked = true;
 		supervisor_stop(s);
 	}
+	self = death_self_inflicted(status, known, c->killed_for[0] && !c->stopped);
 	death_name(death, sizeof(death), status, known);
 	if (c->killed_for[0])
 		snprintf(death, sizeof(death), "%s", c->killed_for);
 	if (!asked)
-		wait_ms = record_death(c, h, death,
-		    death_self_inflicted(status, known, c->killed_for[0] && !c->stopped), now);
+		wait_ms = record_death(c, h, death, self, now);
 	store_forget(c);
 	if (s->active == c)
 		s->active = NULL;
 	c->state = COMPONENT_DEAD;
-	if (!asked)
+	/* A leak or a crash on the way out is worth a file too; a start that fails has said why. */
+	if (!asked || (self && status && !s->failed))
 		crash_write(c, death, now);
 	component_forget(c);
 	s->changed = true;
@@ -302,6 +306,7 @@ static void component_store(struct component *c)
 	component_key(c->device, c->slot, key, sizeof(key));
 	store_put(c->sup, c->channel, "channel.%s", key);
 	store_put(c->sup, c->pidfd, "pidfd.%s", key);
+	store_put(c->sup, c->words, "words.%s", key);
 }
 
 static struct component *component_new(struct supervisor *s, struct device *d)
@@ -314,7 +319,7 @@ static struct component *component_new(struct supervisor *s, struct device *d)
 	c->device = d;
 	c->slot = free_slot(s, d ? SLOTS_INET : 0);
 	c->number = d ? 0 : free_number(s);
-	c->channel = c->pidfd = -1;
+	c->channel = c->pidfd = c->words = -1;
 	c->started_ns = now_ns();
 	c->hang.grace_ns = c->started_ns + START_NS;
 	c->next = s->components;
@@ -351,13 +356,17 @@ static int start_process(struct component *c)
 {
 	const struct config_device *conf = c->device ? config_find_device(c->sup->config, c->device->name) : NULL;
 	char program[64];
-	int sv[2], ret = make_channel(sv);
+	int sv[2], ret;
 
+	c->words = memory_create("words", WORDS_SIZE);
+	if (c->words < 0)
+		return c->words;
+	ret = make_channel(sv);
 	if (ret < 0)
 		return ret;
 	c->channel = sv[0];
 	snprintf(program, sizeof(program), "netd-%s", conf ? conf->driver : "inet");
-	ret = spawn(program, sv[1], &c->pid, &c->pidfd);
+	ret = spawn(program, sv[1], c->words, &c->pid, &c->pidfd);
 	close(sv[1]);
 	return ret;
 }
@@ -417,16 +426,19 @@ static bool is_dead(int pidfd)
 	return poll(&p, 1, 0) == 1;
 }
 
-int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd)
+int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd, int words)
 {
 	struct component *c = component_new(s, d);
 
 	if (!c) {
 		close(channel);
 		close(pidfd);
+		if (words >= 0)
+			close(words);
 		return -ENOMEM;
 	}
 	c->slot = slot;
+	c->words = words;
 	c->channel = channel;
 	c->pidfd = pidfd;
 	c->pid = pid_of(pidfd);

@@ -2,8 +2,8 @@
  * Messages from components, and the takeover.
  *
  * A channel is read until it is empty, because a takeover waits behind what is in it; only a component
- * that never stops talking is interrupted after a fair share. Who may say what: hello, deposit,
- * withdraw and log everybody; take_over, active and accuse_driver netd-inet only.
+ * that never stops talking is interrupted after a fair share. Who may say what: hello, deposit
+ * and withdraw everybody; take_over, active and accuse_driver netd-inet only.
  *
  * A message is consumed when what it asks for has been done: if we die before, whoever reads the channel next
  * (our successor, or netd-inet itself: daemon/alone.h) finds it, and does it again.
@@ -186,19 +186,6 @@ static void on_accuse(struct component *c, const Netd__Component__AccuseDriver *
 		component_kill(driver, "accused of breaking the ring contract");
 }
 
-static void on_log(struct component *c, const Netd__Component__Log *l)
-{
-	char name[48];
-
-	component_name(c, name, sizeof(name));
-	/* A component must not be able to forge lines, or to speak to a terminal. */
-	for (char *p = l->text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 127)
-			*p = '?';
-	crash_note(c, l->text);
-	log_at(l->level < LOG_LEVEL_ERROR ? LOG_LEVEL_ERROR : (enum log_level)l->level, "%s: %s", name, l->text);
-}
-
 static void handle(struct component *c, const from_component *m, struct fdset *fds)
 {
 	switch (m->body_case) {
@@ -210,9 +197,6 @@ static void handle(struct component *c, const from_component *m, struct fdset *f
 		return;
 	case NETD__COMPONENT__FROM_COMPONENT__BODY_WITHDRAW:
 		on_withdraw(c, m->withdraw);
-		return;
-	case NETD__COMPONENT__FROM_COMPONENT__BODY_LOG:
-		on_log(c, m->log);
 		return;
 	default:
 		break;

@@ -1,5 +1,6 @@
 /*
- * Starting a component: its own executable, its channel at descriptor 3, nothing else of ours.
+ * Starting a component: its own executable, its channel at descriptor 3, our standard error at 4 for its log, its last
+ * words as its own standard error, nothing else of ours.
  *
  * Every descriptor of the supervisor is close-on-exec; posix_spawn() puts the one that the child gets
  * in its place after the fork and does not copy our address space. The child is a session of its own
@@ -19,6 +20,9 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#define STRING_OF(x) #x
+#define STRING(x)    STRING_OF(x)
 
 extern char **environ;
 
@@ -69,13 +73,17 @@ static char **environment(void)
 	return env;
 }
 
-static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int channel)
+static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int channel, int words)
 {
 	sigset_t none;
 	int ret;
 
 	sigemptyset(&none);
 	ret = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (!ret)
+		ret = posix_spawn_file_actions_adddup2(actions, STDERR_FILENO, LOG_FD);
+	if (!ret)
+		ret = posix_spawn_file_actions_adddup2(actions, words, STDERR_FILENO);
 	if (!ret)
 		ret = posix_spawn_file_actions_adddup2(actions, channel, CHANNEL_FD);
 	if (!ret)
@@ -85,7 +93,7 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr,
 	return ret;
 }
 
-int spawn(const char *program, int channel, pid_t *pid, int *pidfd)
+static int spawn_with(const char *program, int channel, int words, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -94,19 +102,33 @@ int spawn(const char *program, int channel, pid_t *pid, int *pidfd)
 
 	if (ret < 0)
 		return ret;
+	setenv("NETD_LOG_FD", STRING(LOG_FD), 1);
 	env = environment();
 	if (!env)
 		return -ENOMEM;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawnattr_init(&attr);
-	ret = prepare(&actions, &attr, channel);
+	ret = prepare(&actions, &attr, channel, words);
 	if (!ret)
 		ret = posix_spawn(pid, path, &actions, &attr, argv, env);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attr);
 	free(env);
-	if (ret)
-		return -ret;
+	return -ret;
+}
+
+int spawn(const char *program, int channel, int words, pid_t *pid, int *pidfd)
+{
+	/* Out of the way of those that the child is to have. */
+	int channel_high = fcntl(channel, F_DUPFD_CLOEXEC, LOG_FD + 1), words_high = fcntl(words, F_DUPFD_CLOEXEC, LOG_FD + 1);
+	int ret = channel_high < 0 || words_high < 0 ? -errno : spawn_with(program, channel_high, words_high, pid);
+
+	if (channel_high >= 0)
+		close(channel_high);
+	if (words_high >= 0)
+		close(words_high);
+	if (ret < 0)
+		return ret;
 	/* Our child, not yet waited for: the number cannot be anybody else's. Close-on-exec by itself. */
 	*pidfd = (int)syscall(SYS_pidfd_open, *pid, 0);
 	if (*pidfd < 0) {

@@ -1,7 +1,7 @@
 /*
  * What a successor of this process needs, by name: "arena", "memory", "clock", "control" (the listening
- * socket), "region.DEV", "inet-read.DEV" and the other bell ends, and for each component "channel.KEY" and
- * "pidfd.KEY", where KEY is "inet.SLOT" or "driver.SLOT.DEV", with its slot in the clock page. A name stands for one
+ * socket), "region.DEV", "inet-read.DEV" and the other bell ends, and for each component "channel.KEY", "pidfd.KEY" and
+ * "words.KEY", where KEY is "inet.SLOT" or "driver.SLOT.DEV", with its slot in the clock page. A name stands for one
  * descriptor.
  *
  * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/alone.h), which gives
@@ -114,20 +114,24 @@ void store_close_rest(struct supervisor *s)
 static bool adopt(struct supervisor *s, struct device *d, unsigned slot)
 {
 	char key[32];
-	int channel, pidfd;
+	int channel, pidfd, words;
 
 	component_key(d, slot, key, sizeof(key));
 	channel = store_take(s, "channel.%s", key);
 	pidfd = store_take(s, "pidfd.%s", key);
+	words = store_take(s, "words.%s", key);
 	if (channel >= 0 && pidfd >= 0)
-		return component_adopt(s, d, slot, channel, pidfd) == 0;
+		return component_adopt(s, d, slot, channel, pidfd, words) == 0;
 	/* It was being started, or buried, when its supervisor died. */
 	store_remove(s, "channel.%s", key);
 	store_remove(s, "pidfd.%s", key);
+	store_remove(s, "words.%s", key);
 	if (channel >= 0)
 		close(channel);
 	if (pidfd >= 0)
 		close(pidfd);
+	if (words >= 0)
+		close(words);
 	return false;
 }
 

@@ -30,13 +30,12 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
+#include <time.h>
 #include <uv.h>
 
 /* Slots in the clock page: netd-inet's processes first, then one a device. */
 #define SLOTS_INET   16u
 #define OWNER_INET   0u
-#define LOG_LINES    16
-#define LOG_LINE_MAX 200
 
 typedef Netd__Component__ToComponent to_component;
 typedef Netd__Component__FromComponent from_component;
@@ -84,8 +83,7 @@ struct component {
 	struct hang hang;
 	char killed_for[64]; /* why the supervisor killed it, or empty */
 	bool stopped;        /* as hung, but somebody else had stopped it */
-	char line[LOG_LINES][LOG_LINE_MAX];
-	unsigned lines;
+	int words;           /* its standard error: proto/channel.h; -1: unknown */
 };
 
 struct supervisor {
@@ -161,14 +159,14 @@ int listening_connect(const struct supervisor *s);
 int listening_start(struct supervisor *s);
 
 /* ---- spawn.c */
-/* Starts `program` ("netd-inet", "netd-tap") with `channel` as descriptor 3. 0 or a negative errno. */
-int spawn(const char *program, int channel, pid_t *pid, int *pidfd);
+/* Starts `program` ("netd-inet", "netd-tap") with its channel, and `words` as standard error. 0 or a negative errno. */
+int spawn(const char *program, int channel, int words, pid_t *pid, int *pidfd);
 
 /* ---- component.c */
 /* Starts a netd-inet or (`d`) a driver and tells it everything. 0, or a negative errno: said why. */
 int component_spawn(struct supervisor *s, struct device *d);
 /* Takes a living one over from a supervisor that died. */
-int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd);
+int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd, int words);
 struct component *driver_of(const struct supervisor *s, const struct device *d);
 void component_name(const struct component *c, char *buf, size_t size);
 /* How the one in that slot is called in store.c. */
@@ -226,7 +224,14 @@ int tick_start(struct supervisor *s);
 void tick_period(struct supervisor *s);
 
 /* ---- crash.c */
-void crash_note(struct component *c, const char *line);
+struct crash_file {
+	FILE *f;
+	struct timespec time;
+	char when[32], path[512];
+};
+/* A new one, whose name ends in `what`. False: said why. */
+bool crash_open(const struct supervisor *s, struct crash_file *c, const char *what);
+bool crash_close(const struct supervisor *s, struct crash_file *c);
 /* aside.c: keeps a frame that netd-inet set aside as a pcapng file among the crash files. */
 void aside_write(struct supervisor *s, const char *text, const uint8_t *frame, size_t n);
 void crash_write(const struct component *c, const char *death, uint64_t died_ns);

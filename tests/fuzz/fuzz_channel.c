@@ -238,7 +238,6 @@ static size_t some_message(uint8_t *buf)
 	Netd__Component__Key key;
 	Netd__Component__Deposit d = NETD__COMPONENT__DEPOSIT__INIT;
 	Netd__Component__AccuseDriver accuse = NETD__COMPONENT__ACCUSE_DRIVER__INIT;
-	Netd__Component__Log log = NETD__COMPONENT__LOG__INIT;
 	Netd__Component__Hello hello = NETD__COMPONENT__HELLO__INIT;
 	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
 
@@ -246,8 +245,6 @@ static size_t some_message(uint8_t *buf)
 	d.key = one_in(20) ? NULL : &key;
 	accuse.device = odd_text();
 	accuse.reason = odd_text();
-	log.level = (uint32_t)rnd_odd();
-	log.text = odd_text();
 	hello.version = (uint32_t)rnd_odd();
 	switch (rnd(12)) {
 	case 0:
@@ -267,9 +264,6 @@ static size_t some_message(uint8_t *buf)
 		m.accuse_driver = &accuse;
 		break;
 	case 4:
-		m.body_case = NETD__COMPONENT__FROM_COMPONENT__BODY_LOG;
-		m.log = &log;
-		break;
 	case 5:
 	case 6:
 	case 7:

@@ -182,6 +182,20 @@ static void on_config(struct rig_shared *sh, const Netd__Component__Config *c)
 	snprintf(sh->routes, sizeof(sh->routes), "%s", c->n_route ? c->route[0]->gateway : "");
 }
 
+static void talk(struct rig_shared *sh)
+{
+	static const char line[] = "a line of \033[31m words\n";
+	uint32_t n = __atomic_exchange_n(&sh->driver_talks, 0, __ATOMIC_SEQ_CST);
+	ssize_t written = 1;
+
+	if (!n)
+		return;
+	for (uint32_t i = 0; i < n && written > 0; i += (uint32_t)written)
+		written = write(STDERR_FILENO, line, sizeof(line) - 1);
+	written = write(STDERR_FILENO, "the end", 7);
+	abort();
+}
+
 static void on_message(struct double_state *d, const to_component *m)
 {
 	switch (m->body_case) {
@@ -194,6 +208,8 @@ static void on_message(struct double_state *d, const to_component *m)
 	case TO(PING):
 		__atomic_store_n(&d->clock->beat[d->slot].beat, m->ping->number, __ATOMIC_RELEASE);
 		d->sh->driver_pings += d->driver;
+		if (d->driver)
+			talk(d->sh);
 		break;
 	case TO(TAKE_OVER_GRANTED):
 		d->granted = true;
@@ -342,11 +358,21 @@ static void be_inet(struct double_state *d)
 	}
 }
 
+static struct rig_shared *talker;
+
+static void on_usr1(int sig)
+{
+	(void)sig;
+	talk(talker);
+}
+
 static void be_driver(struct double_state *d)
 {
 	bool first;
 
 	start(d, 3);
+	talker = d->sh;
+	signal(SIGUSR1, on_usr1);
 	d->driver = true;
 	d->sh->driver_starts++;
 	if (d->sh->driver_aborts)

@@ -20,6 +20,7 @@ struct rig_shared {
 	uint32_t withdraw_every; /* ... withdraws each n-th of them, 0: none ... */
 	uint32_t die_after;     /* ... and then kills itself */
 	uint32_t driver_aborts; /* a driver aborts at its start */
+	uint32_t driver_talks;  /* that many bytes to standard error, then "the end", when it is pinged or gets SIGUSR1 */
 	uint32_t driver_exits;  /* a driver cannot work: exit status 1 */
 
 	/* what happened */

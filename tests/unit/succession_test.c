@@ -126,7 +126,7 @@ static int spawn_inet(struct inet *i)
 	int sv[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv), 0);
-	cr_assert_eq(spawn("netd-inet", sv[1], &i->pid, &i->pidfd), 0);
+	cr_assert_eq(spawn("netd-inet", sv[1], STDERR_FILENO, &i->pid, &i->pidfd), 0);
 	cr_assert_eq(write(grave, &i->pid, sizeof(i->pid)), sizeof(i->pid));
 	close(sv[1]);
 	return i->channel = sv[0];

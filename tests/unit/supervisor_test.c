@@ -630,6 +630,69 @@ Test(supervisor, a_start_that_fails)
 	cr_assert_eq(system(command), 0);
 }
 
+/* The newest crash file's text; "" if there is none. */
+static const char *crash_text(const struct rig *r)
+{
+	static char text[128 << 10];
+	char command[160];
+	size_t n;
+	FILE *f;
+
+	snprintf(command, sizeof(command), "ls %s/crash/crash-*-tap0-*.txt 2>/dev/null | tail -1 | xargs -r cat", r->dir);
+	f = popen(command, "re");
+	cr_assert_not_null(f);
+	n = fread(text, 1, sizeof(text) - 1, f);
+	text[n] = 0;
+	pclose(f);
+	return text;
+}
+
+/* What a component printed before it died is in its crash file, bounded, and without what a terminal would obey. */
+Test(supervisor, last_words)
+{
+	struct rig r;
+
+	rig_start(&r, 1000, 1);
+	rig_run(&r);
+	eventually(r.sh->driver, 1000);
+	r.sh->driver_talks = 50;
+	eventually(strstr(crash_text(&r), "last words:\n  a line of ?[31m words\n  a line"), 5000);
+	cr_assert(strstr(crash_text(&r), "\n  the end\n"));
+	eventually(r.sh->driver_starts == 2 && r.sh->driver, 1000);
+	r.sh->driver_talks = 1 << 20;
+	eventually(strlen(crash_text(&r)) > 60000, 5000);
+	cr_assert_lt(strlen(crash_text(&r)), 72000);
+	rig_stop(&r);
+}
+
+/* Also if it said them, and died, while there was no supervisor. */
+Test(supervisor, last_words_without_a_supervisor)
+{
+	struct rig r;
+	pid_t driver;
+
+	rig_start(&r, 1000, 1);
+	store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	driver = r.sh->driver;
+	store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	store_serve();
+	r.sh->driver_talks = 50;
+	kill(driver, SIGUSR1);
+	eventually(gone_for_good(driver), 5000);
+	start_supervisor(&r);
+	eventually(strstr(crash_text(&r), "\n  the end\n"), 5000);
+	eventually(r.sh->driver_starts == 2, 1000);
+	rig_stop(&r);
+	store_serve();
+	cr_assert_eq(store.n, 0, "%d descriptors are left in the store, %s first", store.n, store.entry[0].name);
+	close(store.notify);
+}
+
 /* The stated exception: connections are lost, but netd is not. */
 Test(supervisor, its_own_death_and_every_inets)
 {
