@@ -217,7 +217,7 @@ static bool cannot_work(const struct component *c, int status, bool known)
 {
 	const struct supervisor *s = c->sup;
 
-	return !s->up && !s->heir && !c->hello && !c->number && known && WIFEXITED(status) && WEXITSTATUS(status);
+	return !s->up && !c->hello && !c->number && known && WIFEXITED(status) && WEXITSTATUS(status);
 }
 
 static void on_death(void *arg, int events)

@@ -119,7 +119,7 @@ static void on_active(struct component *c)
 	for (struct component *o = s->components; o; o = o->next)
 		if (o != c && is_inet(o))
 			send_handed_end(o);
-	if (s->active == c && c->state == COMPONENT_RUNNING)
+	if ((s->active == c && c->state == COMPONENT_RUNNING) || c->state == COMPONENT_STOPPING)
 		return;
 	s->active = c;
 	c->number = 0;

@@ -158,6 +158,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 		give_up(s);
 		return ret;
 	}
+	s->up = s->heir;
 	store_close_rest(s);
 	if (s->succeeded)
 		log_info("took over from a netd that died");

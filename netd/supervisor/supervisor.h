@@ -112,7 +112,7 @@ struct supervisor {
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */
 	bool told;    /* systemd knows that */
-	bool up;      /* every component of the first start was: what leaves from now on is restarted */
+	bool up;      /* every component of the first start was there, or we are an heir: what leaves is restarted */
 	bool stopping;
 	bool failed;  /* because somebody could not work */
 	struct fdtable stored; /* what a predecessor had, until taken */

@@ -54,10 +54,12 @@ void systemd_notify(const char *state)
 
 void systemd_ready(struct supervisor *s, const char *status)
 {
+	bool ready = s->ready && s->up && !s->stopping && !s->told;
+
 	if (!getenv("NOTIFY_SOCKET"))
 		return;
-	sd_notifyf(0, "%sSTATUS=%s", s->ready && !s->told ? "READY=1\n" : "", status);
-	s->told = s->ready;
+	sd_notifyf(0, "%sSTATUS=%s", ready ? "READY=1\n" : "", status);
+	s->told |= ready;
 }
 
 static void on_watchdog(uv_timer_t *t)
