@@ -314,6 +314,12 @@ int dgram_uncork(struct nsock *s)
 	return load_once(&s->d->corked) ? (int)dgram_send(s, &nothing, 0, false) : 0;
 }
 
+/* The kernel's raw sockets send all the same, but those that write whole headers. */
+static bool shut(struct nsock *s)
+{
+	return (sock_state(s) & CM_ST_TX_SHUT) && (s->type != SOCK_RAW || writes_headers(s));
+}
+
 /* As in the kernel a raw socket's send does not stumble over what ICMP said of the packet before. */
 static bool takes_error(const struct nsock *s)
 {
@@ -341,7 +347,7 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		ret = sock_check(s);
 		if (ret == 0 && takes_error(s))
 			ret = sock_take_error(s);
-		if (ret == 0 && (sock_state(s) & CM_ST_TX_SHUT))
+		if (ret == 0 && shut(s))
 			ret = -EPIPE;
 		if (ret == 0)
 			ret = send_one(s, m, &d);

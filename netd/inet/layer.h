@@ -209,6 +209,8 @@ struct letter { /* one message for a receive ring: `head` bytes, then what lies 
 };
 /* Into the socket's receive ring. False: no room, and it is counted. */
 bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l);
+/* Marks the directions; what the client library makes of that depends on the kind of socket. */
+int mailbox_shutdown(struct stack *s, uint32_t sk, int how);
 int mailbox_reindex(struct stack *s, uint32_t sk);
 void mailbox_publish(const struct stack *s, uint32_t sk, struct sock_view *v);
 void mailbox_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *from, uint64_t *to);

@@ -88,7 +88,7 @@ bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l)
 	struct mailbox_place at;
 	uint8_t *dst;
 
-	if (k->flags & (SOCK_F_ORPHAN | SOCK_F_SHUT_RD))
+	if (k->flags & SOCK_F_ORPHAN)
 		return true;
 	dst = mailbox_reserve(s, sk, k, l->h.len, &at);
 	if (dst && l->head_len)
@@ -124,6 +124,19 @@ struct cm_dgram mailbox_header(const struct stack *s, const struct ip_meta *m, u
 }
 
 /* ---- rows of the operation tables */
+
+int mailbox_shutdown(struct stack *s, uint32_t sk, int how)
+{
+	struct sock_rec *k = sock_get(s, sk);
+
+	if (how == SHUT_RD || how == SHUT_RDWR)
+		k->flags |= SOCK_F_SHUT_RD;
+	if (how == SHUT_WR || how == SHUT_RDWR)
+		k->flags |= SOCK_F_SHUT_WR;
+	sock_changed(s, sk);
+	return sock_connected(k) ? 0
+				 : -ENOTCONN; /* and remembered all the same, as in the kernel */
+}
 
 /* What waits in the transmit ring goes on. */
 int mailbox_reindex(struct stack *s, uint32_t sk)

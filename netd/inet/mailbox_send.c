@@ -21,6 +21,7 @@
 #include "base/util.h"
 #include "device/device.h"
 #include <errno.h>
+#include <sys/socket.h>
 
 #define STALL_NS (1 * NSEC_PER_MSEC)
 #define FLAGS                                                                                      \
@@ -113,7 +114,7 @@ static int transmit(struct stack *s, uint32_t sk, const struct mailbox_way *way)
 	int ret;
 
 	sock_changed(s, sk);
-	if (k->flags & SOCK_F_SHUT_WR) {
+	if ((k->flags & SOCK_F_SHUT_WR) && k->type != SOCK_RAW) {
 		k->tx_head = k->tx_tail;
 		return 0;
 	}

@@ -180,11 +180,6 @@ static void ping_error(struct stack *s, const struct ip_error *e)
 
 /* ---- the table */
 
-static int ping_shutdown(struct stack *s, uint32_t sk, int how)
-{
-	return raw_ops.shutdown(s, sk, how);
-}
-
 static void ping_close(struct stack *s, uint32_t sk, bool killed)
 {
 	(void)killed;
@@ -207,7 +202,7 @@ const struct sock_ops ping_ops = {
     .bind = ping_bind,
     .connect = ping_connect,
     .disconnect = ping_disconnect,
-    .shutdown = ping_shutdown,
+    .shutdown = mailbox_shutdown,
     .close = ping_close,
     .poke = ping_poke,
     .setsockopt = mailbox_setsockopt,

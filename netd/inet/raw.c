@@ -151,20 +151,6 @@ static int raw_disconnect(struct stack *s, uint32_t sk)
 	return 0;
 }
 
-static int raw_shutdown(struct stack *s, uint32_t sk, int how)
-{
-	struct sock_rec *k = sock_get(s, sk);
-
-	if (!sock_connected(k))
-		return -ENOTCONN;
-	if (how == SHUT_RD || how == SHUT_RDWR)
-		k->flags |= SOCK_F_SHUT_RD;
-	if (how == SHUT_WR || how == SHUT_RDWR)
-		k->flags |= SOCK_F_SHUT_WR;
-	sock_changed(s, sk);
-	return 0;
-}
-
 static void raw_close(struct stack *s, uint32_t sk, bool killed)
 {
 	(void)killed;
@@ -297,7 +283,7 @@ const struct sock_ops raw_ops = {
     .bind = raw_bind,
     .connect = raw_connect,
     .disconnect = raw_disconnect,
-    .shutdown = raw_shutdown,
+    .shutdown = mailbox_shutdown,
     .close = raw_close,
     .poke = raw_poke,
     .setsockopt = raw_setsockopt,

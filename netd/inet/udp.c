@@ -111,19 +111,6 @@ static int udp_disconnect(struct stack *s, uint32_t sk)
 
 /* ---- the rest of the table */
 
-static int udp_shutdown(struct stack *s, uint32_t sk, int how)
-{
-	struct sock_rec *k = sock_get(s, sk);
-
-	if (how == SHUT_RD || how == SHUT_RDWR)
-		k->flags |= SOCK_F_SHUT_RD;
-	if (how == SHUT_WR || how == SHUT_RDWR)
-		k->flags |= SOCK_F_SHUT_WR;
-	sock_changed(s, sk);
-	return sock_connected(k) ? 0
-				 : -ENOTCONN; /* and remembered all the same, as in the kernel */
-}
-
 static void udp_close(struct stack *s, uint32_t sk, bool killed)
 {
 	(void)killed;
@@ -176,7 +163,7 @@ const struct sock_ops udp_ops = {
     .bind = udp_bind,
     .connect = udp_connect,
     .disconnect = udp_disconnect,
-    .shutdown = udp_shutdown,
+    .shutdown = mailbox_shutdown,
     .close = udp_close,
     .poke = udp_poke,
     .setsockopt = udp_setsockopt,
