@@ -13,6 +13,7 @@
 
 #define V4_PAYLOAD_MAX 65507u
 #define V6_PAYLOAD_MAX 65527u
+#define FRAME_MAX      65550u /* of lo, whose MTU is 65536 */
 
 /*
  * The header and payload of the next datagram; passes over fillers. rx_lock held. The bytes it
@@ -268,13 +269,13 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 /* The header of an outgoing datagram, from the message; checks what can be checked here. */
 static int dgram_address(struct nsock *s, const struct msghdr *m, int flags, struct cm_dgram *d)
 {
-	size_t len = 0;
+	size_t len = 0, most = s->family == AF_PACKET ? FRAME_MAX : V6_PAYLOAD_MAX;
 	int ret;
 
 	*d = (struct cm_dgram){.len = 0};
 	for (size_t i = 0; i < m->msg_iovlen; i++) {
 		len += m->msg_iov[i].iov_len;
-		if (m->msg_iov[i].iov_len > CM_DGRAM_MAX || len > V6_PAYLOAD_MAX)
+		if (m->msg_iov[i].iov_len > CM_DGRAM_MAX || len > most)
 			return -EMSGSIZE;
 	}
 	d->len = (uint32_t)len;

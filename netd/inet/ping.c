@@ -29,8 +29,11 @@ static int ping_create(struct stack *s, uint32_t sk)
 
 static int ping_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 {
-	int ret = port_bind(s, sk, ep);
+	int ret;
 
+	if (ip_is_multicast(&ep->addr) || ip_is_broadcast(s, &ep->addr))
+		return -EADDRNOTAVAIL;
+	ret = port_bind(s, sk, ep);
 	if (ret)
 		return ret;
 	ret = mailbox_open(s, sk);
@@ -136,6 +139,7 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 	uint8_t id[2];
 	uint32_t b;
 
+	l.h.spec_dst = 0; /* not told, as in the kernel */
 	if (!packet_read(p, ID_AT, id, sizeof(id)) || p->len > CM_DGRAM_MAX)
 		return;
 	to.port = (uint16_t)(id[0] << 8 | id[1]);

@@ -98,6 +98,12 @@ static void local_in(struct stack *s, struct packet *p, const struct ipv4_header
 	deliver(s, p, m);
 }
 
+/* What is on lo was routed here when it was sent, whatever a raw socket wrote into its header. */
+static bool for_us(const struct stack *s, const struct packet *p, const struct ip_meta *m)
+{
+	return m->to_broadcast || p->dev == DEVICE_LO || ip_is_local(s, &m->dst);
+}
+
 void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 {
 	uint8_t raw[IPV4_LEN_MAX] = {0};
@@ -128,8 +134,7 @@ void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 		return;
 	m.to_multicast = ip_is_multicast(&m.dst);
 	m.to_broadcast = ip_is_broadcast(s, &m.dst);
-	if (m.to_multicast ? !group_heard(s, m.dev, &m.dst)
-			   : !m.to_broadcast && !ip_is_local(s, &m.dst)) {
+	if (m.to_multicast ? !group_heard(s, m.dev, &m.dst) : !for_us(s, p, &m)) {
 		s->count.ip_forward_refused++;
 		return;
 	}
