@@ -15,8 +15,13 @@
 #include <sys/time.h>
 
 #define STAMPING_KNOWN                                                                             \
-	(SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG)
+	(SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG |    \
+	    SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_RX_HARDWARE |                          \
+	    SOF_TIMESTAMPING_SYS_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |                        \
+	    SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY | SOF_TIMESTAMPING_OPT_TX_SWHW | \
+	    OPT_RX_FILTER)
 #define IPV6_ORIGDSTADDR_ 74
+#define OPT_RX_FILTER	  (1u << 17) /* SOF_TIMESTAMPING_OPT_RX_FILTER */
 
 static const struct {
 	int level, name;
@@ -131,12 +136,30 @@ static uint64_t wall_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
 }
 
+static struct timespec wall_time(uint64_t mono)
+{
+	uint64_t at = mono + (wall_ns(CLOCK_REALTIME) - wall_ns(CLOCK_MONOTONIC));
+
+	return (struct timespec){
+	    .tv_sec = (time_t)(at / 1000000000ull), .tv_nsec = (long)(at % 1000000000ull)};
+}
+
+int cmsg_stamp(const struct nsock *s, bool ns, void *arg)
+{
+	uint64_t mono = s->type == SOCK_STREAM ? 0 : load_once(&s->d->stamp);
+	struct timespec ts = wall_time(mono);
+	struct timeval tv = {.tv_sec = ts.tv_sec, .tv_usec = ts.tv_nsec / 1000};
+
+	if (!mono)
+		return -ENOENT;
+	memcpy(arg, ns ? (const void *)&ts : &tv, ns ? sizeof(ts) : sizeof(tv));
+	return 0;
+}
+
 void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono)
 {
 	uint32_t flags = load_once(&s->d->want_cmsg), stamping = load_once(&s->d->stamping);
-	uint64_t at = mono + (wall_ns(CLOCK_REALTIME) - wall_ns(CLOCK_MONOTONIC));
-	struct timespec ts[3] = {
-	    {.tv_sec = (time_t)(at / 1000000000ull), .tv_nsec = (long)(at % 1000000000ull)}};
+	struct timespec ts[3] = {wall_time(mono)};
 	struct timeval tv = {.tv_sec = ts[0].tv_sec, .tv_usec = ts[0].tv_nsec / 1000};
 
 	if (flags & (WANT_TIME_NS | WANT_TIME_NS_NEW))

@@ -35,6 +35,8 @@ int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t 
 int cmsg_stamping(struct nsock *s, const void *val, socklen_t len);
 void cmsg_append(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len);
 void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono);
+/* SIOCGSTAMP and SIOCGSTAMPNS (`ns`): when what was read last came. 0, -ENOENT. */
+int cmsg_stamp(const struct nsock *s, bool ns, void *arg);
 bool cmsg_wants_time(const struct nsock *s);
 void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d);
 /* All of a datagram's. */

@@ -18,7 +18,10 @@ struct desc {
 	uint64_t rx_told;	     /* rx_head at the last poke */
 	uint64_t grow_after;	     /* monotonic ns: no earlier try to grow the transmit ring */
 	uint64_t rcvtimeo, sndtimeo; /* ns, 0 for none */
-	uint64_t urgent_seen;	     /* the slot's `urgent` when it was last looked at; rx_lock */
+	union {
+		uint64_t urgent_seen; /* streams: the slot's `urgent` when it was last looked at; rx_lock */
+		uint64_t stamp;	      /* datagrams: when the last one that was read came, monotonic ns; 0: none was */
+	};
 	uint32_t tx_max;	     /* how far the transmit ring may grow */
 	uint32_t rcvlowat;
 	uint32_t want_cmsg;   /* enum want_cmsg */

@@ -400,6 +400,11 @@ int ns_ioctl(struct nsock *s, unsigned long req, void *arg)
 			return -ENOTTY;
 		v = urgent_at_mark(s);
 		break;
+	case SIOCGSTAMP_OLD:
+	case SIOCGSTAMP_NEW:
+	case SIOCGSTAMPNS_OLD:
+	case SIOCGSTAMPNS_NEW:
+		return cmsg_stamp(s, req == SIOCGSTAMPNS_OLD || req == SIOCGSTAMPNS_NEW, arg);
 	case FIONBIO:
 		memcpy(&v, arg, sizeof(v));
 		ns_set_nonblock(s, v != 0);
