@@ -14,6 +14,8 @@
 #include <string.h>
 #include <sys/time.h>
 
+/* Receive times by software, and what the kernel too takes without giving anything where no device
+ * has a clock. Send times are refused: who asks for them would wait. */
 #define STAMPING_KNOWN                                                                             \
 	(SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG |    \
 	    SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_RX_HARDWARE |                          \
@@ -32,6 +34,8 @@ static const struct {
     {IPPROTO_IP, IP_PKTINFO, 0, 0, WANT_PKTINFO, false},
     {IPPROTO_IP, IP_RECVTTL, 0, 0, WANT_TTL, false},
     {IPPROTO_IP, IP_RECVTOS, 0, 0, WANT_TOS, false},
+    {IPPROTO_IP, IP_RECVOPTS, 0, 0, WANT_RECVOPTS, false},
+    {IPPROTO_IP, IP_RETOPTS, 0, 0, WANT_RETOPTS, false},
     {IPPROTO_IP, IP_RECVORIGDSTADDR, 0, 0, WANT_ORIGDST, false},
     {IPPROTO_IPV6, IPV6_RECVPKTINFO, AF_INET6, 0, WANT_PKTINFO6, false},
     {IPPROTO_IPV6, IPV6_RECVHOPLIMIT, AF_INET6, 0, WANT_HOPLIMIT, false},
@@ -196,12 +200,20 @@ static void put_info(
 	}
 }
 
-/* What the IP header said. */
-void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d)
+static void put_origdst(struct msghdr *m, size_t *used, const struct cm_dgram *d, bool v4)
+{
+	struct sockaddr_storage to;
+	socklen_t len = ns_to_sockaddr(v4 ? AF_INET : AF_INET6, &d->local, (struct sockaddr *)&to);
+
+	cmsg_append(m, used, v4 ? IPPROTO_IP : IPPROTO_IPV6,
+	    v4 ? IP_ORIGDSTADDR : IPV6_ORIGDSTADDR_, &to, len);
+}
+
+void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d,
+    const uint8_t *data)
 {
 	uint32_t flags = load_once(&s->d->want_cmsg);
 	bool v4 = ipaddr_is_v4(&d->local.addr);
-	struct sockaddr_storage to;
 
 	put_info(m, used, flags, d, v4);
 	if (flags & (v4 ? WANT_TTL : WANT_HOPLIMIT))
@@ -211,12 +223,10 @@ void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct
 		cmsg_append(m, used, IPPROTO_IP, IP_TOS, &d->tos, 1);
 	else if (!v4 && (flags & WANT_TCLASS))
 		cmsg_append(m, used, IPPROTO_IPV6, IPV6_TCLASS, &(int){d->tos}, sizeof(int));
-	if (v4 && (flags & WANT_ORIGDST))
-		cmsg_append(m, used, IPPROTO_IP, IP_ORIGDSTADDR, &to,
-		    ns_to_sockaddr(AF_INET, &d->local, (struct sockaddr *)&to));
-	else if (!v4 && (flags & WANT_ORIGDST6))
-		cmsg_append(m, used, IPPROTO_IPV6, IPV6_ORIGDSTADDR_, &to,
-		    ns_to_sockaddr(AF_INET6, &d->local, (struct sockaddr *)&to));
+	if (data && (flags & (WANT_RECVOPTS | WANT_RETOPTS)))
+		cmsg_options(s, m, used, d, data);
+	if (flags & (v4 ? WANT_ORIGDST : WANT_ORIGDST6))
+		put_origdst(m, used, d, v4);
 }
 
 /* Of a frame. */
@@ -230,7 +240,8 @@ static void put_auxdata(struct msghdr *m, size_t *used, const struct cm_dgram *d
 	cmsg_append(m, used, SOL_PACKET, PACKET_AUXDATA, &aux, sizeof(aux));
 }
 
-void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
+void cmsg_put(
+    const struct nsock *s, struct msghdr *m, const struct cm_dgram *d, const uint8_t *data)
 {
 	size_t used = 0;
 
@@ -239,7 +250,7 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d)
 	if (d->gso && (load_once(&s->d->want_cmsg) & WANT_GRO))
 		cmsg_append(m, &used, SOL_UDP, UDP_GRO, &(int){d->gso}, sizeof(int));
 	if (s->family != AF_PACKET)
-		cmsg_ip(s, m, &used, d);
+		cmsg_ip(s, m, &used, d, data);
 	else if (load_once(&s->d->want_cmsg) & WANT_AUXDATA)
 		put_auxdata(m, &used, d);
 	m->msg_controllen = used;

@@ -19,6 +19,8 @@ enum want_cmsg {
 	WANT_INQ = 1 << 13,
 	WANT_ERRPRI = 1 << 14, /* SO_SELECT_ERR_QUEUE: no message, but a bit of poll() */
 	WANT_AUXDATA = 1 << 15,
+	WANT_RECVOPTS = 1 << 16,
+	WANT_RETOPTS = 1 << 17,
 	WANT_ANY_TIME = WANT_TIME | WANT_TIME_NS | WANT_TIME_NEW | WANT_TIME_NS_NEW,
 };
 
@@ -38,14 +40,18 @@ void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t m
 /* SIOCGSTAMP and SIOCGSTAMPNS (`ns`): when what was read last came. 0, -ENOENT. */
 int cmsg_stamp(const struct nsock *s, bool ns, void *arg);
 bool cmsg_wants_time(const struct nsock *s);
-void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d);
+/* What the IP header said; `data` is the payload, options behind it, NULL: there are none to be told. */
+void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d, const uint8_t *data);
 /* All of a datagram's. */
-void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d);
+void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d, const uint8_t *data);
 
-/* cmsg_send.c: what the sender of a datagram asks for; 0 or -EINVAL. */
-int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d);
+/* cmsg_send.c: what the sender of a datagram asks for; `o` is filled in with CM_DGRAM_OPTIONS. 0 or -EINVAL. */
+int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d, struct cm_options *o);
 /* The same for a stream, where none means anything: 0 or -EINVAL. */
 int cmsg_stream(const struct msghdr *m);
+
+/* cmsg_options.c: IP_RECVOPTS and IP_RETOPTS. */
+void cmsg_options(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d, const uint8_t *data);
 
 /* group.c: options of multicast memberships. */
 bool group_option(int level, int name);

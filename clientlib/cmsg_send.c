@@ -61,7 +61,18 @@ static int get_tos(int v, bool v6, struct cm_dgram *d)
 	return 0;
 }
 
-static int get_one(const struct nsock *s, const struct cmsghdr *c, struct cm_dgram *d)
+/* As much of them as there may be; whether they are right the daemon will say. */
+static int get_options(
+    const struct cmsghdr *c, size_t len, struct cm_dgram *d, struct cm_options *o)
+{
+	*o = (struct cm_options){.len = (uint8_t)(len < sizeof(o->bytes) ? len : sizeof(o->bytes))};
+	memcpy(o->bytes, CMSG_DATA(c), o->len);
+	d->flags |= CM_DGRAM_OPTIONS;
+	return 0;
+}
+
+static int get_one(
+    const struct nsock *s, const struct cmsghdr *c, struct cm_dgram *d, struct cm_options *o)
 {
 	size_t len = c->cmsg_len - CMSG_LEN(0);
 	bool v6 = c->cmsg_level == IPPROTO_IPV6;
@@ -80,6 +91,8 @@ static int get_one(const struct nsock *s, const struct cmsghdr *c, struct cm_dgr
 		return 0; /* another protocol's: not ours to judge */
 	if (c->cmsg_type == (v6 ? IPV6_PKTINFO : IP_PKTINFO))
 		return get_info(c, len, d);
+	if (!v6 && c->cmsg_type == IP_RETOPTS)
+		return get_options(c, len, d, o);
 	if (c->cmsg_type == (v6 ? IPV6_HOPLIMIT : IP_TTL))
 		return get_ttl(number(c, len, false), v6, d);
 	if (c->cmsg_type == (v6 ? IPV6_TCLASS : IP_TOS))
@@ -94,7 +107,8 @@ static int get_socket(const struct cmsghdr *c)
 }
 
 /* `d` is NULL for a stream. */
-static int walk(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+static int walk(
+    const struct nsock *s, const struct msghdr *m, struct cm_dgram *d, struct cm_options *o)
 {
 	struct msghdr copy = *m;
 	int ret = 0;
@@ -109,17 +123,18 @@ static int walk(const struct nsock *s, const struct msghdr *m, struct cm_dgram *
 		if (c->cmsg_level == SOL_SOCKET)
 			ret = get_socket(c);
 		else if (d)
-			ret = get_one(s, c, d);
+			ret = get_one(s, c, d, o);
 	}
 	return ret;
 }
 
-int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d)
+int cmsg_get(
+    const struct nsock *s, const struct msghdr *m, struct cm_dgram *d, struct cm_options *o)
 {
-	return walk(s, m, d);
+	return walk(s, m, d, o);
 }
 
 int cmsg_stream(const struct msghdr *m)
 {
-	return walk(NULL, m, NULL);
+	return walk(NULL, m, NULL, NULL);
 }

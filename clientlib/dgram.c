@@ -16,8 +16,8 @@
 #define FRAME_MAX      65550u /* of lo, whose MTU is 65536 */
 
 /*
- * The header and payload of the next datagram; passes over fillers. rx_lock held. The bytes it
- * takes in the ring, 0 if there is none, or -errno.
+ * The header and payload of the next datagram, its IP options behind it; passes over fillers.
+ * rx_lock held. The bytes it takes in the ring, 0 if there is none, or -errno.
  */
 int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
 {
@@ -43,6 +43,11 @@ int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
 		take = cm_dgram_room(d->len);
 		if (d->len > CM_DGRAM_MAX || take > avail || take > s->rx.place.cap - at)
 			goto lie;
+		if (d->flags & CM_DGRAM_OPTIONS) {
+			if (d->len < sizeof(struct cm_options))
+				goto lie;
+			d->len -= (uint32_t)sizeof(struct cm_options);
+		}
 		*data = p + sizeof(*d);
 		return (int)take;
 	}
@@ -80,7 +85,7 @@ static ssize_t deliver(
 	} else {
 		m->msg_namelen = 0;
 	}
-	cmsg_put(s, m, d);
+	cmsg_put(s, m, d, data);
 	return flags & MSG_TRUNC ? (ssize_t)d->len : (ssize_t)n;
 }
 
@@ -232,8 +237,10 @@ static bool writes_headers(const struct nsock *s)
 	return s->family == AF_PACKET || s->protocol == IPPROTO_RAW;
 }
 
-static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgram *d)
+static int send_one(
+    struct nsock *s, const struct msghdr *m, const struct cm_dgram *d, const struct cm_options *o)
 {
+	bool options = d->flags & CM_DGRAM_OPTIONS;
 	struct cm_dgram mine = *d;
 	uint64_t skip = 0;
 	uint8_t *at;
@@ -241,12 +248,12 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 
 	side_lock(s, false);
 	mine.len += s->d->cork_len;
-	if (!(d->flags & CM_DGRAM_MORE) && (writes_headers(s) || !known_has(s, &mine)))
+	if (!(d->flags & CM_DGRAM_MORE) && (options || writes_headers(s) || !known_has(s, &mine)))
 		mine.flags |= CM_DGRAM_ASK;
-	mine.len = d->len;
-	ret = s->tx.lent ? -EBUSY : s->d->cork_len + d->len > CM_DGRAM_MAX ? -EMSGSIZE : 0;
+	mine.len = d->len + (options ? (uint32_t)sizeof(*o) : 0);
+	ret = s->tx.lent ? -EBUSY : s->d->cork_len + mine.len > CM_DGRAM_MAX ? -EMSGSIZE : 0;
 	if (ret == 0)
-		ret = dgram_reserve(s, d->len, &at, &skip);
+		ret = dgram_reserve(s, mine.len, &at, &skip);
 	if (ret == 0) {
 		uint8_t *p = at + sizeof(*d);
 
@@ -255,6 +262,8 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 				memcpy(p, m->msg_iov[i].iov_base, m->msg_iov[i].iov_len);
 			p += m->msg_iov[i].iov_len;
 		}
+		if (options)
+			memcpy(p, o, sizeof(*o));
 		dgram_write(s, at, skip, &mine);
 		s->d->cork_len = d->flags & CM_DGRAM_MORE ? s->d->cork_len + d->len : 0;
 		s->d->corked = d->flags & CM_DGRAM_MORE;
@@ -268,7 +277,8 @@ static int send_one(struct nsock *s, const struct msghdr *m, const struct cm_dgr
 }
 
 /* The header of an outgoing datagram, from the message; checks what can be checked here. */
-static int dgram_address(struct nsock *s, const struct msghdr *m, int flags, struct cm_dgram *d)
+static int dgram_address(
+    struct nsock *s, const struct msghdr *m, int flags, struct cm_dgram *d, struct cm_options *o)
 {
 	size_t len = 0, most = s->family == AF_PACKET ? FRAME_MAX : V6_PAYLOAD_MAX;
 	int ret;
@@ -305,7 +315,7 @@ static int dgram_address(struct nsock *s, const struct msghdr *m, int flags, str
 	}
 	if (len > V4_PAYLOAD_MAX && ipaddr_is_v4(&d->peer.addr) && s->type == SOCK_DGRAM)
 		return -EMSGSIZE;
-	return cmsg_get(s, m, d);
+	return cmsg_get(s, m, d, o);
 }
 
 /* UDP_CORK was taken away: what was written goes out. */
@@ -331,6 +341,7 @@ static bool takes_error(const struct nsock *s)
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
 	uint64_t deadline = deadline_of(s->d->sndtimeo);
+	struct cm_options o;
 	struct cm_dgram d;
 	int ret;
 
@@ -338,7 +349,7 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		return -EOPNOTSUPP;
 	ret = sock_settle(s);
 	if (ret == 0)
-		ret = dgram_address(s, m, flags, &d);
+		ret = dgram_address(s, m, flags, &d, &o);
 	if (ret == 0 && flags & MSG_OOB)
 		ret = -EOPNOTSUPP;
 	if (ret < 0)
@@ -352,7 +363,7 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		if (ret == 0 && shut(s))
 			ret = -EPIPE;
 		if (ret == 0)
-			ret = send_one(s, m, &d);
+			ret = send_one(s, m, &d, &o);
 		if (ret == 0)
 			return d.len;
 		if (ret != -EAGAIN || nonblock || (flags & MSG_DONTWAIT))

@@ -93,7 +93,7 @@ static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry 
 	if (cmsg_wants_time(s))
 		cmsg_time(s, m, &used, q->e.time_ns);
 	if (q->e.origin == SO_EE_ORIGIN_ICMP)
-		cmsg_ip(s, m, &used, &d);
+		cmsg_ip(s, m, &used, &d, NULL);
 	put_error(s, m, &used, &q->e);
 	m->msg_controllen = used;
 	return (ssize_t)done;

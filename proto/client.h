@@ -192,8 +192,16 @@ struct cm_dgram {
 	uint64_t time_ns;      /* receive: when, CLOCK_MONOTONIC */
 };
 static_assert(sizeof(struct cm_dgram) == 64, "one line");
+/*
+ * Options of the IP header. They stand behind the payload, and cm_dgram.len counts them in. Receive: of UDP and ping sockets, whose
+ * payload is without the header. Send: they take the place of the socket's own.
+ */
+struct cm_options {
+	uint8_t len;
+	uint8_t bytes[40];
+};
 #define CM_DGRAM_ALIGN 64u
-#define CM_DGRAM_MAX   65549u /* the longest packet, and a link header */
+#define CM_DGRAM_MAX   (65549u + (uint32_t)sizeof(struct cm_options)) /* the longest packet, and a link header */
 
 enum cm_dgram_flags {
 	CM_DGRAM_SKIP = 1 << 0,  /* filler up to the ring's end: no datagram; `len` bytes follow */
@@ -203,7 +211,9 @@ enum cm_dgram_flags {
 	CM_DGRAM_ASK = 1 << 4,   /* send: its error is for CM_SENT, not for SO_ERROR */
 	CM_DGRAM_LINK = 1 << 5,  /* send: only to a neighbour (MSG_DONTROUTE) */
 	CM_DGRAM_CONFIRM = 1 << 6, /* send: the neighbour is known to be alive (MSG_CONFIRM) */
+	CM_DGRAM_OPTIONS = 1 << 7, /* a struct cm_options ends the payload */
 };
+
 
 /*
  * An entry of the error queue (IP_RECVERR), as CM_ERROR answers it: the completion's ep is the destination of the packet

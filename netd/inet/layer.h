@@ -200,12 +200,16 @@ uint8_t *mailbox_reserve(struct stack *s, uint32_t sk, const struct sock_rec *k,
 void mailbox_append(struct stack *s, uint32_t sk, const struct mailbox_place *at, const struct cm_dgram *h);
 /* What every header tells of an IP packet; there are no ports in it. */
 struct cm_dgram mailbox_header(const struct stack *s, const struct ip_meta *m, uint32_t len);
-struct letter { /* one message for a receive ring: `head` bytes, then what lies in the packet */
+/* The options of the packet's header, as they follow its payload: what that adds to it, and to `h`; 0 if there are none. */
+uint32_t mailbox_options(const struct ip_meta *m, struct cm_dgram *h, struct cm_options *o);
+struct letter { /* one message for a receive ring: `head` bytes, what lies in the packet, `tail` bytes */
 	struct cm_dgram h;
 	const uint8_t *head;
 	uint32_t head_len;
 	const struct packet *p;
-	uint32_t off; /* from its front; h.len - head_len bytes */
+	uint32_t off; /* from its front; what h.len has beside head and tail */
+	const void *tail;
+	uint32_t tail_len;
 };
 /* Into the socket's receive ring. False: no room, and it is counted. */
 bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l);
@@ -230,6 +234,7 @@ struct mailbox_job {
 	struct cm_dgram h; /* of the first entry */
 	uint32_t n, len;
 	uint64_t next; /* the ring's position behind it */
+	struct cm_options options; /* with CM_DGRAM_OPTIONS */
 	struct mailbox_piece piece[MAILBOX_PIECES];
 };
 
@@ -259,8 +264,12 @@ void tap_leave(struct stack *s, struct raw_rec *r);
 bool sock_hears(const struct stack *s, uint32_t sk, const struct ip_meta *m);
 
 /* way.c: a datagram to `to`, by what its header and its socket wish */
-/* Source, or wildcard, and device, or NO_INDEX. 0, -ENODEV. */
 struct sockx_rec;
+/* IP options of the datagram, or else of its socket, and what of `how` follows from them: how->dst becomes the first hop of a
+ * source route. `o` lives as long as `how`. 0, -EINVAL. */
+struct ipopt;
+int way_options(const struct stack *s, uint32_t sk, const struct mailbox_job *j, struct ip_send *how, struct ipopt *o);
+/* Source, or wildcard, and device, or NO_INDEX. 0, -ENODEV. */
 int way_wish(const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h, struct ipaddr *src, uint32_t *oif);
 /* The route is there: addresses, TOS, TTL. how->dst is set. */
 void way_fill(const struct sock_rec *k, const struct sockx_rec *x, const struct cm_dgram *h, const struct route *r, struct ip_send *how);
@@ -271,8 +280,8 @@ int way_too_long(struct stack *s, uint32_t sk, const struct endpoint *to, const 
 
 /* names that raw and ping sockets share: raw.c */
 int raw_connect(struct stack *s, uint32_t sk, const struct endpoint *ep);
-/* Where a datagram goes, and which way: `how` and `r` filled in from header and socket. */
-int raw_choose(struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r);
+/* Where a datagram goes, and which way: `how` and `r` filled in from datagram and socket; `o` as above. */
+int raw_choose(struct stack *s, uint32_t sk, const struct mailbox_job *j, struct ip_send *how, struct route *r, struct ipopt *o);
 /* DF by IP_MTU_DISCOVER; -EMSGSIZE, and an entry of the error queue, if `total` bytes with the IP header cannot go; `whole`: not in fragments. */
 int raw_fragmenting(struct stack *s, uint32_t sk, uint32_t total, bool whole, struct ip_send *how, struct route *r);
 

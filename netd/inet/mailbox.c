@@ -10,6 +10,7 @@
 #include "inet/layer.h"
 #include "base/util.h"
 #include "ip/addr.h"
+#include "wire/ipv4.h"
 #include <errno.h>
 #include <sys/socket.h>
 
@@ -84,7 +85,7 @@ void mailbox_append(
 bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint32_t body = l->h.len - l->head_len;
+	uint32_t body = l->h.len - l->head_len - l->tail_len;
 	struct mailbox_place at;
 	uint8_t *dst;
 
@@ -97,8 +98,21 @@ bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l)
 		sock_get(s, sk)->drops++;
 		return false;
 	}
+	if (l->tail_len)
+		memcpy(dst + l->head_len + body, l->tail, l->tail_len);
 	mailbox_append(s, sk, &at, &l->h);
 	return true;
+}
+
+uint32_t mailbox_options(const struct ip_meta *m, struct cm_dgram *h, struct cm_options *o)
+{
+	if (m->header_len <= IPV4_LEN)
+		return 0;
+	*o = (struct cm_options){.len = (uint8_t)(m->header_len - IPV4_LEN)};
+	memcpy(o->bytes, m->header + IPV4_LEN, o->len);
+	h->flags |= CM_DGRAM_OPTIONS;
+	h->len += (uint32_t)sizeof(*o);
+	return sizeof(*o);
 }
 
 /* The address of ours that an answer should come from: the kernel's specific destination. */

@@ -62,6 +62,39 @@ static int64_t read_entry(
 	return header_ok(k, pos, h, room) ? (int64_t)room : -EPROTO;
 }
 
+/* Its IP options, read once, are not of its payload. 0 or -EPROTO. */
+static int take_options(
+    struct stack *s, const struct sock_rec *k, struct mailbox_job *j, struct mailbox_piece *piece)
+{
+	struct cm_options *o = &j->options;
+
+	if (piece->len < sizeof(*o))
+		return -EPROTO;
+	piece->len -= (uint32_t)sizeof(*o);
+	ring_read(s->mem, &k->tx, piece->pos + piece->len, o, sizeof(*o));
+	__asm__ __volatile__("" ::: "memory");
+	return o->len > sizeof(o->bytes) ? -EPROTO : 0;
+}
+
+/* One more entry of the datagram. 0 or -EPROTO. */
+static int add_piece(struct stack *s, const struct sock_rec *k, struct mailbox_job *j,
+    const struct cm_dgram *h, uint64_t pos)
+{
+	struct mailbox_piece piece = {pos + sizeof(*h), h->len};
+
+	if ((h->flags & CM_DGRAM_OPTIONS) && (j->n || take_options(s, k, j, &piece)))
+		return -EPROTO;
+	if (!j->n)
+		j->h = *h;
+	j->h.flags |= h->flags & CM_DGRAM_ASK;
+	j->len += piece.len;
+	if (j->n < MAILBOX_PIECES)
+		j->piece[j->n++] = piece;
+	else
+		j->len = UINT32_MAX / 2; /* too many to be sent */
+	return 0;
+}
+
 /* Everything up to the end of the next datagram. 1; 0 if it is not whole yet; -EPROTO. */
 static int collect(struct stack *s, const struct sock_rec *k, uint32_t flags, struct mailbox_job *j)
 {
@@ -74,16 +107,8 @@ static int collect(struct stack *s, const struct sock_rec *k, uint32_t flags, st
 
 		if (room < 0)
 			return -EPROTO;
-		if (!(h.flags & CM_DGRAM_SKIP)) {
-			if (!j->n)
-				j->h = h;
-			j->h.flags |= h.flags & CM_DGRAM_ASK;
-			j->len += h.len;
-			if (j->n < MAILBOX_PIECES)
-				j->piece[j->n++] = (struct mailbox_piece){pos + sizeof(h), h.len};
-			else
-				j->len = UINT32_MAX / 2; /* too many to be sent */
-		}
+		if (!(h.flags & CM_DGRAM_SKIP) && add_piece(s, k, j, &h, pos))
+			return -EPROTO;
 		pos += (uint64_t)room;
 		j->next = pos;
 		if (!(h.flags & (CM_DGRAM_SKIP | CM_DGRAM_MORE)))

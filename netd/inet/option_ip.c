@@ -253,8 +253,6 @@ static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_MULTICAST_ALL, .family = AF_INET6, .xflag = SOCKX_ALL, .strict = true},
     {.level = IPPROTO_IP, .name = IP_HDRINCL, .access = GET_ONLY, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_NODEFRAG, .access = GET_ONLY, .get = get_off},
-    {.level = IPPROTO_IP, .name = IP_RECVOPTS, .set = set_off, .get = get_off},
-    {.level = IPPROTO_IP, .name = IP_RETOPTS, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_PASSSEC, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_MINTTL, .set = set_min_ttl, .get = get_min_ttl},
     {.level = IPPROTO_IP, .name = IP_CHECKSUM, .set = set_off, .get = get_off},
@@ -317,6 +315,30 @@ static int get_mcast_if(struct stack *s, uint32_t sk, void *val, uint32_t *len)
 	return option_give(val, len, &a, sizeof(a));
 }
 
+/* ---- IP_OPTIONS */
+
+/* Who may ask for what is not known was decided before (socket/policy.c). Streams send none. */
+static int set_options(
+    struct stack *s, uint32_t sk, const struct sock_rec *k, const void *val, uint32_t len)
+{
+	struct sockx_rec *x;
+	struct ipopt o;
+	uint8_t bad;
+
+	if (ipopt_parse(&o, val, len, IPOPT_FROM_ROOT, &bad))
+		return -EINVAL;
+	if (o.len && k->type == SOCK_STREAM)
+		return -EOPNOTSUPP;
+	if (!o.len && !sockx_peek(s, sk)->options_len)
+		return 0;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	memcpy(x->options, o.bytes, sizeof(x->options));
+	x->options_len = o.len;
+	return 0;
+}
+
 int ip_set_struct(
     struct stack *s, uint32_t sk, struct sock_rec *k, int name, const void *val, uint32_t len)
 {
@@ -325,8 +347,8 @@ int ip_set_struct(
 		return set_mcast_if(s, sk, k, val, len);
 	case IP_UNICAST_IF: /* a number, of which the length must be right */
 		return len == sizeof(int) ? 1 : -EINVAL;
-	case IP_OPTIONS: /* none is sent; to want none is fine */
-		return len ? -EOPNOTSUPP : 0;
+	case IP_OPTIONS:
+		return set_options(s, sk, k, val, len);
 	default:
 		return group_setsockopt(s, sk, k, name, val, len);
 	}
@@ -339,8 +361,8 @@ int ip_get_struct(
 	case IP_MULTICAST_IF:
 		return get_mcast_if(s, sk, val, len);
 	case IP_OPTIONS:
-		*len = 0;
-		return 0;
+		return option_give(
+		    val, len, sockx_peek(s, sk)->options, sockx_peek(s, sk)->options_len);
 	case PKTOPTIONS:
 		*len = 0;
 		return k->type == SOCK_STREAM ? 0 : -ENOPROTOOPT;

@@ -12,6 +12,7 @@
 #include "inet/raw.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
+#include "wire/ipopt.h"
 #include "wire/ipv4.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -100,6 +101,7 @@ static int ping_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	struct ip_send how = {.ttl = 0};
+	struct ipopt options;
 	struct packet p;
 	struct route r;
 	int ret;
@@ -110,8 +112,8 @@ static int ping_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 		return -EINVAL;
 	ret = autobind(s, sk);
 	k = sock_peek(s, sk);
-	if (ret || (ret = raw_choose(s, sk, &j->h, &how, &r)) ||
-	    (ret = raw_fragmenting(s, sk, j->len + IPV4_LEN, false, &how, &r)))
+	if (ret || (ret = raw_choose(s, sk, j, &how, &r, &options)) ||
+	    (ret = raw_fragmenting(s, sk, j->len + IPV4_LEN + options.len, false, &how, &r)))
 		return ret;
 	if (!mailbox_room(s, r.dev, j->len + IPV4_LEN, 0))
 		return MAILBOX_FULL;
@@ -128,7 +130,7 @@ static int ping_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 	return ret == -ENOBUFS ? 0 : ret;
 }
 
-static const struct mailbox_way ping_way = {.send = ping_send};
+static const struct mailbox_way ping_way = {.send = ping_send, .flags = CM_DGRAM_OPTIONS};
 
 /* ---- receive */
 
@@ -136,11 +138,13 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 {
 	struct letter l = {.h = mailbox_header(s, m, p->len), .p = p};
 	struct endpoint from = {.addr = m->src}, to = {.addr = m->dst};
+	struct cm_options options;
 	uint8_t id[2];
 	uint32_t b;
 
 	l.h.spec_dst = 0; /* not told, as in the kernel */
-	if (!packet_read(p, ID_AT, id, sizeof(id)) || p->len > CM_DGRAM_MAX)
+	l.tail = &options;
+	if (!packet_read(p, ID_AT, id, sizeof(id)) || p->len > UINT16_MAX)
 		return;
 	to.port = (uint16_t)(id[0] << 8 | id[1]);
 	b = bucket_find(s, IPPROTO_ICMP, to.port);
@@ -152,6 +156,7 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 			from.port = k->remote.port;
 		if (!k || !sock_score(k, &to, &from, m->dev))
 			continue;
+		l.tail_len = mailbox_options(m, &l.h, &options);
 		mailbox_put(s, i - 1, &l);
 		return;
 	}

@@ -240,10 +240,11 @@ static int raw_getsockopt(
 
 /* ---- the way of a datagram, for raw and ping sockets */
 
-int raw_choose(
-    struct stack *s, uint32_t sk, const struct cm_dgram *h, struct ip_send *how, struct route *r)
+int raw_choose(struct stack *s, uint32_t sk, const struct mailbox_job *j, struct ip_send *how,
+    struct route *r, struct ipopt *o)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
+	const struct cm_dgram *h = &j->h;
 	bool given = h->peer.port || !ipaddr_is_any(&h->peer.addr);
 	const struct sockx_rec *x = sockx_peek(s, sk);
 	bool link = (h->flags & CM_DGRAM_LINK) || (x->flags & SOCKX_DONTROUTE);
@@ -256,11 +257,14 @@ int raw_choose(
 	how->dst = given ? h->peer.addr : k->remote.addr;
 	ret = udp_may_send(s, k, &how->dst);
 	if (!ret)
+		ret = way_options(s, sk, j, how, o);
+	if (!ret)
 		ret = way_wish(s, k, h, &src, &oif);
 	if (!ret)
 		ret = sock_route(s, sk, &how->dst, &src, oif, r);
 	if (ret)
 		return ret;
+	link |= o->strict;
 	if (link && !r->local && !ip_is_multicast(&how->dst) && !ipaddr_eq(&r->next_hop, &how->dst))
 		return -ENETUNREACH;
 	how->proto = k->protocol;

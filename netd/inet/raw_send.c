@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "inet/raw.h"
 #include "wire/checksum.h"
+#include "wire/ipopt.h"
 #include "wire/ipv4.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -70,6 +71,7 @@ static int raw_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 	const struct sock_rec *k = sock_peek(s, sk);
 	const struct raw_rec *raw = raw_peek(s, k);
 	struct ip_send how = {.ttl = 0};
+	struct ipopt options;
 	struct packet p;
 	struct route r;
 	int ret;
@@ -78,14 +80,17 @@ static int raw_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 		return -EBADF;
 	if (j->len > UINT16_MAX - (raw->hdrincl ? 0 : IPV4_LEN))
 		return -EMSGSIZE;
-	ret = raw_choose(s, sk, &j->h, &how, &r);
+	ret = raw_choose(s, sk, j, &how, &r, &options);
+	if (!ret && raw->hdrincl && options.len)
+		ret = -EINVAL; /* they stand in its own header */
 	if (ret)
 		return ret;
 	if (!mailbox_room(s, r.dev, j->len + IPV4_LEN, 0))
 		return MAILBOX_FULL;
 	s->count.raw_out++;
 	ret =
-	    raw_fragmenting(s, sk, j->len + (raw->hdrincl ? 0 : IPV4_LEN), raw->hdrincl, &how, &r);
+	    raw_fragmenting(s, sk, j->len + (raw->hdrincl ? 0u : (uint32_t)IPV4_LEN + options.len),
+		raw->hdrincl, &how, &r);
 	if (ret)
 		return ret;
 	if (raw->hdrincl)
@@ -97,4 +102,4 @@ static int raw_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 	return ret == -ENOBUFS ? 0 : ret; /* dropped on the way, as by a queueing discipline */
 }
 
-const struct mailbox_way raw_way = {.send = raw_send};
+const struct mailbox_way raw_way = {.send = raw_send, .flags = CM_DGRAM_OPTIONS};

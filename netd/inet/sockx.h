@@ -5,6 +5,7 @@
  */
 #pragma once
 #include "inet/sock.h"
+#include "wire/ipopt.h"
 
 enum sockx_flags {
 	SOCKX_NO_PORT = 1 << 0,	  /* IP_BIND_ADDRESS_NO_PORT */
@@ -24,7 +25,7 @@ struct sockx_rec {
 	uint32_t flags;	   /* enum sockx_flags */
 	uint16_t gso_size; /* UDP_SEGMENT */
 	uint8_t min_ttl;   /* IP_MINTTL */
-	uint8_t pad;
+	uint8_t options_len; /* IP_OPTIONS */
 	struct ipaddr mcast_source; /* IP_MULTICAST_IF */
 	uint32_t mcast_dev;	    /* + 1; 0: by the route */
 	uint32_t busy_poll_us;
@@ -33,6 +34,7 @@ struct sockx_rec {
 	/* Urgent data: stream offsets of the urgent byte */
 	uint64_t rcv_up, snd_up;
 	uint64_t rx_time; /* SO_TIMESTAMP of a stream: when its newest byte came */
+	uint8_t options[IPOPT_BYTES_MAX];
 };
 
 /* The record, or one of defaults. Never NULL. */

@@ -14,6 +14,7 @@
 #include "device/device.h"
 #include "device/neigh.h"
 #include "wire/checksum.h"
+#include "wire/ipopt.h"
 #include "wire/udp.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,6 +28,7 @@ struct sending {
 	struct route r;
 	uint32_t len;
 	uint32_t gso; /* 0: one datagram */
+	struct ipopt options;
 };
 
 static int choose_destination(
@@ -44,31 +46,33 @@ static int choose_destination(
 
 /* Where from, and which way. */
 static int choose_way(struct stack *s, uint32_t sk, const struct sock_rec *k,
-    const struct sockx_rec *x, const struct cm_dgram *h, struct sending *d)
+    const struct sockx_rec *x, const struct mailbox_job *j, struct sending *d)
 {
+	const struct cm_dgram *h = &j->h;
 	bool wish = !ipaddr_is_any(&h->local.addr);
 	struct ipaddr src;
 	uint32_t oif;
 	int ret = way_wish(s, k, h, &src, &oif);
 
-	if (ret)
-		return ret;
-	ret = sock_route(s, sk, &d->to.addr, &src, oif, &d->r);
-	if (ret)
-		return ret == -EADDRNOTAVAIL && wish ? -ENETUNREACH : ret;
-	if ((h->flags & CM_DGRAM_LINK) && !route_on_link(&d->r, &d->to.addr))
-		return -ENETUNREACH;
 	d->how.proto = IPPROTO_UDP;
 	d->how.dst = d->to.addr;
+	if (ret || (ret = way_options(s, sk, j, &d->how, &d->options)))
+		return ret;
+	ret = sock_route(s, sk, &d->how.dst, &src, oif, &d->r);
+	if (ret)
+		return ret == -EADDRNOTAVAIL && wish ? -ENETUNREACH : ret;
+	if (((h->flags & CM_DGRAM_LINK) || d->options.strict) && !route_on_link(&d->r, &d->how.dst))
+		return -ENETUNREACH;
 	way_fill(k, x, h, &d->r, &d->how);
-	d->to.addr = d->how.dst;
+	if (!d->options.source)
+		d->to.addr = d->how.dst;
 	return 0;
 }
 
 static int choose_fragmenting(
     struct stack *s, uint32_t sk, const struct sock_rec *k, struct sending *d)
 {
-	uint32_t total = (d->gso ? d->gso : d->len) + UDP_LEN + IP_LEN;
+	uint32_t total = (d->gso ? d->gso : d->len) + UDP_LEN + IP_LEN + d->options.len;
 	bool strict = way_dont_fragment(s, k, total, &d->how, &d->r);
 
 	if (d->gso)
@@ -86,10 +90,10 @@ static void choose_segments(const struct sockx_rec *x, const struct cm_dgram *h,
 static void put_header(struct stack *s, const struct sock_rec *k, const struct sockx_rec *x,
     const struct sending *d, struct packet *p)
 {
-	uint32_t pseudo = ip_pseudo_sum(&d->how.src, &d->how.dst, IPPROTO_UDP, p->len);
+	uint32_t pseudo = ip_pseudo_sum(&d->how.src, &d->to.addr, IPPROTO_UDP, p->len);
 	const struct device_rec *dev = device_peek(s, d->r.dev);
 	bool offload = d->gso || (dev && !dev->is_lo && (dev->features & REGION_F_CSUM) &&
-				     p->len + IP_LEN <= d->r.mtu);
+				     p->len + IP_LEN + d->options.len <= d->r.mtu);
 	struct udp_header h = {.src = k->local.port, .dst = d->to.port, .len = (uint16_t)p->len};
 	uint8_t *at = p->seg[0].data;
 
@@ -138,8 +142,8 @@ static int udp_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 	k = sock_peek(s, sk);
 	x = sockx_peek(s, sk);
 	choose_segments(x, &j->h, &d);
-	if ((ret = choose_destination(s, k, &j->h, &d)) ||
-	    (ret = choose_way(s, sk, k, x, &j->h, &d)) || (ret = choose_fragmenting(s, sk, k, &d)))
+	if ((ret = choose_destination(s, k, &j->h, &d)) || (ret = choose_way(s, sk, k, x, j, &d)) ||
+	    (ret = choose_fragmenting(s, sk, k, &d)))
 		return ret;
 	if (d.gso && (x->flags & SOCKX_NO_CHECK))
 		return -EINVAL;
@@ -156,4 +160,4 @@ static int udp_send(struct stack *s, uint32_t sk, const struct mailbox_job *j)
 	return ret == -ENOBUFS ? 0 : ret; /* dropped on the way, as by a queueing discipline */
 }
 
-const struct mailbox_way udp_way = {.send = udp_send, .flags = CM_DGRAM_MORE};
+const struct mailbox_way udp_way = {.send = udp_send, .flags = CM_DGRAM_MORE | CM_DGRAM_OPTIONS};

@@ -40,6 +40,8 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	struct cm_dgram h = mailbox_header(s, a->m, a->len);
+	struct cm_options options;
+	uint32_t tail = mailbox_options(a->m, &h, &options);
 	struct mailbox_place at;
 	uint8_t *dst;
 
@@ -48,7 +50,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 	h.peer.port = a->from.port;
 	h.local.port = a->to.port;
 	h.gso = a->gso;
-	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, k, a->len, &at);
+	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, k, h.len, &at);
 	if (!dst || !packet_read(a->p, a->off, dst, a->len)) {
 		sock_get(s, sk)->drops++;
 		s->count.udp_full++;
@@ -58,6 +60,8 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 		s->count.udp_bad++;
 		return;
 	}
+	if (tail)
+		memcpy(dst + a->len, &options, tail);
 	POISON(dst, a->len);
 	mailbox_append(s, sk, &at, &h);
 }

@@ -4,6 +4,7 @@
 #include "inet/sockx.h"
 #include "device/device.h"
 #include "ip/group.h"
+#include "wire/ipopt.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -42,6 +43,25 @@ int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const stru
 }
 
 /* ---- of a datagram: its header's wishes come before those of its socket */
+
+int way_options(const struct stack *s, uint32_t sk, const struct mailbox_job *j,
+    struct ip_send *how, struct ipopt *o)
+{
+	const struct sockx_rec *x = sockx_peek(s, sk);
+	bool own = j->h.flags & CM_DGRAM_OPTIONS;
+	uint8_t bad;
+
+	if (ipopt_parse(o, own ? j->options.bytes : x->options,
+		own ? j->options.len : x->options_len, own ? IPOPT_FROM_USER : IPOPT_FROM_ROOT,
+		&bad))
+		return -EINVAL;
+	if (!o->len)
+		return 0;
+	how->options = o;
+	how->final = how->dst;
+	how->dst = ipaddr_v4(ipopt_first_hop(o, ipaddr_to_v4(&how->dst)));
+	return 0;
+}
 
 int way_wish(const struct stack *s, const struct sock_rec *k, const struct cm_dgram *h,
     struct ipaddr *src, uint32_t *oif)

@@ -12,12 +12,14 @@
  */
 #include "ip/icmp.h"
 #include "ip/layer.h"
+#include "ip/option.h"
 #include "base/siphash.h"
 #include "base/util.h"
 #include "device/device.h"
 #include "state/switchboard.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
+#include "wire/ipopt.h"
 #include "wire/ipv4.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -159,10 +161,13 @@ void icmp_error(
 	struct ip_send how = {.proto = IPPROTO_ICMP};
 	struct ipv4_header about;
 	struct ipaddr from;
+	struct ipopt echoed;
 	struct route r;
 
 	if (ipv4_parse(&about, q->bytes, q->header_len) || !may_answer(s, q, &about))
 		return;
+	if (!ip_options_echo(q->bytes, q->header_len, &echoed))
+		how.options = &echoed;
 	how.dst = ipaddr_v4(about.src);
 	from = ipaddr_v4(about.dst);
 	if (!ip_is_local(s, &from))
@@ -171,28 +176,34 @@ void icmp_error(
 		return;
 	how.src = r.source;
 	how.tos = (uint8_t)((about.tos & 0x1e) | PRECEDENCE_INTERNETCONTROL);
-	send_message(s, &r, &how, &h, q->bytes, q->len);
+	send_message(
+	    s, &r, &how, &h, q->bytes, min_of(q->len, (uint32_t)(ICMP_QUOTE_MAX - echoed.len)));
 }
 
-static void error_about(
-    struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t code, uint32_t info)
+static void error_about(struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t type,
+    uint8_t code, uint32_t info)
 {
 	struct icmp_quote q;
 
 	if (m->to_broadcast || m->to_multicast)
 		return;
 	icmp_quote_packet(s, &q, p, m);
-	icmp_error(s, &q, ICMP_T_UNREACHABLE, code, info);
+	icmp_error(s, &q, type, code, info);
 }
 
 void icmp_unreachable(struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t code)
 {
-	error_about(s, p, m, code, 0);
+	error_about(s, p, m, ICMP_T_UNREACHABLE, code, 0);
 }
 
 void icmp_needfrag(struct stack *s, struct packet *p, const struct ip_meta *m, uint32_t mtu)
 {
-	error_about(s, p, m, ICMP_C_FRAG_NEEDED, mtu & 0xffff);
+	error_about(s, p, m, ICMP_T_UNREACHABLE, ICMP_C_FRAG_NEEDED, mtu & 0xffff);
+}
+
+void icmp_parameter(struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t at)
+{
+	error_about(s, p, m, ICMP_T_PARAMETER, 0, (uint32_t)at << 24);
 }
 
 /* ---- echo */
@@ -203,10 +214,13 @@ static void echo(
 	struct ip_send how = {.src = m->dst, .dst = m->src, .proto = IPPROTO_ICMP, .tos = m->tos};
 	uint8_t *data = ip_of(s)->scratch;
 	uint32_t len = p->len - ICMP_LEN;
+	struct ipopt echoed;
 	struct route r;
 
-	if (m->to_broadcast || m->to_multicast || ipaddr_is_any(&m->src))
+	if (m->to_broadcast || m->to_multicast || ipaddr_is_any(&m->src) ||
+	    ip_options_echo(ip_of(s)->header, ip_of(s)->header_len, &echoed))
 		return;
+	how.options = &echoed;
 	if (!packet_read(p, ICMP_LEN, data, len) || ip_route(s, &how.dst, &how.src, NO_INDEX, &r))
 		return;
 	h.type = ICMP_T_ECHO_REPLY;

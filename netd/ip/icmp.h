@@ -24,4 +24,6 @@ void icmp_error(
  * Its socket hears what an ICMP error from this host itself would say.
  */
 void icmp_unresolved(struct stack *s, const struct packet *p);
+/* Its header is wrong at this offset. */
+void icmp_parameter(struct stack *s, struct packet *p, const struct ip_meta *m, uint8_t at);
 void icmp_needfrag(struct stack *s, struct packet *p, const struct ip_meta *m, uint32_t mtu);

@@ -3,44 +3,19 @@
  *
  * The header is copied once and everything below believes the copy only. What is dropped here is
  * counted in ip_bad; what is well-formed but not for us in ip_forward_refused (netd does not
- * forward yet). Source-routed packets are dropped (RFC 7126, 4.3 and 4.4).
+ * forward yet).
  */
 #include "ip/input.h"
 #include "ip/group.h"
 #include "ip/hook.h"
 #include "ip/layer.h"
+#include "ip/option.h"
 #include "ip/reassemble.h"
 #include "base/util.h"
 #include "device/device.h"
 #include "state/switchboard.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
-
-#define OPTION_END  0
-#define OPTION_NOP  1
-#define OPTION_LSRR 131
-#define OPTION_SSRR 137
-
-static bool options_ok(const struct ipv4_header *h)
-{
-	for (unsigned i = 0; i < h->options_len;) {
-		uint8_t type = h->options[i], len;
-
-		if (type == OPTION_END)
-			return true;
-		if (type == OPTION_NOP) {
-			i++;
-			continue;
-		}
-		if (type == OPTION_LSRR || type == OPTION_SSRR || i + 1 >= h->options_len)
-			return false;
-		len = h->options[i + 1];
-		if (len < 2 || i + len > h->options_len)
-			return false;
-		i += len;
-	}
-	return true;
-}
 
 /* Can a packet with these addresses come from this device at all? RFC 1122, 3.2.1.3; RFC
  * 1812, 5.3.7. */
@@ -62,7 +37,11 @@ static bool martian(
 static void deliver(struct stack *s, struct packet *p, struct ip_meta *m)
 {
 	const struct ip_layer *ip = ip_of(s);
-	bool raw = s->board->raw_input && s->board->raw_input(s, p, m, ip->header, ip->header_len);
+	bool raw;
+
+	m->header = ip->header;
+	m->header_len = (uint8_t)ip->header_len;
+	raw = s->board->raw_input && s->board->raw_input(s, p, m, ip->header, ip->header_len);
 
 	for (unsigned i = 0; i < s->board->n_protos; i++) {
 		if (s->board->protos[i]->number != m->proto)
@@ -74,10 +53,32 @@ static void deliver(struct stack *s, struct packet *p, struct ip_meta *m)
 		icmp_unreachable(s, p, m, ICMP_C_PROTO);
 }
 
+static void keep_header(struct stack *s, const struct ipv4_header *h, const uint8_t *raw)
+{
+	struct ip_layer *ip = ip_of(s);
+
+	memcpy(ip->header, raw, h->hdr_len);
+	ip->header_len = h->hdr_len;
+}
+
+/* False: the packet is done with. */
+static bool options(struct stack *s, struct packet *p, const struct ipv4_header *h, uint8_t *raw,
+    const struct ip_meta *m)
+{
+	uint8_t bad;
+
+	if (!h->options_len || !ip_options_input(s, h, raw, m, &bad))
+		return true;
+	s->count.ip_bad++;
+	keep_header(s, h, raw);
+	if (bad && packet_pull(p, h->hdr_len))
+		icmp_parameter(s, p, m, bad);
+	return false;
+}
+
 static void local_in(struct stack *s, struct packet *p, const struct ipv4_header *h,
     const uint8_t *raw, struct ip_meta *m)
 {
-	struct ip_layer *ip = ip_of(s);
 	struct packet whole;
 
 	if (ip_hook_run(IP_HOOK_LOCAL_IN, s, p, p->dev) != IP_ACCEPT)
@@ -93,8 +94,7 @@ static void local_in(struct stack *s, struct packet *p, const struct ipv4_header
 		packet_free(s, &whole);
 		return;
 	}
-	memcpy(ip->header, raw, h->hdr_len);
-	ip->header_len = h->hdr_len;
+	keep_header(s, h, raw);
 	deliver(s, p, m);
 }
 
@@ -126,7 +126,7 @@ void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 	m.proto = h.proto;
 	m.ttl = h.ttl;
 	m.tos = h.tos;
-	if (!options_ok(&h) || martian(s, p->dev, &m.src, &m.dst)) {
+	if (martian(s, p->dev, &m.src, &m.dst)) {
 		s->count.ip_bad++;
 		return;
 	}
@@ -138,5 +138,6 @@ void ip_input(struct stack *s, struct packet *p, const uint8_t src[6])
 		s->count.ip_forward_refused++;
 		return;
 	}
-	local_in(s, p, &h, raw, &m);
+	if (options(s, p, &h, raw, &m))
+		local_in(s, p, &h, raw, &m);
 }

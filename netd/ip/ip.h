@@ -6,6 +6,7 @@
 #include "proto/endpoint.h"
 
 struct stack;
+struct ipopt;
 
 int ip_layer_init(struct stack *s);
 void ip_layer_exit(struct stack *s);
@@ -52,6 +53,8 @@ struct ip_meta { /* of a received packet; the front is at the transport header *
 	uint32_t dev;
 	uint8_t proto, ttl, tos;
 	bool to_broadcast, to_multicast;
+	uint8_t header_len;
+	const uint8_t *header; /* as it was checked, this host added to its options; while it is delivered */
 };
 
 struct ip_send { /* what an outgoing packet asks for */
@@ -60,6 +63,8 @@ struct ip_send { /* what an outgoing packet asks for */
 	bool dont_fragment;
 	bool no_loop;  /* to a group: not heard on this host */
 	bool zero_ttl; /* a ttl of 0 is meant: the packet stays on this host */
+	const struct ipopt *options; /* NULL: none */
+	struct ipaddr final;	     /* with options: the end of a source route, of which dst is the first hop */
 };
 
 /*

@@ -12,11 +12,13 @@
 #include "ip/layer.h"
 #include "ip/group.h"
 #include "ip/hook.h"
+#include "ip/option.h"
 #include "base/siphash.h"
 #include "base/util.h"
 #include "device/device.h"
 #include "device/neigh.h"
 #include "wire/checksum.h"
+#include "wire/ipopt.h"
 #include "wire/ipv4.h"
 #include <errno.h>
 #include <string.h>
@@ -57,15 +59,20 @@ uint16_t ip_next_id(struct stack *s, const struct ip_send *how, uint32_t n)
 	return (uint16_t)(id + siphash(&world_peek(s)->hash_key, &flow, sizeof(flow)));
 }
 
+static uint32_t header_len(const struct ip_send *how)
+{
+	return IPV4_LEN + (how->options ? how->options->len : 0u);
+}
+
 /* Puts the header before the front. */
-static int push_header(
-    struct packet *p, const struct ip_send *how, uint16_t id, uint32_t off, bool more)
+static int push_header(struct stack *s, struct packet *p, const struct ip_send *how, uint16_t id,
+    uint32_t off, bool more)
 {
 	struct ipv4_header h = {
 	    .tos = how->tos,
 	    .ttl = how->ttl || how->zero_ttl ? how->ttl : TTL_DEFAULT,
 	    .proto = how->proto,
-	    .total_len = (uint16_t)(p->len + IPV4_LEN),
+	    .total_len = (uint16_t)(p->len + header_len(how)),
 	    .id = id,
 	    .dont_fragment = how->dont_fragment,
 	    .more_fragments = more,
@@ -73,11 +80,14 @@ static int push_header(
 	    .src = ipaddr_to_v4(&how->src),
 	    .dst = ipaddr_to_v4(&how->dst),
 	};
-	uint8_t *front = packet_push(p, IPV4_LEN);
+	uint32_t len = header_len(how);
+	uint8_t *front;
 
+	ip_options_build(s, how, off > 0, &h);
+	front = packet_push(p, len);
 	if (!front)
 		return -ENOBUFS;
-	return ipv4_emit(&h, front, IPV4_LEN) < 0 ? -ENOBUFS : 0;
+	return ipv4_emit(&h, front, len) < 0 ? -ENOBUFS : 0;
 }
 
 /* RFC 1112, 6.4. */
@@ -155,9 +165,9 @@ static void complete_checksum(struct packet *p)
 static int fragment(
     struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
 {
-	uint32_t room = (r->mtu - IPV4_LEN) & ~7u;
+	uint32_t room = (r->mtu - header_len(how)) & ~7u;
 	uint16_t id = ip_next_id(s, how, 1);
-	int ret = packet_pull(p, IPV4_LEN) ? 0 : -ENOBUFS;
+	int ret = packet_pull(p, header_len(how)) ? 0 : -ENOBUFS;
 
 	complete_checksum(p);
 	for (uint32_t off = 0; off < p->len && !ret; off += room) {
@@ -167,7 +177,7 @@ static int fragment(
 		ret = copy_out(s, &part, r->dev, p, off, len);
 		if (ret)
 			break;
-		ret = push_header(&part, how, id, off, off + len < p->len);
+		ret = push_header(s, &part, how, id, off, off + len < p->len);
 		if (ret) {
 			packet_free(s, &part);
 			break;
@@ -222,16 +232,17 @@ static int leave(
 
 int ip_output(struct stack *s, struct packet *p, const struct route *r, const struct ip_send *how)
 {
-	uint32_t total = p->len + IPV4_LEN, segments = 1;
+	uint32_t total = p->len + header_len(how), segments = 1;
 	bool whole = total <= r->mtu || p->gso_type != GSO_NONE;
 	int ret;
 
-	if (p->dev != r->dev || total > UINT16_MAX || r->mtu < IPV4_LEN + 8 ||
+	if (p->dev != r->dev || total > UINT16_MAX || r->mtu < header_len(how) + 8 ||
 	    (!whole && how->dont_fragment))
 		return refuse(s, p, -EMSGSIZE);
 	if (p->gso_size)
 		segments = (p->len + p->gso_size - 1) / p->gso_size;
-	ret = push_header(p, how, how->dont_fragment ? 0 : ip_next_id(s, how, segments), 0, false);
+	ret =
+	    push_header(s, p, how, how->dont_fragment ? 0 : ip_next_id(s, how, segments), 0, false);
 	if (ret)
 		return refuse(s, p, ret);
 	ret = leave(s, p, r, how);

@@ -194,6 +194,7 @@ int policy_type(
     const struct stack *s, uint32_t uid, uint32_t gid, int family, int type, int protocol);
 /* 0, -EPERM. */
 int policy_option(const struct stack *s, uint32_t uid, int level, int name, int value);
+int policy_ip_options(const struct stack *s, uint32_t uid, const void *val, uint32_t len);
 /* One more connection or session; one more socket; `bytes` more of ring memory. 0, -EMFILE, -ENOBUFS, -ENOMEM. */
 int policy_session(const struct stack *s, const struct user *u);
 int policy_socket(const struct stack *s, const struct user *u);

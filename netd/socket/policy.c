@@ -5,6 +5,7 @@
  */
 #include "socket/layer.h"
 #include "base/util.h"
+#include "wire/ipopt.h"
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -116,6 +117,15 @@ int policy_option(const struct stack *s, uint32_t uid, int level, int name, int 
 	else if (level == IPPROTO_IP)
 		asks = name == IP_TRANSPARENT && value;
 	return asks && !policy_admin(s, uid) ? -EPERM : 0;
+}
+
+/* Of options of the IP header that are not known only CAP_NET_RAW may send any. */
+int policy_ip_options(const struct stack *s, uint32_t uid, const void *val, uint32_t len)
+{
+	struct ipopt o;
+	uint8_t bad;
+
+	return policy_raw(s, uid) ? 0 : ipopt_parse(&o, val, len, IPOPT_FROM_USER, &bad);
 }
 
 int policy_session(const struct stack *s, const struct user *u)

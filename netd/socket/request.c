@@ -314,6 +314,8 @@ static int req_setsockopt(
 	POISON(e->data, len);
 	memcpy(&value, e->data, min_of((size_t)len, sizeof(value)));
 	ret = policy_option(s, session_peek(s, ss)->uid, e->arg[0], e->arg[1], value);
+	if (!ret && e->arg[0] == IPPROTO_IP && e->arg[1] == IP_OPTIONS)
+		ret = policy_ip_options(s, session_peek(s, ss)->uid, e->data, len);
 	if (ret)
 		return ret;
 	return sock_ops_of(s, sock_peek(s, sk))

@@ -43,6 +43,17 @@ answers icmp netctl run -- ping -c $want -i 0.05 -I tap0 -p a5 "$KERNEL"
 answers raw netctl run -- ping -c $want -i 0.05 -e 0 "$KERNEL"
 answers raw netctl run -- ping -c $want -i 0.05 -e 0 "$NETD"
 
+# The route and its times, told by the hosts it passes: there, answered, and back.
+for ident in "" "-e 0"; do
+	netctl run -- ping $ident -R -c 1 -W 5 "$KERNEL" >"$work/ping.log" 2>&1 || { cat "$work/ping.log"; fail "ping $ident -R"; }
+	[ "$(sed -n '/^RR:/,/^$/p' "$work/ping.log" | tr -d '\tR:\n ')" = "$NETD$KERNEL$KERNEL$NETD" ] || { cat "$work/ping.log"; fail "ping $ident -R: the route"; }
+	netctl run -- ping $ident -T tsandaddr -c 1 -W 5 "$KERNEL" >"$work/ping.log" 2>&1 || { cat "$work/ping.log"; fail "ping $ident -T"; }
+	[ "$(sed -n '/^TS:/,/^$/p' "$work/ping.log" | grep -c "$NETD\|$KERNEL")" -eq 4 ] || { cat "$work/ping.log"; fail "ping $ident -T: the times"; }
+done
+$PEER ping -R -c 1 -W 5 "$NETD" >"$work/ping.log" 2>&1 || { cat "$work/ping.log"; fail "the kernel's ping -R"; }
+[ "$(sed -n '/^RR:/,/^$/p' "$work/ping.log" | tr -d '\tR:\n ')" = "$KERNEL$NETD$NETD$KERNEL" ] || { cat "$work/ping.log"; fail "the kernel's ping -R: the route"; }
+$PEER ping -T tsonly -s 4000 -c 1 -W 5 "$NETD" >"$work/ping.log" 2>&1 || { cat "$work/ping.log"; fail "the kernel's ping -T, in fragments"; }
+
 # Nobody there: said by netd itself, by ICMP from the neighbour's side, or by silence.
 netctl run -- ping -c 2 -i 0.2 -W 1 10.99.0.77 >"$work/ping.log" 2>&1 && fail "10.99.0.77 answered"
 grep -q "0 received" "$work/ping.log" || { cat "$work/ping.log"; fail "nobody"; }

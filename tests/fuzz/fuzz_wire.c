@@ -10,6 +10,7 @@
 #include "wire/ether.h"
 #include "wire/icmp.h"
 #include "wire/igmp.h"
+#include "wire/ipopt.h"
 #include "wire/ipv4.h"
 #include "wire/tcp.h"
 #include "wire/udp.h"
@@ -97,6 +98,41 @@ static void feed_ipv4(const uint8_t *buf, size_t len)
 	check(!ipv4_parse(&again, out, n), "not parsed again");
 	again.checksum = h.checksum;
 	check(!memcmp(&h, &again, sizeof(h)), "parsed differently");
+}
+
+static bool some_are_ours(const void *arg, uint32_t addr)
+{
+	(void)arg;
+	return addr & 1;
+}
+
+static void feed_ipopt(const uint8_t *buf, size_t len)
+{
+	const struct ipopt_host host = {.addr = rnd(UINT32_MAX), .ours = some_are_ours};
+	struct ipopt o, again, back;
+	uint8_t bad;
+
+	for (enum ipopt_from from = IPOPT_FROM_WIRE; from <= IPOPT_FROM_ROOT; from++) {
+		if (ipopt_parse(&o, buf, len, from, &bad)) {
+			check(bad < IPOPT_BYTES_MAX, "error at %u", bad);
+			continue;
+		}
+		check(
+		    len <= IPOPT_BYTES_MAX && o.len >= len && o.len < len + 4, "length %u", o.len);
+		check(!ipopt_parse(&again, o.bytes, o.len, from, &bad) &&
+			  !memcmp(&o, &again, sizeof(o)),
+		    "parsed differently");
+		(void)ipopt_first_hop(&o, 1);
+		(void)ipopt_echo(&back, &o);
+		if (from != IPOPT_FROM_WIRE) /* the wire's source routes are never sent on */
+			ipopt_send(&o, 1, &host);
+		for (int hops = 0; hops < 12; hops++)
+			ipopt_record(&o, &host, true);
+		check(!ipopt_echo(&back, &o) || o.record || o.stamp, "an echo of nothing");
+		ipopt_later_fragment(&again);
+		check(!ipopt_parse(&back, again.bytes, again.len, IPOPT_FROM_WIRE, &bad),
+		    "a fragment's are wrong");
+	}
 }
 
 static void feed_icmp(const uint8_t *buf, size_t len)
@@ -213,6 +249,30 @@ static size_t make_ipv4(uint8_t *out)
 	return (size_t)ipv4_emit(&h, out, HEADER_MAX);
 }
 
+static size_t make_ipopt(uint8_t *out)
+{
+	static const uint8_t types[] = {IPOPT_T_NOP, IPOPT_T_RECORD, IPOPT_T_STAMP, IPOPT_T_LSRR,
+	    IPOPT_T_SSRR, IPOPT_T_ALERT, 30};
+	size_t at = 0, n = 1 + rnd(IPOPT_BYTES_MAX);
+
+	while (at < n) {
+		uint8_t *p = out + at, len = (uint8_t)min_of(3 + rnd(24), (uint32_t)(n - at));
+
+		rnd_bytes(p, len);
+		p[0] = types[rnd(sizeof(types))];
+		if (len < 4 || p[0] == IPOPT_T_NOP) {
+			p[0] = IPOPT_T_NOP;
+			at++;
+			continue;
+		}
+		p[1] = len;
+		p[2] = (uint8_t)(4 + rnd(len));
+		p[3] = (uint8_t)(rnd(4) | (one_in(4) ? 0xf0 : 0));
+		at += len;
+	}
+	return n;
+}
+
 static size_t make_icmp(uint8_t *out)
 {
 	rnd_bytes(out, ICMP_LEN);
@@ -289,6 +349,7 @@ static const struct {
     {make_ethernet, feed_ethernet},
     {make_arp, feed_arp},
     {make_ipv4, feed_ipv4},
+    {make_ipopt, feed_ipopt},
     {make_icmp, feed_icmp},
     {make_igmp, feed_igmp},
     {make_udp, feed_udp},

@@ -34,7 +34,9 @@ Test(udp, lies_cost_the_session)
 	lie(UINT32_MAX - 63, 0, 128, -EPROTO);
 	lie(0x01000000, 0, 128, -EPROTO);
 	lie(0x7fffffff, CM_DGRAM_SKIP, 128, -EPROTO);
-	lie(64, CM_DGRAM_CONFIRM << 1, 128, -EPROTO); /* unknown flag */
+	lie(64, CM_DGRAM_OPTIONS << 1, 128, -EPROTO); /* unknown flag */
+	lie(64, CM_DGRAM_OPTIONS, 128, 0);
+	lie(40, CM_DGRAM_OPTIONS, 128, -EPROTO);      /* no room for them */
 	lie(64, CM_DGRAM_MORE, 128, 0);		      /* its end is still to come */
 	lie(262144, CM_DGRAM_SKIP, 262144, -EPROTO);
 	lie(262144 - 64, CM_DGRAM_SKIP, 262144, 0);
@@ -42,6 +44,35 @@ Test(udp, lies_cost_the_session)
 	lie(0, 0, 262144 + 64, -EPROTO);   /* more than the ring holds */
 	lie(0, 0, (uint64_t)-64, -EPROTO); /* backwards */
 	lie(0, 0, UINT64_MAX / 2 + 1, -EPROTO);
+}
+
+/* A datagram of 64 bytes that is IP options at its end, behind another one of 64 bytes with these
+ * flags. */
+static int send_options(uint16_t flags, uint8_t n)
+{
+	uint32_t sk = rig_bound(0, PORT);
+	struct cm_dgram h = {.len = 64, .flags = flags, .peer = rig_ep(PEER, 9)};
+	int ret;
+
+	cr_assert_eq(sock_tx_ring(&rig.s, sk, 262144, 0), 0);
+	memcpy(tx_at(sk, 0), &h, sizeof(h));
+	h.flags = CM_DGRAM_OPTIONS;
+	memcpy(tx_at(sk, 128), &h, sizeof(h));
+	*tx_at(sk, 128 + 64 + 64 - sizeof(struct cm_options)) = n;
+	ret = udp_ops.poke(&rig.s, sk, 0, 256);
+	sock_free(&rig.s, sk);
+	rig_cycle();
+	rig_drain();
+	return ret;
+}
+
+Test(udp, lies_about_options)
+{
+	cr_assert_eq(send_options(0, 0), 0);
+	cr_assert_eq(send_options(0, 40), 0);
+	cr_assert_eq(send_options(0, 41), -EPROTO);
+	cr_assert_eq(send_options(0, 255), -EPROTO);
+	cr_assert_eq(send_options(CM_DGRAM_MORE, 0), -EPROTO); /* they belong to the first piece */
 }
 
 Test(udp, receive_positions_that_cannot_be)
