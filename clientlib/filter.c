@@ -12,9 +12,7 @@ int filter_attach(struct nsock *s, const void *val, socklen_t len)
 	if (len != sizeof(prog))
 		return -EINVAL;
 	memcpy(&prog, val, sizeof(prog));
-	if (!prog.filter)
-		return -EFAULT;
-	if (!prog.len || prog.len > BPF_MAXINSNS)
+	if (!prog.filter || !prog.len || prog.len > BPF_MAXINSNS)
 		return -EINVAL;
 	for (uint32_t at = 0; at < prog.len && ret == 0; at += CM_FILTER_PIECE) {
 		uint32_t n = prog.len - at < CM_FILTER_PIECE ? prog.len - at : CM_FILTER_PIECE;

@@ -308,7 +308,7 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 	if (len)
 		memcpy(e.data, val, len);
 	memcpy(&v, e.data, sizeof(v));
-	if (level == SOL_SOCKET && (s->type == SOCK_RAW || s->family == AF_PACKET)) {
+	if (level == SOL_SOCKET && s->type != SOCK_STREAM) {
 		if (name == SO_ATTACH_FILTER)
 			return filter_attach(s, val, len);
 		if (name == SO_DETACH_FILTER)

@@ -8,9 +8,12 @@
 #include "inet/layer.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "device/device.h"
 #include "inet/raw.h"
 #include "wire/bpf.h"
 #include <errno.h>
+#include <linux/if_packet.h>
+#include <net/if_arp.h>
 #include <sys/socket.h>
 
 #define INSN ((uint32_t)sizeof(struct bpf_insn))
@@ -76,14 +79,25 @@ static int attach(struct stack *s, struct raw_rec *r)
 	return ret;
 }
 
+/* UDP and ping sockets have no such record until they need it. */
+static struct raw_rec *record(struct stack *s, uint32_t sk)
+{
+	if (!sock_peek(s, sk)->raw && raw_attach(s, sk))
+		return NULL;
+	return raw_get(s, sock_peek(s, sk));
+}
+
 int filter_piece(
     struct stack *s, uint32_t sk, uint32_t at, uint32_t total, const void *insns, uint32_t n)
 {
-	struct raw_rec *r = raw_get(s, sock_peek(s, sk));
+	struct raw_rec *r;
 	int ret;
 
+	if (!total && !sock_peek(s, sk)->raw)
+		return -ENOENT;
+	r = record(s, sk);
 	if (!r)
-		return -ENOPROTOOPT;
+		return -ENOBUFS;
 	if (!total)
 		return detach(s, r);
 	if (r->filter_locked)
@@ -99,15 +113,15 @@ int filter_piece(
 	return r->staged_n == r->staged_len ? attach(s, r) : 0;
 }
 
-int filter_setsockopt(struct stack *s, uint32_t sk, int name, const void *val, uint32_t len)
+int filter_setsockopt(struct stack *s, uint32_t sk, const void *val, uint32_t len)
 {
-	struct raw_rec *r = raw_get(s, sock_peek(s, sk));
+	struct raw_rec *r = record(s, sk);
 	int v;
 
-	if (name != SO_LOCK_FILTER || !r)
-		return -ENOPROTOOPT;
 	if (len < sizeof(v))
 		return -EINVAL;
+	if (!r)
+		return -ENOBUFS;
 	memcpy(&v, val, sizeof(v));
 	if (r->filter_locked && !v)
 		return -EPERM;
@@ -157,4 +171,40 @@ uint32_t filter_run(const struct stack *s, const struct raw_rec *r, const struct
 		return UINT32_MAX;
 	prog = r->filter.cap ? program(s, &r->filter, r->filter_len) : NULL;
 	return prog ? bpf_run(prog, r->filter_len, p) : 0;
+}
+
+static bool read_ip(const void *arg, uint32_t off, void *dst, uint32_t n)
+{
+	const struct filter_ip *v = arg;
+	uint8_t *to = dst;
+
+	for (; n; n--, off++, to++) {
+		uint32_t at = off - v->header_len;
+
+		if (off < v->header_len)
+			*to = v->header[off];
+		else if (at >= v->len || !packet_read(v->p, at < v->gap ? at : at + v->skip, to, 1))
+			return false;
+	}
+	return true;
+}
+
+uint32_t filter_run_ip(const struct stack *s, const struct sock_rec *k, const struct ip_meta *m,
+    const struct filter_ip *v)
+{
+	struct bpf_packet p = {.read = read_ip,
+	    .arg = v,
+	    .len = v->header_len + v->len,
+	    .data = v->transport ? v->header_len : 0,
+	    .facts = {.protocol = 0x0800,
+		.pkttype = m->to_broadcast   ? PACKET_BROADCAST
+			   : m->to_multicast ? PACKET_MULTICAST
+					     : PACKET_HOST,
+		.ifindex = IFINDEX(m->dev),
+		.hatype = m->dev == DEVICE_LO ? ARPHRD_LOOPBACK : ARPHRD_ETHER}};
+	const struct raw_rec *r = raw_peek(s, k);
+
+	if (!k->raw)
+		return UINT32_MAX;
+	return r ? filter_run(s, r, &p) : 0; /* of one that was lost nothing passes */
 }

@@ -185,7 +185,18 @@ void filter_free(struct stack *s, struct raw_rec *r);
 void filter_reindex(struct stack *s, uint32_t sk);
 /* Bytes of the packet that pass; 0: it is not wanted. */
 uint32_t filter_run(const struct stack *s, const struct raw_rec *r, const struct bpf_packet *p);
-int filter_setsockopt(struct stack *s, uint32_t sk, int name, const void *val, uint32_t len);
+/* An IP packet as a filter sees it. */
+struct filter_ip {
+	const uint8_t *header;
+	uint32_t header_len;
+	const struct packet *p; /* its front behind the IP header; `len` bytes of it count, without `skip` bytes from `gap` on */
+	uint32_t len, gap, skip;
+	bool transport; /* the program's offset 0 is behind the IP header */
+};
+/* Bytes of it that pass the socket's filter, counted from the program's offset 0. */
+uint32_t filter_run_ip(const struct stack *s, const struct sock_rec *k, const struct ip_meta *m, const struct filter_ip *v);
+/* SO_LOCK_FILTER. */
+int filter_setsockopt(struct stack *s, uint32_t sk, const void *val, uint32_t len);
 
 /* mailbox.c: datagram rings of UDP, raw, ping and packet sockets */
 /* Memory for what will come. 0 or -ENOBUFS. */

@@ -157,6 +157,7 @@ int mailbox_reindex(struct stack *s, uint32_t sk)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
+	filter_reindex(s, sk);
 	if (k->tx_head != k->tx_tail || (k->flags & SOCK_F_ORPHAN))
 		mailbox_stall(s, sk);
 	return 0;
@@ -192,8 +193,11 @@ void mailbox_live_range(const struct stack *s, uint32_t sk, bool rx, uint64_t *f
 int mailbox_setsockopt(
     struct stack *s, uint32_t sk, int level, int name, const void *val, uint32_t len)
 {
-	int ret = sock_setsockopt(s, sk, level, name, val, len);
+	int ret;
 
+	if (level == SOL_SOCKET && name == SO_LOCK_FILTER)
+		return filter_setsockopt(s, sk, val, len);
+	ret = sock_setsockopt(s, sk, level, name, val, len);
 	if (!ret && level == SOL_SOCKET && (name == SO_RCVBUF || name == SO_RCVBUFFORCE) &&
 	    sock_peek(s, sk)->rx.cap)
 		(void)mailbox_open(

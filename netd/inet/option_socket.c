@@ -5,6 +5,7 @@
  * filters and processors that netd has not: they are kept and told again, and change nothing.
  */
 #include "inet/option.h"
+#include "inet/raw.h"
 #include "base/util.h"
 #include "device/device.h"
 #include <errno.h>
@@ -243,6 +244,15 @@ static int set_nothing(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return v ? -EOPNOTSUPP : 0;
 }
 
+/* Streams have no filter to lock. */
+static int get_lock_filter(struct stack *s, uint32_t sk, const struct sock_rec *k)
+{
+	const struct raw_rec *r = raw_peek(s, k);
+
+	(void)sk;
+	return r && r->filter_locked;
+}
+
 /* SO_BSDCOMPAT: an old name that means nothing to any kernel. */
 static int set_ignored(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
@@ -333,7 +343,7 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_ZEROCOPY, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_RXQ_OVFL, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_WIFI_STATUS, .set = set_nothing, .get = get_nothing},
-    {.level = SOL_SOCKET, .name = SO_LOCK_FILTER, .set = set_nothing, .get = get_nothing},
+    {.level = SOL_SOCKET, .name = SO_LOCK_FILTER, .set = set_nothing, .get = get_lock_filter},
     {.level = SOL_SOCKET, .name = SO_PREFER_BUSY_POLL, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_RESERVE_MEM, .set = set_reserve, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_PEEK_OFF, .set = set_refused, .get = get_refused, .fails = true},

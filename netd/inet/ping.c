@@ -138,6 +138,12 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 {
 	struct letter l = {.h = mailbox_header(s, m, p->len), .p = p};
 	struct endpoint from = {.addr = m->src}, to = {.addr = m->dst};
+	struct filter_ip v = {.header = m->header,
+	    .header_len = m->header_len,
+	    .p = p,
+	    .len = p->len,
+	    .gap = p->len,
+	    .transport = true};
 	struct cm_options options;
 	uint8_t id[2];
 	uint32_t b;
@@ -156,6 +162,9 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 			from.port = k->remote.port;
 		if (!k || !sock_score(k, &to, &from, m->dev))
 			continue;
+		l.h.len = min_of(p->len, filter_run_ip(s, k, m, &v));
+		if (!l.h.len)
+			return;
 		l.tail_len = mailbox_options(m, &l.h, &options);
 		mailbox_put(s, i - 1, &l);
 		return;
@@ -216,6 +225,7 @@ const struct sock_ops ping_ops = {
     .poke = ping_poke,
     .setsockopt = mailbox_setsockopt,
     .getsockopt = sock_getsockopt,
+    .filter = filter_piece,
     .publish = mailbox_publish,
     .live_range = mailbox_live_range,
     .resume = ping_resume,

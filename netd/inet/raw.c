@@ -171,7 +171,6 @@ static int raw_sock_reindex(struct stack *s, uint32_t sk)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 
-	filter_reindex(s, sk);
 	if (k->protocol != IPPROTO_RAW && !(k->flags & SOCK_F_ORPHAN))
 		raw_list(s, sk, &s->inet->raw[k->protocol]);
 	return mailbox_reindex(s, sk);
@@ -194,8 +193,6 @@ static int raw_setsockopt(
 
 	if (!r)
 		return -EBADF;
-	if (level == SOL_SOCKET && name == SO_LOCK_FILTER)
-		return filter_setsockopt(s, sk, name, val, len);
 	if (level == SOL_RAW) {
 		if (name != ICMP_FILTER)
 			return -ENOPROTOOPT;
@@ -228,8 +225,6 @@ static int raw_getsockopt(
 		v = r->icmp_filter;
 	} else if (level == IPPROTO_IP && name == IP_HDRINCL) {
 		v = r->hdrincl;
-	} else if (level == SOL_SOCKET && name == SO_LOCK_FILTER) {
-		v = r->filter_locked;
 	} else {
 		return sock_getsockopt(s, sk, level, name, val, len);
 	}

@@ -5,15 +5,11 @@
  */
 #include "inet/layer.h"
 #include "base/util.h"
-#include "device/device.h"
 #include "inet/errq.h"
 #include "inet/raw.h"
-#include "wire/bpf.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
-#include <linux/if_packet.h>
-#include <net/if_arp.h>
 #include <netinet/in.h>
 
 struct raw_arrival {
@@ -41,16 +37,6 @@ static void take_header(struct raw_arrival *a, const uint8_t *header, uint32_t l
 	a->header[11] = (uint8_t)sum;
 }
 
-static bool read_at(const void *arg, uint32_t off, void *dst, uint32_t n)
-{
-	const struct raw_arrival *a = arg;
-	uint8_t *to = dst;
-
-	for (; n && off < a->header_len; n--)
-		*to++ = a->header[off++];
-	return !n || packet_read(a->p, off - a->header_len, to, n);
-}
-
 static bool wants(const struct stack *s, uint32_t sk, const struct sock_rec *k, const struct raw_rec *r,
     const struct ip_meta *m, const struct raw_arrival *a)
 {
@@ -68,22 +54,18 @@ static bool wants(const struct stack *s, uint32_t sk, const struct sock_rec *k, 
 	       !(r->icmp_filter >> a->icmp_type & 1);
 }
 
-static void give(struct stack *s, uint32_t sk, const struct raw_rec *r, const struct ip_meta *m,
+static void give(struct stack *s, uint32_t sk, const struct sock_rec *k, const struct ip_meta *m,
     const struct raw_arrival *a)
 {
 	uint32_t total = a->header_len + a->p->len, kept;
-	struct bpf_packet view = {.read = read_at,
-	    .arg = a,
-	    .len = total,
-	    .facts = {.protocol = 0x0800,
-		.pkttype = m->to_broadcast   ? PACKET_BROADCAST
-			   : m->to_multicast ? PACKET_MULTICAST
-					     : PACKET_HOST,
-		.ifindex = IFINDEX(m->dev),
-		.hatype = m->dev == DEVICE_LO ? ARPHRD_LOOPBACK : ARPHRD_ETHER}};
+	struct filter_ip view = {.header = a->header,
+	    .header_len = a->header_len,
+	    .p = a->p,
+	    .len = a->p->len,
+	    .gap = a->p->len};
 	struct letter l = {.head = a->header, .p = a->p};
 
-	kept = min_of(filter_run(s, r, &view), CM_DGRAM_MAX);
+	kept = min_of(filter_run_ip(s, k, m, &view), CM_DGRAM_MAX);
 	kept = min_of(kept, total);
 	if (!kept)
 		return;
@@ -112,7 +94,7 @@ bool raw_input(struct stack *s, struct packet *p, const struct ip_meta *m, const
 		if (!r || !wants(s, i - 1, k, r, m, &a))
 			continue;
 		any = true;
-		give(s, i - 1, r, m, &a);
+		give(s, i - 1, k, m, &a);
 	}
 	return any;
 }

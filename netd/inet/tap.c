@@ -207,8 +207,6 @@ static int tap_setsockopt(
 
 	if (!r)
 		return -EBADF;
-	if (level == SOL_SOCKET && name == SO_LOCK_FILTER)
-		return filter_setsockopt(s, sk, name, val, len);
 	if (level == SOL_SOCKET)
 		return mailbox_setsockopt(s, sk, level, name, val, len);
 	if (level != SOL_PACKET)
@@ -253,10 +251,6 @@ static int tap_getsockopt(
 
 	if (!r)
 		return -EBADF;
-	if (level == SOL_SOCKET && name == SO_LOCK_FILTER) {
-		v = r->filter_locked;
-		return give(val, len, &v, sizeof(v));
-	}
 	if (level == SOL_SOCKET)
 		return sock_getsockopt(s, sk, level, name, val, len);
 	if (level != SOL_PACKET)
@@ -293,7 +287,6 @@ static int tap_reindex(struct stack *s, uint32_t sk)
 
 	if (!r)
 		return 0;
-	filter_reindex(s, sk);
 	for (unsigned i = 0; i < RAW_MEMBERS; i++)
 		promisc(s, &r->member[i], 1);
 	hear(s, sk);

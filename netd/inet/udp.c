@@ -169,6 +169,7 @@ const struct sock_ops udp_ops = {
     .setsockopt = udp_setsockopt,
     .getsockopt = udp_getsockopt,
     .publish = mailbox_publish,
+    .filter = filter_piece,
     .live_range = mailbox_live_range,
     .resume = udp_resume,
     .reindex = mailbox_reindex,

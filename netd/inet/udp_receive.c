@@ -36,33 +36,60 @@ static bool buffer_full(const struct sock_rec *k)
 	return k->rx_tail - k->rx_head > most;
 }
 
+/* How much of it the socket's filter leaves, UINT32_MAX: nothing, not even the datagram. */
+static uint32_t filtered(const struct stack *s, const struct sock_rec *k, const struct arrival *a)
+{
+	struct filter_ip v = {.header = a->m->header,
+	    .header_len = a->m->header_len,
+	    .p = a->p,
+	    .len = UDP_LEN + a->len,
+	    .gap = UDP_LEN,
+	    .skip = a->off - UDP_LEN,
+	    .transport = true};
+	uint32_t passes = filter_run_ip(s, k, a->m, &v);
+
+	return passes ? min_of(max_of(passes, (uint32_t)UDP_LEN), v.len) - UDP_LEN : UINT32_MAX;
+}
+
+/* Of the copy, unless that was cut short. */
+static uint32_t payload_sum(const struct arrival *a, const uint8_t *copy, uint32_t len)
+{
+	return len == a->len ? csum(copy, len, a->seed) : packet_sum(a->p, a->off, a->len, a->seed);
+}
+
 static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	struct cm_dgram h = mailbox_header(s, a->m, a->len);
+	uint32_t len = filtered(s, k, a), tail;
 	struct cm_options options;
-	uint32_t tail = mailbox_options(a->m, &h, &options);
 	struct mailbox_place at;
+	struct cm_dgram h;
 	uint8_t *dst;
 
 	if (k->flags & SOCK_F_ORPHAN)
 		return;
+	if (len == UINT32_MAX) {
+		sock_get(s, sk)->drops++;
+		return;
+	}
+	h = mailbox_header(s, a->m, len);
+	tail = mailbox_options(a->m, &h, &options);
 	h.peer.port = a->from.port;
 	h.local.port = a->to.port;
 	h.gso = a->gso;
 	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, k, h.len, &at);
-	if (!dst || !packet_read(a->p, a->off, dst, a->len)) {
+	if (!dst || !packet_read(a->p, a->off, dst, len)) {
 		sock_get(s, sk)->drops++;
 		s->count.udp_full++;
 		return;
 	}
-	if (a->verify && csum(dst, a->len, a->seed) != 0xffff) {
+	if (a->verify && payload_sum(a, dst, len) != 0xffff) {
 		s->count.udp_bad++;
 		return;
 	}
 	if (tail)
-		memcpy(dst + a->len, &options, tail);
-	POISON(dst, a->len);
+		memcpy(dst + len, &options, tail);
+	POISON(dst, len);
 	mailbox_append(s, sk, &at, &h);
 }
 

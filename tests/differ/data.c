@@ -7,8 +7,7 @@
 #include <sys/uio.h>
 #include <time.h>
 
-/* A message as recvmsg() gives it, in words. */
-static const char *message(int fd, size_t room, size_t control, int flags)
+const char *message(int fd, size_t room, size_t control, int flags)
 {
 	static char text[900];
 	char buf[300], ctl[400];
@@ -41,15 +40,14 @@ static const char *message(int fd, size_t room, size_t control, int flags)
 	return text;
 }
 
-static void on(int fd, int level, int name)
+void on(int fd, int level, int name)
 {
 	int one = 1;
 
 	CALL(setsockopt(fd, level, name, &one, sizeof(one)), "data option %d/%d", level, name);
 }
 
-/* Sends "hello" with one control message. */
-static long send_with(int fd, int level, int type, const void *v, size_t len, const char *data)
+long send_with(int fd, int level, int type, const void *v, size_t len, const char *data)
 {
 	char ctl[200] = {0};
 	struct iovec iov = {(void *)(uintptr_t)data, strlen(data)};
@@ -57,7 +55,7 @@ static long send_with(int fd, int level, int type, const void *v, size_t len, co
 	    .msg_iovlen = 1,
 	    .msg_control = ctl,
 	    .msg_controllen = CMSG_SPACE(len)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+	struct cmsghdr *c = (void *)ctl;
 
 	*c = (struct cmsghdr){.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
 	memcpy(CMSG_DATA(c), v, len);

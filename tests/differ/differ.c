@@ -237,7 +237,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} sections[] = {{"options", do_options}, {"structs", do_structs}, {"creation", do_creation},
-	    {"calls", do_calls}, {"data", do_data}, {"ready", do_ready}};
+	    {"calls", do_calls}, {"data", do_data}, {"ready", do_ready}, {"raw", do_raw}};
 	static char buffer[1 << 16];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -247,6 +247,6 @@ int main(int argc, char **argv)
 			sections[i].run();
 			return fflush(stdout) ? 2 : 0;
 		}
-	fprintf(stderr, "usage: differ options|structs|creation|calls|data|ready\n");
+	fprintf(stderr, "usage: differ options|structs|creation|calls|data|ready|raw\n");
 	return 2;
 }

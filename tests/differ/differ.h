@@ -72,9 +72,18 @@ const char *said(long ret);
 void line(const char *answer, const char *key, ...) __attribute__((format(printf, 2, 3)));
 #define CALL(expr, ...) line((errno = 0, said(expr)), __VA_ARGS__)
 
+/* data.c */
+/* A message as recvmsg() gives it, in words. */
+const char *message(int fd, size_t room, size_t control, int flags);
+/* An option becomes 1. */
+void on(int fd, int level, int name);
+/* Sends `data` with one control message. */
+long send_with(int fd, int level, int type, const void *v, size_t len, const char *data);
+
 void do_options(void);
 void do_structs(void);
 void do_calls(void);
 void do_creation(void);
 void do_data(void);
 void do_ready(void);
+void do_raw(void);

@@ -572,3 +572,83 @@ Test(raw, speaks_for_an_address_that_is_not_here_yet)
 		cr_assert_eq(h.dst, PEER);
 	}
 }
+
+Test(raw, filters_of_udp_and_ping_sockets)
+{
+	static const struct bpf_insn marked[] = {{BPF_LD | BPF_B | BPF_ABS, 0, 0, 8},
+	    {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 'm'}, {BPF_RET | BPF_K, 0, 0, 8 + 2},
+	    {BPF_RET | BPF_K, 0, 0, 0}};
+	uint32_t udp = rig_bound(HOST, 5353), ping = open_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+	struct endpoint name = rig_ep(0, 77);
+	uint64_t before;
+	struct cm_dgram h;
+
+	cr_assert_eq(ping_ops.bind(&rig.s, ping, &name), 0);
+	rig_commit();
+	before = memory_used(rig.s.mem, 0);
+	cr_assert_eq(udp_ops.filter(&rig.s, udp, 0, 0, NULL, 0), -ENOENT);
+	cr_assert_eq(state_count(rig.s.state, KIND_RAW), 0, "asking costs nothing");
+	cr_assert_eq(attach(udp, marked, ARRAY_SIZE(marked)), 0);
+	cr_assert_eq(attach(ping, marked, ARRAY_SIZE(marked)), 0);
+	set(udp, SOL_SOCKET, SO_LOCK_FILTER, 1);
+	rig_commit();
+	rig_restart();
+	rig_receive_udp(PEER, 7, HOST, 5353, "xyz", 3);
+	rig_receive_udp(PEER, 7, HOST, 5353, "mno", 3);
+	receive_icmp(0, 77, "xyz");
+	receive_icmp(0, 77, "mno");
+	cr_assert(rig_recv(udp, &h, buf, sizeof(buf)));
+	cr_assert_eq(h.len, 2);
+	cr_assert_eq(memcmp(buf, "mn", 2), 0);
+	cr_assert(empty(udp));
+	cr_assert(rig_recv(ping, &h, buf, sizeof(buf)));
+	cr_assert_eq(h.len, 10);
+	cr_assert(empty(ping));
+	cr_assert_eq(udp_ops.filter(&rig.s, udp, 0, 0, NULL, 0), -EPERM);
+	udp_ops.close(&rig.s, udp, false);
+	ping_ops.close(&rig.s, ping, false);
+	rig_commit();
+	cr_assert_eq(memory_used(rig.s.mem, 0), before);
+	cr_assert_eq(state_count(rig.s.state, KIND_RAW), 0);
+}
+
+Test(raw, shutdown_keeps_nothing_from_a_raw_socket)
+{
+	uint32_t sk = open_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+	struct endpoint peer = rig_ep(PEER, 0);
+
+	cr_assert_eq(raw_ops.shutdown(&rig.s, sk, SHUT_RD), -ENOTCONN);
+	cr_assert_eq(raw_ops.connect(&rig.s, sk, &peer), 0);
+	cr_assert_eq(raw_ops.shutdown(&rig.s, sk, SHUT_RDWR), 0);
+	receive_icmp(0, 1, "x");
+	cr_assert(!empty(sk));
+	rig_drain();
+	cr_assert_eq(rig_send(sk, &peer, "12345678", 8), 0);
+	rig_cycle();
+	cr_assert_eq(rig_sent(buf, sizeof(buf)), 28);
+}
+
+Test(raw, what_is_on_lo_is_for_us)
+{
+	uint32_t out = open_socket(AF_INET, SOCK_RAW, IPPROTO_RAW),
+		 in = open_socket(AF_INET, SOCK_RAW, 200);
+	struct endpoint lo = rig_ep(LOOPBACK, 0);
+
+	rig_commit();
+	rig_send(out, &lo, ip,
+	    rig_ip(ip, (struct ipv4_header){.src = LOOPBACK, .dst = 0x2a000000, .proto = 200},
+		"abc", 3));
+	rig_cycle();
+	cr_assert(!empty(in));
+}
+
+Test(raw, ping_sockets_have_an_address_of_their_own)
+{
+	uint32_t sk = open_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+	struct endpoint group = rig_ep(0xe0000001, 0), all = rig_ep(0xffffffff, 0),
+			own = rig_ep(HOST, 0);
+
+	cr_assert_eq(ping_ops.bind(&rig.s, sk, &group), -EADDRNOTAVAIL);
+	cr_assert_eq(ping_ops.bind(&rig.s, sk, &all), -EADDRNOTAVAIL);
+	cr_assert_eq(ping_ops.bind(&rig.s, sk, &own), 0);
+}
