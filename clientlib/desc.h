@@ -22,7 +22,6 @@ struct desc {
 		uint64_t urgent_seen; /* streams: the slot's `urgent` when it was last looked at; rx_lock */
 		uint64_t stamp;	      /* datagrams: when the last one that was read came, monotonic ns; 0: none was */
 	};
-	uint32_t tx_max;	     /* how far the transmit ring may grow */
 	uint32_t rcvlowat;
 	uint32_t want_cmsg;   /* enum want_cmsg */
 	uint32_t linger;      /* SO_LINGER's seconds + 1, 0: off */

@@ -177,7 +177,7 @@ int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip)
 				return 0;
 			}
 		} else if (!tx_may_grow(s)) {
-			return s->tx.place.cap >= s->d->tx_max ? -EMSGSIZE : -ENOBUFS;
+			return s->tx.place.cap >= tx_most(s) ? -EMSGSIZE : -ENOBUFS;
 		}
 		if (round < 2 && tx_may_grow(s)) {
 			ret = tx_grow(s, 2 * take);

@@ -16,10 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/time.h>
 
-#define DGRAM_TX_MIN  (256u << 10) /* room for the largest datagram and filler */
-#define STREAM_TX_MIN (4u << 10)
-#define TX_MAX_LIMIT  (64u << 20)
-#define VALUE_MAX     4096 /* no option's value is longer */
+#define VALUE_MAX 4096 /* no option's value is longer */
 
 static int copy_out(void *val, socklen_t *len, const void *from, size_t n)
 {
@@ -198,20 +195,6 @@ static int set_time(uint64_t *to, const void *val, socklen_t len)
 	return 0;
 }
 
-/*
- * How far the transmit ring may grow when the application has said how much it wants to be
- * buffered.
- */
-static void limit_tx(struct nsock *s, int wanted)
-{
-	uint32_t least = s->type == SOCK_STREAM ? STREAM_TX_MIN : DGRAM_TX_MIN;
-	uint32_t cap = least;
-
-	while (cap < TX_MAX_LIMIT && wanted > 0 && cap < 2ull * (uint32_t)wanted)
-		cap *= 2;
-	store_once(&s->d->tx_max, cap);
-}
-
 /* Options that the daemon always accepts on a stream socket. */
 static bool cannot_fail(const struct nsock *s, int level, int name, socklen_t len)
 {
@@ -252,9 +235,7 @@ static void note_option(struct nsock *s, int level, int name, const void *val, s
 	int v = 0;
 
 	memcpy(&v, val, len < sizeof(v) ? len : sizeof(v));
-	if (level == SOL_SOCKET && name == SO_SNDBUF) {
-		limit_tx(s, v);
-	} else if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
 		if (get_asked(s, level, name, &v, &(socklen_t){sizeof(v)}) == 0) /* it has a limit */
 			store_once(&s->d->rcvlowat, (uint32_t)v);
 	} else if (level == SOL_SOCKET && name == SO_LINGER) {
@@ -363,15 +344,15 @@ static int readable_bytes(struct nsock *s)
 
 static int unsent_bytes(struct nsock *s)
 {
-	uint64_t room = 0;
+	uint64_t used = 0;
 	int ret;
 
 	if (ns_listening(s))
 		return -EINVAL;
 	side_lock(s, false);
-	ret = tx_room(s, &room);
+	ret = tx_used(s, &used);
 	if (ret == 0)
-		ret = (int)(s->tx.place.cap - room);
+		ret = (int)used;
 	side_unlock(s, false);
 	return ret;
 }

@@ -202,10 +202,17 @@ int sock_lied(struct nsock *s);
 int sock_check(const struct nsock *s);
 int side_follow(struct nsock *s, bool rx);
 int rx_avail(struct nsock *s, uint64_t *n);
+int tx_used(struct nsock *s, uint64_t *n);
+uint64_t tx_bound(const struct nsock *s);
 int tx_room(struct nsock *s, uint64_t *n);
-/* Bytes of a stream that were written and not sent yet, and whether TCP_NOTSENT_LOWAT allows more. */
+/*
+ * Bytes of a stream that were written and not sent yet. With TCP_NOTSENT_LOWAT a writer may go on while they are fewer,
+ * as in the kernel by a buffer (tx_step()) at a time, and is woken when they are fewer than half of it.
+ */
 uint64_t tx_unsent(const struct nsock *s);
 bool tx_lowat_ok(const struct nsock *s);
+bool tx_lowat_roomy(const struct nsock *s);
+uint64_t tx_step(const struct nsock *s);
 uint64_t rx_lowat(const struct nsock *s);
 uint32_t sock_state(struct nsock *s);
 int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote);
@@ -214,6 +221,7 @@ int sock_take_error(struct nsock *s);
 void rx_consume(struct nsock *s, uint64_t n, uint64_t avail);
 void tx_publish(struct nsock *s, uint64_t n, bool more);
 int tx_grow(struct nsock *s, uint64_t need);
+uint64_t tx_most(const struct nsock *s);
 bool tx_may_grow(const struct nsock *s);
 int sock_settle(struct nsock *s);
 

@@ -12,7 +12,6 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-#define TX_MAX_DEFAULT (4u << 20)
 #define PROTO_MPTCP    262
 #define LOW_PORTS      1024
 
@@ -32,7 +31,6 @@ int sock_new(struct session *ss, struct nsock **out)
 	}
 	s->ev = s->sl = (struct cm_slot *)(void *)(ss->mem + ss->lay.slot_off) + s->slot;
 	s->home = &ss->home;
-	s->d->tx_max = TX_MAX_DEFAULT;
 	s->d->rcvlowat = 1;
 	known_forget(s);
 	store_once(&s->sl->rx_head, 0);
@@ -448,7 +446,6 @@ static int accept_one(struct nsock *l, struct nsock **child, struct endpoint *pe
 	s->family = l->family;
 	s->type = l->type;
 	s->protocol = l->protocol;
-	s->d->tx_max = l->d->tx_max;
 	s->d->rcvlowat = l->d->rcvlowat;
 	s->d->rcvtimeo = l->d->rcvtimeo;
 	s->d->sndtimeo = l->d->sndtimeo;

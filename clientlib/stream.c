@@ -278,6 +278,7 @@ static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want, int f
 		ret = room_wanted(s, &room);
 	if (ret == 0 && room) {
 		n = room < want ? room : want;
+		n = n < tx_step(s) ? n : tx_step(s);
 		ring_copy(s, &s->tx, s->tx.pos, c, n, true);
 		if (flags & MSG_OOB)
 			ret = urgent_announce(s, s->tx.pos + n);

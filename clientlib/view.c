@@ -16,9 +16,14 @@
 #include "clientlib/session.h"
 #include <string.h>
 
-#define TX_START (64u << 10)
-#define RETRY_NS 100000000ull
-#define MOVING_NS 50000L
+#define TX_START       (64u << 10)
+#define TX_MAX_DEFAULT (4u << 20)
+#define TX_MAX_LIMIT   (64u << 20)
+#define DGRAM_TX_MIN   (256u << 10) /* room for the largest datagram and filler */
+#define LOWAT_STEP     (64u << 10)
+#define STREAM_TX_MIN  (4u << 10)
+#define RETRY_NS       100000000ull
+#define MOVING_NS      50000L
 
 /*
  * The lock was left by a process that died. It published its position or did not: either is right. But it may have asked
@@ -244,8 +249,8 @@ int rx_avail(struct nsock *s, uint64_t *n)
 	return 0;
 }
 
-/* Bytes that can be written; tx_lock held. */
-int tx_room(struct nsock *s, uint64_t *n)
+/* Bytes that were written and are not acknowledged yet; tx_lock held. */
+int tx_used(struct nsock *s, uint64_t *n)
 {
 	uint64_t head;
 	int64_t used;
@@ -261,7 +266,27 @@ int tx_room(struct nsock *s, uint64_t *n)
 	used = ring_avail(s->tx.pos, head, s->tx.place.cap);
 	if (used < 0)
 		return sock_lied(s);
-	*n = s->tx.place.cap - (uint64_t)used;
+	*n = (uint64_t)used;
+	return 0;
+}
+
+/* What may be in the ring: its capacity, or less if SO_SNDBUF says so. tx_lock held. */
+uint64_t tx_bound(const struct nsock *s)
+{
+	return cm_tx_bound(s->tx.place.cap, s->type == SOCK_STREAM ? load_once(&s->sl->tx_limit) : 0);
+}
+
+/* Bytes that can be written; tx_lock held. */
+int tx_room(struct nsock *s, uint64_t *n)
+{
+	uint64_t used, bound;
+	int ret = tx_used(s, &used);
+
+	*n = 0;
+	if (ret < 0 || !load_acquire(&s->ready))
+		return ret;
+	bound = tx_bound(s);
+	*n = bound > used ? bound - used : 0;
 	return 0;
 }
 
@@ -313,9 +338,34 @@ bool tx_lowat_ok(const struct nsock *s)
 	return !lowat || tx_unsent(s) < lowat;
 }
 
+bool tx_lowat_roomy(const struct nsock *s)
+{
+	uint32_t lowat = load_once(&s->sl->notsent_lowat);
+
+	return !lowat || 2 * tx_unsent(s) < lowat;
+}
+
+uint64_t tx_step(const struct nsock *s)
+{
+	return load_once(&s->sl->notsent_lowat) ? LOWAT_STEP : UINT64_MAX;
+}
+
+/* How far the transmit ring may grow: the application may have said how much it wants to be buffered. */
+uint64_t tx_most(const struct nsock *s)
+{
+	uint64_t least = s->type == SOCK_STREAM ? STREAM_TX_MIN : DGRAM_TX_MIN, cap = least;
+	uint32_t limit = load_once(&s->sl->tx_limit);
+
+	if (!limit)
+		return TX_MAX_DEFAULT;
+	while (cap < limit && cap < TX_MAX_LIMIT)
+		cap *= 2;
+	return cap;
+}
+
 bool tx_may_grow(const struct nsock *s)
 {
-	return s->tx.place.cap < s->d->tx_max &&
+	return s->tx.place.cap < tx_most(s) &&
 	       (!s->d->grow_after || now_ns() >= s->d->grow_after);
 }
 
@@ -331,8 +381,8 @@ int tx_grow(struct nsock *s, uint64_t need)
 
 	while (cap < need)
 		cap *= 2;
-	if (cap > s->d->tx_max)
-		cap = s->d->tx_max;
+	if (cap > tx_most(s))
+		cap = tx_most(s);
 	if (cap <= s->tx.place.cap || !tx_may_grow(s))
 		return -EAGAIN;
 	e.arg[0] = (int32_t)cap;

@@ -129,7 +129,7 @@ static int reserve(
 	}
 	ret = tx_room(s, &room);
 	if (ret == 0 && room < want && tx_may_grow(s)) {
-		ret = tx_grow(s, want < s->d->tx_max ? want : s->d->tx_max);
+		ret = tx_grow(s, want < tx_most(s) ? want : tx_most(s));
 		if (ret == 0 || ret == -ENOMEM || ret == -EAGAIN)
 			ret = tx_room(s, &room);
 	}

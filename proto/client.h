@@ -144,7 +144,9 @@ struct cm_slot {
 	uint32_t errors;        /* entries in the error queue */
 	uint32_t notsent_lowat; /* TCP_NOTSENT_LOWAT, 0: none */
 	uint8_t tcp_state;      /* TCP_ESTABLISHED ... as in <netinet/tcp.h> */
-	uint8_t pad1[15];
+	uint8_t pad1[3];
+	uint32_t tx_limit; /* SO_SNDBUF as it counts: a stream has at most so much in its ring; 0: what the ring holds */
+	uint8_t pad3[8];
 	/* ---- line 3, client */
 	_Alignas(CACHELINE) uint64_t rx_head; /* consumed up to here */
 	uint64_t tx_tail;                     /* written up to here */
@@ -156,6 +158,12 @@ struct cm_slot {
 	uint32_t pad2[5];
 };
 static_assert(sizeof(struct cm_slot) == 256, "four lines");
+
+/* How much a stream may have in a transmit ring of `cap` bytes under that limit. */
+static inline uint64_t cm_tx_bound(uint64_t cap, uint32_t limit)
+{
+	return limit && limit < cap ? limit : cap;
+}
 
 /*
  * What the processes that share a socket keep together about it (the kernel's "open file description"):

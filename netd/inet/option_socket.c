@@ -44,18 +44,17 @@ static int set_rcvbuf_force(struct stack *s, uint32_t sk, struct sock_rec *k, in
 
 static int set_sndbuf(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
-	(void)sk;
 	k->sndbuf = clamp(v < 0 ? INT32_MAX : v, BUF_MIN_SND, stack_sndbuf_max(s));
 	k->flags |= SOCK_F_SNDBUF_SET;
+	sock_changed(s, sk);
 	return 0;
 }
 
 static int set_sndbuf_force(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
-	(void)s;
-	(void)sk;
 	k->sndbuf = clamp(v, BUF_MIN_SND, BUF_FORCED);
 	k->flags |= SOCK_F_SNDBUF_SET;
+	sock_changed(s, sk);
 	return 0;
 }
 
@@ -86,12 +85,11 @@ static int get_buf_lock(struct stack *s, uint32_t sk, const struct sock_rec *k)
 
 static int set_buf_lock(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
-	(void)s;
-	(void)sk;
 	if (v & ~3)
 		return -EINVAL;
 	k->flags &= ~(uint32_t)(SOCK_F_SNDBUF_SET | SOCK_F_RCVBUF_SET);
 	k->flags |= (v & 1 ? SOCK_F_SNDBUF_SET : 0u) | (v & 2 ? SOCK_F_RCVBUF_SET : 0u);
+	sock_changed(s, sk);
 	return 0;
 }
 

@@ -68,6 +68,10 @@ static bool put_facts(struct cm_slot *m, const struct sock_view *v)
 		store_once(&m->rx_time, v->rx_time);
 	if (m->urgent != v->urgent)
 		store_release(&m->urgent, v->urgent);
+	if (m->tx_limit != v->tx_limit) { /* writers may have room, or a larger ring */
+		store_once(&m->tx_limit, v->tx_limit);
+		news = true;
+	}
 	if (m->errors != v->errors || m->notsent_lowat != v->notsent_lowat || m->tcp_state != v->tcp_state) {
 		store_once(&m->notsent_lowat, v->notsent_lowat);
 		store_once(&m->tcp_state, v->tcp_state);
@@ -87,6 +91,7 @@ static void put_slot(struct stack *s, const struct sock_rec *k, struct told *t)
 	v.state |= CM_ST_OPEN;
 	put_layout(m, t->ss, k);
 	v.errors = errq_count(s, t->sk);
+	v.tx_limit = k->flags & SOCK_F_SNDBUF_SET ? 2 * k->sndbuf : 0;
 	if (v.notsent_lowat && load_once(&m->tx_sent) != v.tx_sent)
 		t->room = true;
 	t->news |= put_facts(m, &v);
@@ -162,10 +167,11 @@ static void put_event(struct stack *s, struct session *ss, uint32_t slot)
  */
 static bool room_enough(const struct cm_slot *m)
 {
-	uint64_t cap = m->tx.cap, tail = load_once(&m->tx_tail), used = tail - load_once(&m->tx_head);
+	uint64_t tail = load_once(&m->tx_tail), used = tail - load_once(&m->tx_head);
+	uint64_t cap = cm_tx_bound(m->tx.cap, load_once(&m->tx_limit));
 	uint32_t lowat = load_once(&m->notsent_lowat);
 
-	if (lowat && tail - load_once(&m->tx_sent) >= lowat)
+	if (lowat && 2 * (tail - load_once(&m->tx_sent)) >= lowat)
 		return false;
 	return used > cap || cap - used >= cap / 3;
 }

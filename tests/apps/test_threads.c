@@ -178,7 +178,7 @@ static ssize_t fill(int fd)
 
 static ssize_t blocked_call(struct blocked *b)
 {
-	struct epoll_event ev = {.events = EPOLLIN};
+	struct epoll_event ev = {.events = (uint32_t)b->events};
 	struct pollfd p = {.fd = b->fd, .events = b->events};
 	struct iovec iov = {(char[8]){0}, 8};
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
@@ -244,23 +244,55 @@ static long asleep(int tid)
 }
 
 /* Another thread begins the call and, unless it has returned, sleeps in it: one and the same sleep over two looks. */
-static void block(struct blocked *b, enum what what, int fd)
+static bool block_for(struct blocked *b, enum what what, int fd, short events)
 {
 	long before, now = -1;
 
-	*b = (struct blocked){.what = what, .fd = fd, .events = POLLIN};
+	*b = (struct blocked){.what = what, .fd = fd, .events = events};
 	pthread_create(&b->t, NULL, blocked_main, b);
 	do {
 		before = now;
 		usleep(NAP / 4);
 		now = asleep(__atomic_load_n(&b->tid, __ATOMIC_SEQ_CST));
 	} while (!__atomic_load_n(&b->over, __ATOMIC_SEQ_CST) && (now < 0 || now != before));
-	CHECK(!__atomic_load_n(&b->over, __ATOMIC_SEQ_CST));
+	return !__atomic_load_n(&b->over, __ATOMIC_SEQ_CST);
+}
+
+static void block(struct blocked *b, enum what what, int fd)
+{
+	CHECK(block_for(b, what, fd, POLLIN));
 }
 
 static void join(struct blocked *b)
 {
 	pthread_join(b->t, NULL);
+}
+
+/* Who waits for room has it when the buffer is made larger, though nothing of what is in it has gone. */
+static void larger_buffer_wakes(void)
+{
+	static const enum what writers[] = {POLL, EPOLL};
+	struct blocked b;
+	int p[2], v;
+
+	for (size_t i = 0; over_tcp && i < sizeof(writers) / sizeof(writers[0]); i++) {
+		make_pair(p);
+		v = 4608;
+		CHECK(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0);
+		fcntl(p[0], F_SETFL, O_NONBLOCK);
+		for (;;) { /* until the peer's buffer is full, too */
+			fill(p[0]);
+			if (block_for(&b, writers[i], p[0], POLLOUT))
+				break;
+			join(&b);
+		}
+		v = 100000;
+		CHECK(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0);
+		join(&b);
+		CHECK(b.ret == 1);
+		CHECK(write(p[0], "x", 1) == 1);
+		close_pair(p);
+	}
 }
 
 /* Somebody connects: the blocked accept() has it. */
@@ -586,6 +618,7 @@ static void all(void)
 	RUN(many_read_write);
 	RUN(many_open_close);
 	RUN(shutdown_wakes);
+	RUN(larger_buffer_wakes);
 	RUN(shutdown_wakes_accept);
 	RUN(close_wakes_nobody);
 	RUN(close_under_accept);
