@@ -79,8 +79,6 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 		return ret;
 	from = (struct endpoint){.addr = ipaddr_is_any(&k->local.addr) ? r.source : k->local.addr,
 	    .port = k->local.port};
-	if (endpoint_eq(&from, &to))
-		return -EADDRNOTAVAIL; /* a connection to itself is of no use to anybody */
 	/* A user's port may still be in TIME_WAIT with this peer: RFC 6191 lets timestamps tell
 	 * them apart. */
 	if (conn_find(s, IPPROTO_TCP, &from, &to, &ref)) {

@@ -196,6 +196,44 @@ static void datagrams(void)
 	close(out);
 }
 
+/* A socket whose peer it is itself: a simultaneous open (RFC 9293, 3.5) with nobody else. */
+static void to_oneself(void)
+{
+	struct sockaddr_in at = address, peer;
+	socklen_t len = sizeof(at);
+	static char out[300000], in[300000];
+	struct pollfd p;
+	size_t sent = 0, got = 0;
+	int s, err;
+
+	if (!over_tcp)
+		return;
+	s = socket(AF_INET, SOCK_STREAM, 0);
+	CHECK(bind(s, (struct sockaddr *)&at, len) == 0 &&
+	      getsockname(s, (struct sockaddr *)&at, &len) == 0);
+	CHECK(connect(s, (struct sockaddr *)&at, sizeof(at)) == 0);
+	CHECK(getpeername(s, (struct sockaddr *)&peer, &len) == 0 && peer.sin_port == at.sin_port);
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = (char)(i * 2654435761u >> 24);
+	while (got < sizeof(out) && !failures) {
+		ssize_t n = send(s, out + sent, sizeof(out) - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		sent += n > 0 ? (size_t)n : 0;
+		if (sent > got) {
+			n = recv(s, in + got, sizeof(in) - got, 0);
+			CHECK(n > 0);
+			got += n > 0 ? (size_t)n : 0;
+		}
+	}
+	CHECK(memcmp(in, out, sizeof(out)) == 0);
+	CHECK(shutdown(s, SHUT_WR) == 0 && recv(s, in, 1, 0) == 0);
+	p = (struct pollfd){.fd = s, .events = POLLIN | POLLOUT};
+	CHECK(poll(&p, 1, 3000) == 1 && p.revents == (POLLIN | POLLOUT | POLLHUP));
+	len = sizeof(err);
+	CHECK(getsockopt(s, SOL_SOCKET, SO_ERROR, &err, &len) == 0 && err == 0);
+	close(s);
+}
+
 static void all(void)
 {
 	int before_ = 0;
@@ -208,6 +246,7 @@ static void all(void)
 	RUN(ended);
 	RUN(accepted);
 	RUN(datagrams);
+	RUN(to_oneself);
 }
 
 int main(int argc, char **argv)

@@ -266,3 +266,45 @@ Test(restart, a_driver_that_lost_frames)
 	cr_assert_lt(m->now - start, 20 * SIM_MS); /* nobody waited for a timeout */
 	sim_free(m);
 }
+
+/*
+ * A socket that is connected to itself: each segment comes back as its own answer, so what is
+ * answered although it brings nothing would be answered for ever.
+ */
+Test(restart, connected_to_itself)
+{
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		struct sim *m = sim_new(seed + 900);
+		struct sim_host *h = &m->host[0];
+		struct sim_sock *c = sim_socket(h);
+		struct sim_flow f = {.from = c, .to = c, .id = seed, .len = 300000, .piece = 5000};
+		uint64_t before;
+
+		h->die_before = h->die_after = 100000;
+		cr_assert_eq(sim_bind(c, 5000), 0);
+		cr_assert_eq(sim_connect_to(c, 0x7f000001, 5000), -EINPROGRESS);
+		sim_run(m, SIM_SEC);
+		cr_assert_eq(sim_state(c), TCPS_ESTABLISHED);
+		cr_assert(sim_flows(m, &f, 1, 60 * SIM_SEC), "seed %lu: %lu", (unsigned long)seed,
+		    (unsigned long)f.got);
+		f.len = UINT64_MAX;
+		f.stop_reading = true; /* until both buffers are full, and its window is probed */
+		for (unsigned i = 0; i < 100; i++) {
+			sim_pump(&f);
+			sim_run(m, SIM_SEC / 100);
+		}
+		h->die_before = h->die_after = 0;
+		before = h->s.count.tcp_out;
+		sim_run(m, 60 * SIM_SEC);
+		cr_assert_lt(h->s.count.tcp_out - before, 100);
+		f.len = f.sent;
+		f.stop_reading = false;
+		cr_assert(sim_flows(m, &f, 1, 60 * SIM_SEC));
+		cr_assert_eq(sim_shutdown(c, SHUT_WR), 0);
+		sim_run(m, SIM_SEC);
+		cr_assert(c->v.state & CM_ST_RX_EOF);
+		cr_assert_eq(c->err, 0);
+		cr_assert_neq(sim_state(c), TCPS_ESTABLISHED);
+		sim_free(m);
+	}
+}
