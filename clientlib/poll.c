@@ -124,10 +124,7 @@ unsigned ns_poll(struct nsock *s)
 	if (load_acquire(&s->ready) && load_acquire(&s->sl->errors))
 		ev |= POLLERR | (load_once(&s->d->want_cmsg) & WANT_ERRPRI ? POLLPRI : 0);
 	if (sock_has_error(s))
-		ev |=
-		    POLLERR | (s->type == SOCK_STREAM && !(st & (CM_ST_CONNECTED | CM_ST_LISTENING))
-				      ? IN_BITS | OUT_BITS
-				      : 0);
+		ev |= POLLERR;
 	return ev;
 }
 

@@ -508,6 +508,8 @@ int ns_shutdown(struct nsock *s, int how)
 	simple = s->type == SOCK_STREAM &&
 		 (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD | CM_ST_HUP)) == CM_ST_CONNECTED;
 	ret = simple ? request_async(s->ss, &e, REQ_IGNORED, NULL) : request_wait(s->ss, &e, NULL);
+	if (ret == 0 && s->type == SOCK_STREAM && !simple)
+		s->d->connecting = false; /* an attempt is given up: the slot says so by now */
 	if (ret < 0 || (s->type == SOCK_STREAM && !simple))
 		return ret;
 	if (how != SHUT_WR)

@@ -45,6 +45,26 @@ static void one(enum state st)
 	unmake(&s);
 }
 
+/* An attempt to connect that nobody answers, given up by shutdown(): the socket is as new, with an error. */
+static void given_up(int how)
+{
+	struct sockaddr_in nobody = {.sin_family = AF_INET, .sin_port = htons(80)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	char c;
+
+	inet_pton(AF_INET, "10.99.0.77", &nobody.sin_addr); /* in the lab's network, and not there */
+	CALL(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)), "ready connect to nobody %d", how);
+	line(bits(polled(fd, ~0)), "ready connecting %d", how);
+	CALL(shutdown(fd, how), "ready connecting, shutdown %d", how);
+	line(bits(polled(fd, ~0)), "ready given up %d", how);
+	CALL(recv(fd, &c, 1, 0), "ready given up %d, recv", how);
+	line(bits(polled(fd, ~0)), "ready given up %d, and read", how);
+	CALL(send(fd, "x", 1, MSG_NOSIGNAL), "ready given up %d, send", how);
+	CALL(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)), "ready given up %d, connect", how);
+	CALL(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)), "ready given up %d, connect twice", how);
+	close(fd);
+}
+
 /* A writer that fills its side, and what it takes to be writable again. */
 static void filled(void)
 {
@@ -113,4 +133,6 @@ void do_ready(void)
 		one(st);
 	filled();
 	lingering();
+	for (int how = SHUT_RD; how <= SHUT_RDWR; how++)
+		given_up(how);
 }
