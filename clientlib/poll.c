@@ -155,6 +155,8 @@ ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 
 	if (ret < 0)
 		return ret;
+	if (m->msg_name && (int)m->msg_namelen < 0)
+		return -EINVAL;
 	if (m->msg_iovlen > IOV_MAX)
 		return -EMSGSIZE;
 	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock)
@@ -167,6 +169,8 @@ ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 
 	if (ret < 0)
 		return ret;
+	if (m->msg_name && (int)m->msg_namelen < 0)
+		return -EINVAL;
 	if (m->msg_iovlen > IOV_MAX)
 		return -EMSGSIZE;
 	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock)

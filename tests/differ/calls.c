@@ -204,6 +204,16 @@ static long through_file(int fd, bool out)
 	return ret;
 }
 
+/* A message whose name has a negative length. */
+static long misnamed(int fd, bool out)
+{
+	struct sockaddr_in name = addr("127.0.0.1", 9);
+	struct iovec iov = {(char[8]){0}, 8};
+	struct msghdr m = {.msg_name = &name, .msg_namelen = (socklen_t)-1, .msg_iov = &iov, .msg_iovlen = 1};
+
+	return out ? sendmsg(fd, &m, MSG_NOSIGNAL) : recvmsg(fd, &m, 0);
+}
+
 static long spliced(int fd, bool out)
 {
 	int p[2];
@@ -253,6 +263,8 @@ static void moves_on(enum state st)
 	ON(send_to(s.fd, &nobody, sizeof(nobody), MSG_CONFIRM), "sendto MSG_CONFIRM");
 	ON(write(s.fd, "x", 0), "write nothing");
 	ON(vector(s.fd, true), "writev");
+	ON(misnamed(s.fd, true), "sendmsg, name of length -1");
+	ON(misnamed(s.fd, false), "recvmsg, name of length -1");
 	ON(receive(s.fd, 0), "recv");
 	ON(recv(s.fd, NULL, 0, 0), "recv nothing");
 	ON(receive(s.fd, MSG_PEEK), "recv MSG_PEEK");
