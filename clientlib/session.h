@@ -114,7 +114,7 @@ struct nset {
 	int bell, kick, fd;
 	uint32_t arm, sleepers;
 	bool plain, kicked, of_calls;
-	struct member *members, *pending;
+	struct member *members, *pending, *newest; /* newest: of the pending ones, if there are any */
 	struct nset *next;
 };
 

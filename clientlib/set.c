@@ -25,27 +25,34 @@
 
 struct pool member_pool = {.size = sizeof(struct member)};
 
-/* ---- news: a list, newest first; ev_lock held */
+/* ---- news: a list, oldest first, as the kernel tells it; ev_lock held */
 
 static struct member news_end; /* behind the last one */
 
 static void news_put(struct member *m)
 {
+	struct nset *set = m->set;
+
 	if (m->next_pending)
 		return;
-	m->next_pending = m->set->pending ? m->set->pending : &news_end;
-	m->set->pending = m;
+	m->next_pending = &news_end;
+	if (set->pending)
+		set->newest->next_pending = m;
+	else
+		set->pending = m;
+	set->newest = m;
 }
 
-/* Takes the member that *at names off the list. */
-static void news_take(struct nset *set, struct member **at)
+/* Takes a member off the list; `before` is the one before it, NULL if it is the first. */
+static void news_take(struct nset *set, struct member *m, struct member *before)
 {
-	struct member *m = *at;
-
-	*at = m->next_pending;
+	if (before)
+		before->next_pending = m->next_pending;
+	else
+		set->pending = m->next_pending == &news_end ? NULL : m->next_pending;
+	if (set->newest == m)
+		set->newest = before;
 	m->next_pending = NULL;
-	if (set->pending == &news_end)
-		set->pending = NULL;
 }
 
 static void mark(struct member *m)
@@ -129,7 +136,7 @@ int ns_set_some(
 	pthread_mutex_lock(&ss->ev_lock);
 	collect(ss);
 	while (n < max && (m = set->pending)) {
-		news_take(set, &set->pending);
+		news_take(set, m, NULL);
 		each(arg, m->udata, m->sock);
 		n++;
 	}
@@ -322,12 +329,13 @@ static void member_remove(struct member *m)
 {
 	struct nsock *s = m->sock;
 	struct nset *set = m->set;
-	struct member **p = &set->pending;
+	struct member **p, *before = NULL;
 
-	while (m->next_pending && *p != m)
-		p = &(*p)->next_pending;
-	if (m->next_pending)
-		news_take(set, p);
+	if (m->next_pending) {
+		for (struct member *n = set->pending; n != m; n = n->next_pending)
+			before = n;
+		news_take(set, m, before);
+	}
 	for (p = &s->members; *p != m;)
 		p = &(*p)->next_of_sock;
 	*p = m->next_of_sock;

@@ -99,6 +99,33 @@ static void edge_of_writing(void)
 	close_pair(p);
 }
 
+/* What became ready first is told first. A restart tells everything once more, in the sockets' own order. */
+static void first_ready_first(void)
+{
+	enum { N = 7 };
+	struct epoll_event ev[N];
+	int p[N][2], ep = epoll_create1(0);
+
+	for (int i = 0; i < N; i++) {
+		make_pair(p[i]);
+		CHECK(ep_ctl(ep, EPOLL_CTL_ADD, p[i][0], EPOLLIN | EPOLLET) == 0);
+	}
+	CHECK(epoll_wait(ep, ev, N, 0) == 0 || storm);
+	for (int turn = 0; turn < 2; turn++) { /* beginning with each of two, by an odd step */
+		int n;
+
+		for (int i = 0, at = turn; i < N; i++, at = (at + 3) % N)
+			CHECK(write(p[at][1], "x", 1) == 1 && wait_for(p[at][0], POLLIN, 3000) >= 0);
+		n = epoll_wait(ep, ev, N, 3000);
+		CHECK(n == N || storm);
+		for (int i = 0, at = turn; i < n; i++, at = (at + 3) % N)
+			CHECK(ev[i].data.fd == p[at][0] || storm);
+	}
+	for (int i = 0; i < N; i++)
+		close_pair(p[i]);
+	close(ep);
+}
+
 /* A set in a set, edge-triggered: each news inside is one event outside. */
 static void nested_edge(void)
 {
@@ -346,6 +373,7 @@ static void all(void)
 	RUN(ctl_errors);
 	RUN(masks);
 	RUN(edge_of_writing);
+	RUN(first_ready_first);
 	RUN(nested_edge);
 	RUN(exclusive_threads);
 	RUN(exclusive_processes);
