@@ -27,8 +27,8 @@ struct route {
  * Longest prefix, then metric. `source` may be the wildcard (then it is chosen) and `oif` NO_INDEX.
  * The wildcard as destination means this host: the loopback address, or `source`; r->next_hop then
  * tells which. r->mtu is the path MTU where one is known, else the device's.
- * Returns 0, -ENETUNREACH, -EADDRNOTAVAIL (source is not ours), -EINVAL (loopback source to another
- * device), -EAFNOSUPPORT (not IPv4).
+ * Returns 0, -ENETUNREACH (IPv6 too: there is no route), -EADDRNOTAVAIL (source is not ours), -EINVAL
+ * (loopback source to another device).
  */
 int ip_route(struct stack *s, const struct ipaddr *dst, const struct ipaddr *source, uint32_t oif, struct route *r);
 /* A transport believes a "fragmentation needed": remembered for ten minutes, no less than 552. */

@@ -248,7 +248,7 @@ int ip_route(struct stack *s, const struct ipaddr *dst, const struct ipaddr *sou
 	if (!source)
 		source = &any;
 	if (!ipaddr_is_v4(dst) || !ipaddr_is_v4(source))
-		return -EAFNOSUPPORT;
+		return -ENETUNREACH;
 	if (ipaddr_is_any(dst))
 		to = ipaddr_is_any(source) ? ipaddr_v4(0x7f000001) : *source;
 	ret = cached(s, &to, source, oif, r);

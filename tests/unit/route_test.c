@@ -145,6 +145,15 @@ Test(route, a_chosen_device)
 	cr_assert(r.broadcast);
 }
 
+/* As on a kernel that has no route for it: a program then tries the next address that it has. */
+Test(route, nowhere_by_ipv6)
+{
+	struct ipaddr loopback6 = {.b[15] = 1};
+	struct route r;
+
+	cr_assert_eq(ip_route(&rig.s, &loopback6, NULL, NO_INDEX, &r), -ENETUNREACH);
+}
+
 Test(route, addresses_bring_and_take_their_route)
 {
 	struct ipaddr a = ipaddr_v4(NET(172, 16, 0, 5)), b = ipaddr_v4(NET(172, 16, 0, 6)),
