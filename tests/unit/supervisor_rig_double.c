@@ -1,5 +1,5 @@
-/* See component_rig.h. */
-#include "component_rig.h"
+/* See supervisor_rig_double.h. */
+#include "supervisor_rig_double.h"
 #include "proto/channel.h"
 #include "proto/clock.h"
 #include "proto/component.pb-c.h"

@@ -1,0 +1,164 @@
+/* The supervisor's own death: its successor has what was in the descriptor store. */
+#include "supervisor/supervisor.h"
+#include "supervisor_rig.h"
+
+TestSuite(store, .timeout = 60);
+
+Test(store, its_own_death)
+{
+	struct rig r;
+	pid_t active, driver;
+	uint32_t redeposits;
+
+	rig_start(&r, 500, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver_held == 0 && r.sh->driver, 5000);
+	r.sh->deposit = 100;
+	eventually(r.sh->standby_held == 100, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	for (int round = 1; round <= 4; round++) {
+		rig_store_serve();
+		active = r.sh->active;
+		driver = r.sh->driver;
+		redeposits = r.sh->redeposits;
+		kill(r.supervisor, SIGKILL);
+		waitpid(r.supervisor, NULL, 0);
+		rig_store_serve();
+		start_supervisor(&r);
+		eventually(r.sh->redeposits == redeposits + 1, 2000);
+		eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
+		cr_assert_eq(r.sh->active, active);
+		cr_assert_eq(kill(active, 0), 0);
+		/* The new one can do what the old one could. */
+		usleep(50000);
+		kill(active, SIGKILL);
+		eventually(r.sh->actives == 1 + (uint32_t)round, 2000);
+		cr_assert_eq(r.sh->held, 100);
+		cr_assert_eq(r.sh->wrong, 0);
+		eventually(r.sh->standbys == 1 + (uint32_t)round, 2000);
+		eventually(r.sh->standby_held == 100, 2000);
+		eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+		eventually(pid_in(&r, "driver-tap0") == driver, 1000);
+		cr_assert_eq(r.sh->driver, driver);
+		cr_assert_eq(r.sh->driver_starts, 1);
+		cr_assert_not(gone_for_good(driver));
+	}
+	rig_store_serve();
+	rig_stop(&r);
+	rig_store_close();
+}
+
+/* What died while there was no supervisor, or was not buried yet by the last one, is no standby to count. */
+Test(store, its_own_death_and_a_standbys)
+{
+	struct rig r;
+	pid_t living;
+
+	rig_start(&r, 500, 2);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 2 && r.sh->driver, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	rig_store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	rig_store_serve();
+	living = r.sh->inet_in_slot[1];
+	kill(r.sh->inet_in_slot[2], SIGKILL);
+	eventually(gone_for_good(r.sh->inet_in_slot[2]), 1000);
+	write_config(&r, 500, 1, "");
+	start_supervisor(&r);
+	eventually(r.sh->redeposits == 1, 2000);
+	eventually(exists(&r, "crash") && pid_in(&r, "supervisor") == r.supervisor, 2000);
+	cr_assert_eq(r.sh->standbys, 2, "there was one already");
+	cr_assert_not(gone_for_good(living));
+	kill(r.sh->active, SIGKILL);
+	eventually(r.sh->actives == 2, 2000);
+	cr_assert_eq(r.sh->active, living);
+	eventually(r.sh->standbys == 3, 2000);
+	rig_stop(&r);
+	rig_store_close();
+}
+
+/* A reload moved the devices up in the configuration: a living driver keeps its slot in the clock page all the same. */
+Test(store, its_own_death_after_a_device_was_removed)
+{
+	struct rig r;
+	pid_t driver;
+	uint32_t pings;
+
+	rig_start(&r, 100, 1);
+	rig_store_listen(&r);
+	write_config(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver_starts == 2, 5000);
+	eventually(pid_in(&r, "driver-tap0") && (driver = pid_in(&r, "driver-tap1")), 1000);
+	write_devices(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
+	kill(r.supervisor, SIGHUP);
+	eventually(!pid_in(&r, "driver-tap0"), 2000);
+	rig_store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	rig_store_serve();
+	start_supervisor(&r);
+	eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
+	pings = r.sh->driver_pings;
+	eventually(r.sh->driver_pings >= pings + 5 || r.sh->driver_starts > 2, 5000);
+	cr_assert_eq(r.sh->driver_starts, 2, "it was replaced, for its beat was looked for in another's slot");
+	cr_assert_eq(pid_in(&r, "driver-tap1"), driver);
+	rig_stop(&r);
+	rig_store_close();
+}
+
+/* Also if it said them, and died, while there was no supervisor. */
+Test(store, last_words_without_a_supervisor)
+{
+	struct rig r;
+	pid_t driver;
+
+	rig_start(&r, 1000, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	driver = r.sh->driver;
+	rig_store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	rig_store_serve();
+	r.sh->driver_talks = 50;
+	kill(driver, SIGUSR1);
+	eventually(gone_for_good(driver), 5000);
+	start_supervisor(&r);
+	eventually(strstr(crash_text(&r), "\n  the end\n"), 5000);
+	eventually(r.sh->driver_starts == 2, 1000);
+	rig_stop(&r);
+	rig_store_close();
+}
+
+/* The stated exception: connections are lost, but netd is not. */
+Test(store, its_own_death_and_every_inets)
+{
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	rig_store_serve();
+	kill(r.supervisor, SIGKILL);
+	waitpid(r.supervisor, NULL, 0);
+	rig_store_serve();
+	kill(r.sh->inet_in_slot[1], SIGKILL);
+	kill(r.sh->inet_in_slot[0], SIGKILL);
+	for (unsigned i = 0; i < 2; i++)
+		eventually(gone_for_good(r.sh->inet_in_slot[i]), 1000);
+	start_supervisor(&r);
+	eventually(r.sh->actives == 2 && r.sh->standbys == 2, 5000);
+	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	cr_assert_eq(r.sh->driver_starts, 1);
+	rig_stop(&r);
+	rig_store_close();
+}
