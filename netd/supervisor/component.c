@@ -39,14 +39,6 @@ const char *component_state_name(const struct component *c)
 	return names[c->state];
 }
 
-void component_key(const struct device *d, unsigned slot, char *buf, size_t size)
-{
-	if (d)
-		snprintf(buf, size, "driver.%u.%s", slot, d->name);
-	else
-		snprintf(buf, size, "inet.%u", slot);
-}
-
 static bool alive(const struct component *c)
 {
 	return c->state != COMPONENT_DEAD && c->state != COMPONENT_STOPPING;
@@ -190,16 +182,6 @@ static bool reap(const struct component *c, int *status, bool *known)
 	return true;
 }
 
-static void store_forget(const struct component *c)
-{
-	char key[32];
-
-	component_key(c->device, c->slot, key, sizeof(key));
-	store_remove(c->sup, "channel.%s", key);
-	store_remove(c->sup, "pidfd.%s", key);
-	store_remove(c->sup, "words.%s", key);
-}
-
 /* An asked-for death: nobody's fault, nothing to restart. */
 static void after_stop(struct supervisor *s, struct device *d)
 {
@@ -246,7 +228,7 @@ static void on_death(void *arg, int events)
 		snprintf(death, sizeof(death), "%s", c->killed_for);
 	if (!asked)
 		wait_ms = record_death(c, h, death, self, now);
-	store_forget(c);
+	store_bury(c);
 	if (s->active == c)
 		s->active = NULL;
 	c->state = COMPONENT_DEAD;
@@ -297,16 +279,6 @@ static int watch_component(struct component *c)
 	c->pid_watch = watch_start(&s->loop, c->pidfd, UV_READABLE, on_death, c);
 	c->channel_watch = watch_start(&s->loop, c->channel, UV_READABLE, on_channel, c);
 	return c->pid_watch && c->channel_watch ? 0 : -ENOMEM;
-}
-
-static void component_store(struct component *c)
-{
-	char key[32];
-
-	component_key(c->device, c->slot, key, sizeof(key));
-	store_put(c->sup, c->channel, "channel.%s", key);
-	store_put(c->sup, c->pidfd, "pidfd.%s", key);
-	store_put(c->sup, c->words, "words.%s", key);
 }
 
 static struct component *component_new(struct supervisor *s, struct device *d)
@@ -393,7 +365,7 @@ int component_spawn(struct supervisor *s, struct device *d)
 		return ret;
 	}
 	send_start(c); /* first of all */
-	component_store(c);
+	store_component(c);
 	if (is_inet(c)) {
 		store_send(c);
 		send_config(c);

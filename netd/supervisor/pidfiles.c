@@ -48,7 +48,7 @@ static void write_pid(const struct supervisor *s, const char *name, pid_t pid)
 	f = fopen(fresh, "we");
 	if (f) {
 		fprintf(f, "%d\n", (int)pid);
-		if (fclose(f) == 0 && rename(fresh, path) == 0)
+		if (file_finish(f) == 0 && rename(fresh, path) == 0)
 			return;
 	}
 	log_warn("%s: %s", path, strerror(errno));

@@ -111,27 +111,57 @@ void store_close_rest(struct supervisor *s)
 	fdtable_close(&s->stored);
 }
 
+/* A component's part of it. Channel and pidfd make a component; one without the third has no last words. */
+enum { CHANNEL, PIDFD, WORDS, PARTS };
+static const char *const part[PARTS] = {"channel", "pidfd", "words"};
+
+static void key_of(const struct device *d, unsigned slot, char *buf, size_t size)
+{
+	if (d)
+		snprintf(buf, size, "driver.%u.%s", slot, d->name);
+	else
+		snprintf(buf, size, "inet.%u", slot);
+}
+
+void store_component(const struct component *c)
+{
+	const int fd[PARTS] = {c->channel, c->pidfd, c->words};
+	char key[32];
+
+	key_of(c->device, c->slot, key, sizeof(key));
+	for (unsigned i = 0; i < PARTS; i++)
+		store_put(c->sup, fd[i], "%s.%s", part[i], key);
+}
+
+static void forget(struct supervisor *s, const char *key)
+{
+	for (unsigned i = 0; i < PARTS; i++)
+		store_remove(s, "%s.%s", part[i], key);
+}
+
+void store_bury(const struct component *c)
+{
+	char key[32];
+
+	key_of(c->device, c->slot, key, sizeof(key));
+	forget(c->sup, key);
+}
+
 static bool adopt(struct supervisor *s, struct device *d, unsigned slot)
 {
 	char key[32];
-	int channel, pidfd, words;
+	int fd[PARTS];
 
-	component_key(d, slot, key, sizeof(key));
-	channel = store_take(s, "channel.%s", key);
-	pidfd = store_take(s, "pidfd.%s", key);
-	words = store_take(s, "words.%s", key);
-	if (channel >= 0 && pidfd >= 0)
-		return component_adopt(s, d, slot, channel, pidfd, words) == 0;
+	key_of(d, slot, key, sizeof(key));
+	for (unsigned i = 0; i < PARTS; i++)
+		fd[i] = store_take(s, "%s.%s", part[i], key);
+	if (fd[CHANNEL] >= 0 && fd[PIDFD] >= 0)
+		return component_adopt(s, d, slot, fd[CHANNEL], fd[PIDFD], fd[WORDS]) == 0;
 	/* It was being started, or buried, when its supervisor died. */
-	store_remove(s, "channel.%s", key);
-	store_remove(s, "pidfd.%s", key);
-	store_remove(s, "words.%s", key);
-	if (channel >= 0)
-		close(channel);
-	if (pidfd >= 0)
-		close(pidfd);
-	if (words >= 0)
-		close(words);
+	forget(s, key);
+	for (unsigned i = 0; i < PARTS; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
 	return false;
 }
 

@@ -169,8 +169,6 @@ int component_spawn(struct supervisor *s, struct device *d);
 int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd, int words);
 struct component *driver_of(const struct supervisor *s, const struct device *d);
 void component_name(const struct component *c, char *buf, size_t size);
-/* How the one in that slot is called in store.c. */
-void component_key(const struct device *d, unsigned slot, char *buf, size_t size);
 const char *component_state_name(const struct component *c);
 /* As its state demands. Best effort: without the privilege it stays as it is. */
 void component_priority(const struct component *c);
@@ -255,6 +253,9 @@ void store_close_rest(struct supervisor *s);
 /* For a successor; the descriptor stays the caller's. */
 void store_put(struct supervisor *s, int fd, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void store_remove(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What a successor adopts a component by, and its end. */
+void store_component(const struct component *c);
+void store_bury(const struct component *c);
 /* All of it to a netd-inet. */
 void store_send(struct component *c);
 /* Puts our pidfd there. 0 or a negative errno. */
