@@ -67,12 +67,14 @@ bool crash_close(const struct supervisor *s, struct crash_file *c)
 static void print_words(FILE *f, const char *text, size_t n, bool *begun)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (!text[i])
+		char c = *(const volatile char *)&text[i]; /* a netd-inet has the memory too */
+
+		if (!c)
 			continue;
 		if (!*begun)
 			fputs("  ", f);
-		*begun = text[i] != '\n';
-		putc(text[i] == '\n' || text[i] == '\t' || !iscntrl((unsigned char)text[i]) ? text[i] : '?', f);
+		*begun = c != '\n';
+		putc(c == '\n' || c == '\t' || !iscntrl((unsigned char)c) ? c : '?', f);
 	}
 }
 
