@@ -64,10 +64,15 @@ static int take_place(struct supervisor *s)
 {
 	struct sockaddr_un addr = address(s);
 	int other = listening_connect(s);
+	struct stat st;
 
 	if (other >= 0) {
 		close(other);
 		return succession_occupied(s);
+	}
+	if (lstat(addr.sun_path, &st) == 0 && !S_ISSOCK(st.st_mode)) {
+		log_error("%s is there already, and no socket", addr.sun_path);
+		return -EEXIST;
 	}
 	unlink(addr.sun_path);
 	s->listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);

@@ -86,6 +86,11 @@ def places():
     with Place() as place:
         open(os.path.join(place.dir, "run"), "w").close()
         place.refuses("Not a directory")
+    with Place(socket="DIR/precious") as place:
+        with open(os.path.join(place.dir, "precious"), "w") as f:
+            f.write("mine")
+        place.refuses("precious is there already, and no socket")
+        check(open(os.path.join(place.dir, "precious")).read() == "mine", "it was removed")
     with Place() as place:
         os.symlink("/nonexistent/there", os.path.join(place.dir, "run"))
         place.refuses("netd.sock cannot be made: No such file")
