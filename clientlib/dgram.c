@@ -105,7 +105,8 @@ static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 	if (take > 0) {
 		ret = deliver(s, m, flags, &d, data);
 		known_peer(s, &d.peer);
-		store_once(&s->d->stamp, d.time_ns);
+		if (!cmsg_wants_time(s)) /* else it was told already */
+			store_once(&s->d->stamp, d.time_ns);
 		if (!(flags & MSG_PEEK))
 			rx_consume(s, (uint64_t)take, (uint64_t)take);
 	}

@@ -112,7 +112,7 @@ enum cm_state {
 	CM_ST_DEAD = 1 << 6,    /* the connection is gone (reset, timed out, closed): so_error says why */
 	CM_ST_HUP = 1 << 7,     /* both directions are closed */
 	CM_ST_OOBINLINE = 1 << 9, /* SO_OOBINLINE: urgent bytes are read like all others */
-	CM_ST_ACK_OWED = 1 << 10, /* the daemon wants to know (CM_POKE) when everything is read. No news in itself */
+	CM_ST_ACK_OWED = 1 << 10, /* the daemon wants to know (CM_POKE) when everything is read, of datagrams each. No news in itself */
 	CM_ST_FIN = 1 << 11, /* the peer's FIN is at rx_tail: the end is read whatever went wrong after it. No news in itself */
 	CM_ST_SHARED = 1 << 8,  /* a holder's slot: everything else about the socket stands in its share */
 };

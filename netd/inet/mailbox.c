@@ -50,6 +50,22 @@ static void write_skip(struct stack *s, const struct sock_rec *k, uint64_t bytes
 		ring_write(s->mem, &k->rx, k->rx_tail, &h, sizeof(h));
 }
 
+/* How much may wait, in the kernel's doubled measure. A packet socket may have a mapped ring
+ * besides, which is filled from here: its limit is its ring. */
+static uint64_t limit(const struct sock_rec *k)
+{
+	if (k->family == AF_PACKET)
+		return UINT64_MAX;
+	return k->flags & SOCK_F_RCVBUF_SET ? 2ull * k->rcvbuf : k->rcvbuf;
+}
+
+/* A user's limit may be far below what readers wait for before they tell how far they are: then
+ * they shall tell at once. */
+static bool tell_at_once(const struct sock_rec *k)
+{
+	return (k->flags & SOCK_F_RCVBUF_SET) && k->rx_tail - k->rx_head > limit(k) / 2;
+}
+
 uint8_t *mailbox_reserve(
     struct stack *s, uint32_t sk, const struct sock_rec *k, uint32_t len, struct mailbox_place *at)
 {
@@ -57,6 +73,8 @@ uint8_t *mailbox_reserve(
 	uint32_t run = 0;
 	uint8_t *dst;
 
+	if (k->rx_tail - k->rx_head > limit(k))
+		return NULL;
 	if (!k->rx.cap) {
 		if (mailbox_open(s, sk))
 			return NULL;
@@ -170,6 +188,8 @@ void mailbox_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 	v->state = CM_ST_OPEN;
 	if (k->family != AF_PACKET && sock_connected(k))
 		v->state |= CM_ST_CONNECTED;
+	if (tell_at_once(k))
+		v->state |= CM_ST_ACK_OWED;
 	if (k->flags & SOCK_F_SHUT_RD)
 		v->state |= CM_ST_RX_EOF;
 	if (k->flags & SOCK_F_SHUT_WR)

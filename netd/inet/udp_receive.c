@@ -28,14 +28,6 @@ struct arrival {
 
 /* ---- one socket's ring */
 
-/* As much as the socket's user wanted to have waiting, in the kernel's doubled measure. */
-static bool buffer_full(const struct sock_rec *k)
-{
-	uint64_t most = k->flags & SOCK_F_RCVBUF_SET ? 2ull * k->rcvbuf : k->rcvbuf;
-
-	return k->rx_tail - k->rx_head > most;
-}
-
 /* How much of it the socket's filter leaves, UINT32_MAX: nothing, not even the datagram. */
 static uint32_t filtered(const struct stack *s, const struct sock_rec *k, const struct arrival *a)
 {
@@ -77,7 +69,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 	h.peer.port = a->from.port;
 	h.local.port = a->to.port;
 	h.gso = a->gso;
-	dst = buffer_full(k) ? NULL : mailbox_reserve(s, sk, k, h.len, &at);
+	dst = mailbox_reserve(s, sk, k, h.len, &at);
 	if (!dst || !packet_read(a->p, a->off, dst, len)) {
 		sock_get(s, sk)->drops++;
 		s->count.udp_full++;

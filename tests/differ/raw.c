@@ -311,6 +311,11 @@ static void stamps(enum state st)
 	line(stamp(s.fd, SIOCGSTAMPNS_OLD), "raw SIOCGSTAMPNS %s", n);
 	line(stamp(s.fd, SIOCGSTAMP_NEW), "raw SIOCGSTAMP_NEW %s", n);
 	line(stamp(s.fd, SIOCGSTAMPNS_NEW), "raw SIOCGSTAMPNS_NEW %s", n);
+	unmake(&s);
+	s = make(st);
+	on(s.fd, SOL_SOCKET, SO_TIMESTAMP);
+	CALL(recv(s.fd, (char[9]){0}, 9, MSG_DONTWAIT), "raw SIOCGSTAMP %s read with its time", n);
+	line(stamp(s.fd, SIOCGSTAMP_OLD), "raw SIOCGSTAMP %s, told with the data", n);
 	for (unsigned bit = 1; bit && bit <= 1u << 20; bit <<= 1) {
 		unsigned v = bit;
 		socklen_t len = sizeof(v);
@@ -329,13 +334,21 @@ static void small_buffer(void)
 {
 	struct subject s = make(DGRAM_CONNECTED);
 	static char big[9000];
+	int left = 0;
 
 	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVBUF, &(int){0}, sizeof(int)), "raw SO_RCVBUF 0");
 	CALL(send(s.other, big, sizeof(big), 0), "raw SO_RCVBUF 0, send 9000");
 	await(s.fd, POLLIN);
 	CALL(send(s.other, "second", 6, 0), "raw SO_RCVBUF 0, send 6");
+	while (ioctl(s.other, SIOCOUTQ, &left) == 0 && left) /* before anything is read */
+		;
 	CALL(recv(s.fd, big, sizeof(big), MSG_DONTWAIT), "raw SO_RCVBUF 0, received");
 	CALL(recv(s.fd, big, sizeof(big), MSG_DONTWAIT), "raw SO_RCVBUF 0, the second");
+	for (int i = 0; i < 20; i++) {
+		CALL(send(s.other, big, 2400, 0), "raw SO_RCVBUF 0, send 2400");
+		CALL(recv(s.fd, big, sizeof(big), MSG_DONTWAIT),
+		    "raw SO_RCVBUF 0, each is received");
+	}
 	unmake(&s);
 }
 

@@ -652,3 +652,18 @@ Test(raw, ping_sockets_have_an_address_of_their_own)
 	cr_assert_eq(ping_ops.bind(&rig.s, sk, &all), -EADDRNOTAVAIL);
 	cr_assert_eq(ping_ops.bind(&rig.s, sk, &own), 0);
 }
+
+Test(raw, what_waits_is_limited)
+{
+	uint32_t sk = open_socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+
+	set(sk, SOL_SOCKET, SO_RCVBUF, 0); /* the least there is */
+	rig_commit();
+	for (int i = 0; i < 100; i++)
+		receive_icmp(0, 1, "x");
+	cr_assert_gt(sock_peek(&rig.s, sk)->drops, 0);
+	while (!empty(sk))
+		;
+	receive_icmp(0, 1, "x");
+	cr_assert(!empty(sk), "room again");
+}
