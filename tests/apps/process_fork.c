@@ -1,8 +1,10 @@
 /* What a process and its children do with the sockets that they both hold. See test_process.c. */
 #include "tests/apps/process.h"
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 
 static void fork_both_use(void)
 {
@@ -29,6 +31,34 @@ static void fork_both_use(void)
 	CHECK(fcntl(p[0], F_GETFL) & O_NONBLOCK);
 	CHECK(fcntl(p[0], F_SETFL, O_RDWR) == 0);
 	CHECK(talk(p[0], p[1], "after") && talk(p[1], p[0], "back"));
+	close_pair(p);
+}
+
+static pid_t raw_clone(unsigned long flags)
+{
+	fflush(NULL);
+	return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
+}
+
+/* A fork past libc, with namespaces of its own if it can have them (as vsftpd does it). */
+static void fork_by_number(void)
+{
+	pid_t pid;
+	int p[2];
+
+	make_pair(p);
+	for (int i = 0; i < 2; i++) {
+		pid = i ? raw_clone(CLONE_NEWUTS | SIGCHLD) : -1;
+		if (pid < 0)
+			pid = raw_clone(SIGCHLD);
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			failures = 0;
+			CHECK(talk(p[0], p[1], "child"));
+			leave();
+		}
+		CHECK(ended_well(pid) && talk(p[1], p[0], "parent"));
+	}
 	close_pair(p);
 }
 
@@ -301,6 +331,7 @@ void process_fork(void)
 	int before_ = failures;
 
 	RUN(fork_both_use);
+	RUN(fork_by_number);
 	RUN(fork_last_close);
 	RUN(fork_grandchild);
 	RUN(fork_both_write);
