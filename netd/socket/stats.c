@@ -61,6 +61,7 @@ static const struct stat_row {
     NAMED("tcp.retrans", tcp_retrans),
     NAMED("tcp.fast_retrans", tcp_fast_retrans),
     NAMED("tcp.rto", tcp_rto),
+    NAMED("tcp.undone", tcp_undone),
     NAMED("tcp.rst_in", tcp_rst_in),
     NAMED("tcp.rst_out", tcp_rst_out),
     NAMED("tcp.ooo", tcp_ooo),

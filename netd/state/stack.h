@@ -17,7 +17,7 @@ struct counters { /* netctl stats; lost in a restart, hints only */
 	uint64_t raw_in, raw_out, tap_in, tap_out;
 	uint64_t icmp_in, icmp_out, igmp_in, udp_in, udp_out, udp_no_port, udp_full, udp_bad;
 	uint64_t tcp_in, tcp_out, tcp_bad, tcp_retrans, tcp_fast_retrans, tcp_rto, tcp_rst_in, tcp_rst_out, tcp_ooo, tcp_ooo_full, tcp_paws,
-	    tcp_challenge, tcp_listen_full, tcp_accepted, tcp_connected, tcp_tso, tcp_cookies_sent, tcp_cookies_ok, tcp_cookies_bad;
+	    tcp_challenge, tcp_listen_full, tcp_accepted, tcp_connected, tcp_tso, tcp_cookies_sent, tcp_cookies_ok, tcp_cookies_bad, tcp_undone;
 	uint64_t requests, takeovers;
 };
 

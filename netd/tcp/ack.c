@@ -47,10 +47,11 @@ static void sample_rtt(struct stack *s, struct tcp_rec *t, const struct tcp_head
 		rtt_sample(t, (s->now - t->rtt_at) / NSEC_PER_USEC);
 }
 
-static void advance(
-    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
+static void advance(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, struct ack_news *n)
 {
-	t->snd_una = ack;
+	uint64_t una = t->snd_una;
+
+	t->snd_una += n->acked;
 	sample_rtt(s, t, h);
 	t->retries = 0;
 	t->soft_err = 0;
@@ -58,7 +59,7 @@ static void advance(
 	t->rtx_at = 0; /* from anew, by the output that follows */
 	t->rtx_kind = RTX_NONE;
 	t->flags = (t->flags & ~(uint32_t)TCB_PROBED) | TCB_PROGRESS;
-	recovery_trim(s, sk, t);
+	recovery_trim(s, sk, t, una, n);
 	if (t->flags & TCB_URGENT)
 		urgent_acked(s, sk, t);
 	sock_changed(s, sk);
@@ -79,10 +80,10 @@ static void old_sack(
 {
 	if (!(t->flags & TCB_SACK) || !h->n_sack)
 		return;
-	n->sacked = recovery_sack(s, sk, t, h);
-	if (!n->sacked)
+	n->sacked = recovery_sack(s, sk, t, h, n);
+	if (!n->sacked && !n->twice)
 		return;
-	n->duplicate = true;
+	n->duplicate = n->sacked;
 	recovery_ack(s, sk, t, n);
 	tcp_want_output(s, sk);
 }
@@ -91,7 +92,7 @@ bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_s
 {
 	const struct tcp_header *h = &g->h;
 	int64_t ack = snd_off(t, h->ack);
-	struct ack_news n = {.flight = flight_of(t)};
+	struct ack_news n = {.flight = flight_of(t), .ts_ecr = (t->flags & TCB_TS) && h->has_ts ? h->ts_ecr : 0};
 	bool was_fin_acked = fin_acked(t), was_shut = t->snd_edge <= t->snd_una, moved;
 
 	if (!acceptable(s, sk, t, ack))
@@ -107,15 +108,15 @@ bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_s
 	if (was_shut && t->snd_edge > t->snd_una)
 		recovery_window_opened(s, sk, t);
 	if (n.acked)
-		advance(s, sk, t, h, (uint64_t)ack);
+		advance(s, sk, t, h, &n);
 	if ((t->flags & TCB_SACK) && h->n_sack)
-		n.sacked = recovery_sack(s, sk, t, h);
+		n.sacked = recovery_sack(s, sk, t, h, &n);
 	n.duplicate = t->flags & TCB_SACK
 			  ? n.sacked > 0
 			  : !n.acked && !g->len && !moved && n.flight && !(h->flags & TCP_F_FIN);
-	if (n.acked || n.duplicate)
+	if (n.acked || n.duplicate || n.twice)
 		recovery_ack(s, sk, t, &n);
-	if (n.acked || n.duplicate || moved)
+	if (n.acked || n.duplicate || n.twice || moved)
 		tcp_want_output(s, sk);
 	if (!was_fin_acked && fin_acked(t))
 		return tcp_event(s, sk, t, TCP_EV_FIN_ACKED);

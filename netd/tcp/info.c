@@ -43,6 +43,7 @@ static void fill_window(
 	i->tcpi_lost = (uint32_t)((lost + mss - 1) / mss);
 	i->tcpi_retrans = (uint32_t)((resent + mss - 1) / mss);
 	i->tcpi_reordering = TCP_DUP_THRESH;
+	i->tcpi_reord_seen = !!(t->flags & TCB_REORDERED);
 	i->tcpi_snd_mss = mss;
 	i->tcpi_rcv_mss = t->rcv_mss;
 	i->tcpi_unacked = (uint32_t)((flight_of(t) + mss - 1) / mss);

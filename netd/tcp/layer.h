@@ -271,8 +271,12 @@ bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_s
 struct ack_news {
 	uint64_t acked;	 /* bytes newly acknowledged, cumulatively */
 	uint64_t sacked; /* and selectively */
+	uint64_t delivered; /* by either, and not before */
 	uint64_t flight; /* before */
+	uint32_t ts_ecr; /* 0: none */
 	bool duplicate;
+	bool original;	 /* it covers what was neither sent again nor known to be there */
+	uint32_t twice;	 /* bytes that the peer says came twice */
 };
 /* Bytes that are thought to be in the network, RFC 6675, SetPipe(). */
 uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec *t);
@@ -285,9 +289,12 @@ bool recovery_next(
 /* It was sent again up to `end`. */
 void recovery_sent(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t off, uint64_t end);
 /* Takes the SACK blocks; returns bytes newly covered. */
-uint64_t recovery_sack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h);
-/* snd_una has moved. */
-void recovery_trim(struct stack *s, uint32_t sk, struct tcp_rec *t);
+uint64_t recovery_sack(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, struct ack_news *n);
+/* snd_una has moved, from `una`. */
+void recovery_trim(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t una, struct ack_news *n);
+/* New data was sent. */
+void recovery_sent_new(struct stack *s, uint32_t sk, const struct tcp_rec *t, uint32_t len);
 /* What this acknowledgement means for loss recovery and the congestion window. */
 void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n);
 void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t);
@@ -295,6 +302,45 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t);
 void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* The peer had taken its window back, and offers one again: what timed out meanwhile goes out at once. */
 void recovery_window_opened(struct stack *s, uint32_t sk, struct tcp_rec *t);
+/* The reordering window of the oldest hole is over: it is lost. */
+void recovery_reorder_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t);
+
+/* The scoreboard's holes: the first lies before run 0, the last after run n_run - 1. */
+static inline uint64_t hole_start(const struct tcp_rec *t, const struct tcpx_rec *x, unsigned i)
+{
+	return i ? x->run[i - 1].end : t->snd_una;
+}
+
+static inline uint64_t hole_end(const struct tcp_rec *t, const struct tcpx_rec *x, unsigned i)
+{
+	return i < x->n_run ? x->run[i].start : t->snd_nxt;
+}
+
+/* rack.c */
+/* [from, to) of hole i has arrived, in its order or not. */
+void rack_arrived(const struct stack *s, struct tcp_rec *t, struct tcpx_rec *x, unsigned i, uint64_t from,
+    uint64_t to, uint64_t high, struct ack_news *n);
+/* What is not in a run below this is lost by now; 0: nothing is. */
+uint64_t rack_edge(const struct stack *s, const struct tcp_rec *t, const struct tcpx_rec *x);
+/* Retransmissions that must have been lost themselves are due again. */
+void rack_lost_again(const struct stack *s, const struct tcp_rec *t, struct tcpx_rec *x);
+/* How long until something more will be lost, in microseconds; 0: nothing will. */
+uint32_t rack_wait(const struct stack *s, const struct tcp_rec *t, const struct tcpx_rec *x);
+/* A recovery is over: the window widens if it sent something for nothing, else it narrows. */
+void rack_adapt(struct tcp_rec *t, const struct tcpx_rec *x);
+/* A pause is taken out. */
+void rack_shift(struct tcpx_rec *x, uint32_t us);
+
+/* undo.c */
+void undo_begin(struct tcp_rec *t, struct tcpx_rec *x);
+void undo_resent(struct stack *s, struct tcp_rec *t, struct tcpx_rec *x, uint32_t len);
+/* Does the acknowledgement show that nothing was lost? Then all is as before. */
+bool undo_if_spurious(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_news *n);
+
+/* prr.c */
+void prr_begin(const struct tcp_rec *t, struct tcpx_rec *x);
+/* The window after an acknowledgement that `pipe` is left of. */
+void prr_ack(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_news *n, uint64_t pipe);
 
 /* congestion.c */
 struct congestion_ops {
@@ -322,8 +368,7 @@ uint64_t rto_of(const struct tcp_rec *t);
 /* timers.c */
 void timer_arm(struct stack *s, uint32_t sk, const struct tcp_rec *t);
 /* Sets (or clears) what the state of the sender asks for; `restart`: from now. */
-void timer_rtx(
-    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed);
+void timer_rtx(struct stack *s, uint32_t sk, struct tcp_rec *t, bool restart, bool window_closed);
 void timer_keepalive(struct stack *s, const struct sock_rec *k, struct tcp_rec *t);
 bool timer_run(struct stack *s, uint32_t sk, struct tcp_rec *t);
 

@@ -1,5 +1,6 @@
 /*
- * Loss recovery: RFC 6675 with SACK, RFC 6582 (NewReno) without; RFC 5681 and 6298 around both.
+ * Loss recovery: with SACK by RFC 6675's scoreboard and RFC 8985's judgement (rack.c), without by RFC 6582
+ * (NewReno); RFC 5681 and 6298 around both.
  *
  * The scoreboard (tcpx_rec) is a list of runs that the peer has, and what lies between them: holes.
  * Each hole knows how far it was sent again, and how far the stream had been sent then: if the peer
@@ -8,42 +9,14 @@
  *   snd_una      run 0        run 1                 snd_nxt
  *   |--hole 0--|#######|-1--|######|----- hole 2 ----|
  *
- * Lost is what lies in a hole below an edge: below `loss_end` (everything at a timeout, one segment
- * in NewReno), or below enough of what the peer has (RFC 6675, IsLost()). What is lost and was not
+ * Lost is what lies in a hole below loss_end, which only moves on as long as the recovery lasts: to what RACK
+ * says, to everything at a timeout, by one segment in NewReno. What is lost and was not
  * sent again is not in the network; the rest of the holes is. Without SACK each duplicate
  * acknowledgement says that one segment has left it.
  *
  * A block that would need one run too many is not noted; that costs a superfluous retransmission.
  */
 #include "tcp/layer.h"
-
-static uint64_t hole_start(const struct tcp_rec *t, const struct tcpx_rec *x, unsigned i)
-{
-	return i ? x->run[i - 1].end : t->snd_una;
-}
-
-static uint64_t hole_end(const struct tcp_rec *t, const struct tcpx_rec *x, unsigned i)
-{
-	return i < x->n_run ? x->run[i].start : t->snd_nxt;
-}
-
-/* RFC 6675, IsLost(): everything in holes below this. */
-static uint64_t sack_edge(const struct tcp_rec *t, const struct tcpx_rec *x)
-{
-	uint64_t bytes = 0;
-
-	for (unsigned i = x->n_run; i--;) {
-		bytes += x->run[i].end - x->run[i].start;
-		if (x->n_run - i >= TCP_DUP_THRESH || bytes > (TCP_DUP_THRESH - 1) * t->mss)
-			return x->run[i].start;
-	}
-	return 0;
-}
-
-static uint64_t lost_edge(const struct tcp_rec *t, const struct tcpx_rec *x)
-{
-	return max_of(x->loss_end, sack_edge(t, x));
-}
 
 /* How far the hole was sent again, within the hole. */
 static uint64_t resent_to(const struct tcpx_rec *x, unsigned i, uint64_t start, uint64_t end)
@@ -56,16 +29,15 @@ static uint64_t resent_to(const struct tcpx_rec *x, unsigned i, uint64_t start, 
 uint64_t recovery_pipe(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
-	uint64_t pipe = 0, left = t->flags & TCB_SACK ? 0 : (uint64_t)t->dupacks * t->mss, edge;
+	uint64_t pipe = 0, left = t->flags & TCB_SACK ? 0 : (uint64_t)t->dupacks * t->mss;
 
 	if (!x) {
 		pipe = flight_of(t);
 		return pipe > left ? pipe - left : 0;
 	}
-	edge = lost_edge(t, x);
 	for (unsigned i = 0; i <= x->n_run; i++) {
 		uint64_t start = hole_start(t, x, i), end = hole_end(t, x, i);
-		uint64_t lost = edge > start ? min_of(edge, end) : start;
+		uint64_t lost = x->loss_end > start ? min_of(x->loss_end, end) : start;
 
 		pipe += end - lost + resent_to(x, i, start, lost) - start;
 	}
@@ -82,7 +54,7 @@ void recovery_count(
 		return;
 	for (unsigned i = 0; i <= x->n_run; i++) {
 		uint64_t start = hole_start(t, x, i);
-		uint64_t end = min_of(hole_end(t, x, i), max_of(lost_edge(t, x), start));
+		uint64_t end = min_of(hole_end(t, x, i), max_of(x->loss_end, start));
 
 		*lost += end - start;
 		*resent += resent_to(x, i, start, end) - start;
@@ -97,7 +69,7 @@ bool recovery_next(
 
 	if (!x || (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS))
 		return false;
-	edge = lost_edge(t, x);
+	edge = x->loss_end;
 	for (unsigned i = 0; i <= x->n_run; i++) {
 		uint64_t start = hole_start(t, x, i), stop = min_of(hole_end(t, x, i), edge);
 
@@ -118,9 +90,19 @@ void recovery_sent(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t off
 	for (unsigned i = 0; x && i <= x->n_run; i++) {
 		if (off < hole_start(t, x, i) || off >= hole_end(t, x, i))
 			continue;
-		x->hole[i] = (struct tcp_hole){.rtx_end = end, .mark = t->snd_nxt};
+		x->hole[i].rtx_end = end;
+		x->hole[i].mark = t->snd_nxt;
+		x->hole[i].rtx_us = clock_us(s);
+		x->prr.out += (uint32_t)(end - off);
+		undo_resent(s, t, x, (uint32_t)(end - off));
 		return;
 	}
+}
+
+void recovery_sent_new(struct stack *s, uint32_t sk, const struct tcp_rec *t, uint32_t len)
+{
+	if (t->ca_state == CA_RECOVERY && tcpx_peek(s, sk))
+		tcpx_get(s, sk)->prr.out += len;
 }
 
 /* ---- the scoreboard */
@@ -132,13 +114,22 @@ static void remove_runs(struct tcpx_rec *x, unsigned from, unsigned n)
 	x->n_run = (uint8_t)(x->n_run - n);
 }
 
-void recovery_trim(struct stack *s, uint32_t sk, struct tcp_rec *t)
+void recovery_trim(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t una, struct ack_news *n)
 {
 	struct tcpx_rec *x = tcpx_peek(s, sk) ? tcpx_get(s, sk) : NULL;
+	uint64_t high;
 	unsigned gone = 0;
 
+	n->delivered = n->acked;
 	if (!x)
 		return;
+	high = x->n_run ? x->run[x->n_run - 1].end : 0;
+	for (unsigned i = 0; i <= x->n_run; i++) {
+		rack_arrived(
+		    s, t, x, i, i ? x->run[i - 1].end : una, min_of(hole_end(t, x, i), t->snd_una), high, n);
+		if (i < x->n_run && x->run[i].start < t->snd_una)
+			n->delivered -= min_of(x->run[i].end, t->snd_una) - x->run[i].start;
+	}
 	while (gone < x->n_run && x->run[gone].end <= t->snd_una)
 		gone++;
 	remove_runs(x, 0, gone);
@@ -147,20 +138,25 @@ void recovery_trim(struct stack *s, uint32_t sk, struct tcp_rec *t)
 }
 
 /* Returns bytes newly covered. */
-static uint64_t add_run(struct tcpx_rec *x, struct tcp_run r)
+static uint64_t add_run(
+    const struct stack *s, struct tcp_rec *t, struct tcpx_rec *x, struct tcp_run r, struct ack_news *n)
 {
+	uint64_t old = 0, high = x->n_run ? x->run[x->n_run - 1].end : 0;
 	unsigned i = 0, j;
-	uint64_t old = 0;
 
 	while (i < x->n_run && x->run[i].end < r.start)
 		i++;
 	for (j = i; j < x->n_run && x->run[j].start <= r.end; j++)
 		old += x->run[j].end - x->run[j].start;
+	if (i == j && x->n_run == TCP_RUN_MAX)
+		return 0;
+	for (unsigned h = i; h <= j; h++)
+		rack_arrived(s, t, x, h, max_of(r.start, hole_start(t, x, h)), min_of(r.end, hole_end(t, x, h)), high, n);
 	if (i == j) {
-		if (x->n_run == TCP_RUN_MAX)
-			return 0;
 		memmove(&x->run[i + 1], &x->run[i], (x->n_run - i) * sizeof(x->run[0]));
 		memmove(&x->hole[i + 1], &x->hole[i], (x->n_run + 1 - i) * sizeof(x->hole[0]));
+		if (i == x->n_run)
+			x->hole[i].since_us = clock_us(s);
 		x->run[i] = r;
 		x->n_run++;
 		return r.end - r.start;
@@ -175,34 +171,36 @@ static uint64_t add_run(struct tcpx_rec *x, struct tcp_run r)
 	return r.end - r.start - old;
 }
 
-/* Retransmissions that must have been lost themselves are due again. */
-static void find_lost_again(const struct tcp_rec *t, struct tcpx_rec *x)
+/* RFC 2883, 4: is the first block below what the same segment acknowledges, or within the second? Then it came twice. */
+static uint32_t twice(const struct tcp_rec *t, const struct tcp_header *h)
 {
-	uint64_t high = x->n_run ? x->run[x->n_run - 1].end : 0;
+	const struct tcp_sack_block *d = &h->sack[0], *o = &h->sack[1];
 
-	for (unsigned i = 0; i < x->n_run; i++)
-		if (x->hole[i].rtx_end > hole_start(t, x, i) &&
-		    high > x->hole[i].mark + TCP_DUP_THRESH * t->mss)
-			x->hole[i].rtx_end = 0;
+	if (!seq_before(d->start, d->end) || d->end - d->start > t->max_wnd)
+		return 0;
+	if (!seq_after(d->end, h->ack))
+		return d->end - d->start;
+	return h->n_sack > 1 && !seq_before(d->start, o->start) && !seq_after(d->end, o->end) ? d->end - d->start : 0;
 }
 
-uint64_t recovery_sack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h)
+uint64_t recovery_sack(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, struct ack_news *n)
 {
 	struct tcpx_rec *x = NULL;
 	uint64_t fresh = 0;
 
+	n->twice = twice(t, h);
 	for (unsigned i = 0; i < h->n_sack; i++) {
 		int64_t start = snd_off(t, h->sack[i].start), end = snd_off(t, h->sack[i].end);
 
-		/* D-SACKs (RFC 2883), old blocks and nonsense say nothing about holes. */
+		/* D-SACKs, old blocks and nonsense say nothing about holes. */
 		if (start >= end || end > (int64_t)t->snd_nxt || start < (int64_t)t->snd_una)
 			continue;
 		if (!x && !(x = tcpx_make(s, sk)))
 			return 0;
-		fresh += add_run(x, (struct tcp_run){(uint64_t)start, (uint64_t)end});
+		fresh += add_run(s, t, x, (struct tcp_run){(uint64_t)start, (uint64_t)end}, n);
 	}
-	if (x && fresh)
-		find_lost_again(t, x);
+	n->delivered += fresh;
 	return fresh;
 }
 
@@ -215,21 +213,30 @@ static void restart_timer(struct tcp_rec *t)
 	t->rtx_kind = RTX_NONE;
 }
 
+/* Nothing was sent again yet. */
+static void forget_resent(struct tcpx_rec *x)
+{
+	for (unsigned i = 0; i <= x->n_run; i++)
+		x->hole[i].rtx_end = 0;
+	x->rack_us = 0;
+}
+
 static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcpx_rec *x = tcpx_make(s, sk);
 
 	if (!x)
 		return;
+	undo_begin(t, x);
+	prr_begin(t, x);
 	t->ssthresh = congestion_of(t)->ssthresh(t);
 	t->cwnd = t->ssthresh;
 	t->recover = t->snd_nxt;
-	t->ca_state = CA_RECOVERY;
 	t->flags |= TCB_RTX_NOW;
 	t->flags &= ~(uint32_t)TCB_TIMING;
-	x->loss_end = t->snd_una + t->mss;
-	for (unsigned i = 0; i <= x->n_run; i++)
-		x->hole[i] = (struct tcp_hole){0};
+	x->loss_end = max_of(t->snd_una + t->mss, t->flags & TCB_SACK ? rack_edge(s, t, x) : 0);
+	t->ca_state = CA_RECOVERY;
+	forget_resent(x);
 	restart_timer(t);
 	s->count.tcp_fast_retrans++;
 }
@@ -238,14 +245,37 @@ static void end_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcpx_rec *x = tcpx_get(s, sk);
 
-	if (t->ca_state == CA_RECOVERY && !(t->flags & TCB_SACK))
+	if (t->ca_state == CA_RECOVERY && (t->flags & TCB_SACK))
+		t->cwnd = t->ssthresh;
+	else if (t->ca_state == CA_RECOVERY)
 		t->cwnd =
 		    min_of(t->ssthresh, (uint32_t)max_of(flight_of(t), (uint64_t)t->mss) + t->mss);
 	t->ca_state = x && x->n_run ? CA_DISORDER : CA_OPEN;
 	t->dupacks = 0;
 	t->flags &= ~(uint32_t)TCB_RTX_NOW;
-	if (x)
+	if (x) {
 		x->loss_end = 0;
+		x->undo.end = t->snd_nxt;
+		if (t->flags & TCB_TS) /* they would have told */
+			x->undo.cwnd = 0;
+		rack_adapt(t, x);
+	}
+	tcpx_release(s, sk, t);
+}
+
+/* Nothing was lost: as if there had been no recovery. */
+static void undone(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_get(s, sk);
+
+	t->ca_state = x->n_run ? CA_DISORDER : CA_OPEN;
+	t->dupacks = 0;
+	t->flags &= ~(uint32_t)TCB_RTX_NOW;
+	x->loss_end = 0;
+	forget_resent(x);
+	restart_timer(t);
+	rack_adapt(t, x);
+	s->count.tcp_undone++;
 	tcpx_release(s, sk, t);
 }
 
@@ -262,13 +292,15 @@ static bool is_loss(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
 
 	if (!(t->flags & TCB_SACK))
 		return t->dupacks >= TCP_DUP_THRESH && (t->snd_una > t->recover || !t->recover);
-	return (x && sack_edge(t, x) > t->snd_una) || t->dupacks >= TCP_DUP_THRESH;
+	return x && rack_edge(s, t, x) > t->snd_una;
 }
 
 static void ack_open(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
 {
-	const struct tcpx_rec *x;
+	const struct tcpx_rec *x = tcpx_peek(s, sk);
 
+	if (x && x->undo.cwnd && t->snd_una >= x->undo.end)
+		tcpx_get(s, sk)->undo.cwnd = 0;
 	if (n->acked) {
 		t->dupacks = 0;
 		grow(s, t, n);
@@ -295,15 +327,38 @@ static void ack_partial(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 	t->dupacks = (uint16_t)(t->dupacks - min_of((uint32_t)t->dupacks, left ? left - 1 : 0));
 	if (!x)
 		return;
-	x->loss_end = max_of(x->loss_end, t->snd_una + t->mss);
+	if (!(t->flags & TCB_REORDERED))
+		x->loss_end = max_of(x->loss_end, t->snd_una + t->mss);
 	if (!(t->flags & TCB_SACK))
 		x->hole[0].rtx_end = 0;
 	if (x->hole[0].rtx_end <= t->snd_una)
 		t->flags |= TCB_RTX_NOW;
 }
 
+/* In a recovery with SACK. */
+static void judge(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+{
+	struct tcpx_rec *x = tcpx_get(s, sk);
+
+	if (!x)
+		return;
+	rack_lost_again(s, t, x);
+	x->loss_end = max_of(x->loss_end, rack_edge(s, t, x));
+	if (t->ca_state == CA_RECOVERY)
+		prr_ack(t, x, n, recovery_pipe(s, sk, t));
+}
+
+static bool was_spurious(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+{
+	struct tcpx_rec *x = tcpx_peek(s, sk) ? tcpx_get(s, sk) : NULL;
+
+	return x && undo_if_spurious(t, x, n);
+}
+
 void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
 {
+	if (was_spurious(s, sk, t, n))
+		undone(s, sk, t);
 	if (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS) {
 		ack_open(s, sk, t, n);
 		return;
@@ -316,12 +371,30 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 		if (n->acked)
 			congestion_of(t)->acked(
 			    s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
+	} else {
+		if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
+			t->dupacks++;
+		if (n->acked)
+			ack_partial(s, sk, t, n);
+	}
+	if (t->flags & TCB_SACK)
+		judge(s, sk, t, n);
+}
+
+void recovery_reorder_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_get(s, sk);
+
+	if (!x)
+		return;
+	if (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS) {
+		if (rack_edge(s, t, x) > t->snd_una)
+			start_recovery(s, sk, t);
 		return;
 	}
-	if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
-		t->dupacks++;
-	if (n->acked)
-		ack_partial(s, sk, t, n);
+	rack_lost_again(s, t, x);
+	x->loss_end = max_of(x->loss_end, rack_edge(s, t, x));
+	t->flags |= TCB_RTX_NOW;
 }
 
 /* RFC 5681, 3.1: all that is outstanding is taken for lost. */
@@ -331,6 +404,9 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 	if (!x)
 		return;
+	if (t->ca_state != CA_LOSS && t->ca_state != CA_RECOVERY)
+		undo_begin(t, x);
+	x->frto = t->ca_state != CA_LOSS && t->ca_state != CA_RECOVERY && (t->flags & TCB_SACK);
 	if (t->ca_state != CA_LOSS)
 		t->ssthresh = congestion_of(t)->ssthresh(t);
 	t->cwnd = t->mss;
@@ -344,8 +420,7 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (x->n_run && x->run[0].start == t->snd_una)
 		x->n_run = 0;
 	x->loss_end = t->snd_nxt;
-	for (unsigned i = 0; i <= x->n_run; i++)
-		x->hole[i] = (struct tcp_hole){0};
+	forget_resent(x);
 }
 
 void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t)
@@ -357,12 +432,13 @@ void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (t->ca_state != CA_LOSS)
 		t->ca_state = CA_RECOVERY;
 	t->ssthresh = min_of(t->ssthresh, t->cwnd);
+	x->undo.cwnd = 0;
+	prr_begin(t, x);
 	t->recover = t->snd_nxt;
 	t->flags |= TCB_RTX_NOW;
 	t->flags &= ~(uint32_t)TCB_TIMING;
 	x->loss_end = t->snd_nxt;
-	for (unsigned i = 0; i <= x->n_run; i++)
-		x->hole[i] = (struct tcp_hole){0};
+	forget_resent(x);
 	restart_timer(t);
 }
 

@@ -143,6 +143,8 @@ void tcp_resume(struct stack *s, uint64_t pause_ns)
 		if (!t)
 			continue;
 		shift(&t->rtx_at, pause_ns);
+		if (tcpx_peek(s, sk))
+			rack_shift(tcpx_get(s, sk), (uint32_t)(pause_ns / NSEC_PER_USEC));
 		if (t->sent_ms)
 			t->sent_ms += (uint32_t)(pause_ns / NSEC_PER_MSEC);
 		if (congestion_of(t) == &congestion_cubic && t->epoch_ms)

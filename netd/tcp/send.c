@@ -144,6 +144,7 @@ static enum verdict send_new(
 	if (!transmit_fitting(s, sk, t, path, &flags, t->snd_nxt, &n))
 		return DEVICE;
 	data_sent(s, t, n + !!(flags & TCP_F_FIN), full);
+	recovery_sent_new(s, sk, t, n);
 	if (flags & TCP_F_FIN) {
 		t->snd_sml = (uint32_t)t->snd_una;
 		if (!n)
@@ -269,7 +270,7 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		tcp_blocked(s, sk, path.r.dev);
 	if (!opening)
 		timer_rtx(
-		    s, k, t, false, v == WINDOW || (v == NOTHING && is_corked(k, t)));
+		    s, sk, t, false, v == WINDOW || (v == NOTHING && is_corked(k, t)));
 	timer_arm(s, sk, t);
 }
 

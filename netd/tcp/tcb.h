@@ -69,11 +69,12 @@ enum tcb_flags {
 	TCB_DELAYING = 1 << 21, /* TCP_QUICKACK was switched off */
 	TCB_PINGPONG = 1 << 22, /* what we receive we answer soon: acknowledgements wait for the answer */
 	TCB_FIN_ALONE = 1 << 23, /* our FIN went without data */
+	TCB_REORDERED = 1 << 25, /* this path has been seen to reorder */
 	TCB_ACTIVE = 1 << 24,	/* opened by connect() */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 
-enum tcb_rtx { RTX_NONE, RTX_RTO, RTX_PROBE, RTX_PERSIST };
+enum tcb_rtx { RTX_NONE, RTX_RTO, RTX_PROBE, RTX_PERSIST, RTX_REORDER };
 
 struct tcp_rec {
 	uint8_t state;	  /* enum tcp_state */
@@ -84,7 +85,7 @@ struct tcp_rec {
 	uint8_t retries;  /* of the oldest segment, probes of a closed window, SYNs */
 	uint8_t quick;	  /* acknowledgements that are still not delayed */
 	uint8_t keep_probes;
-	uint8_t pad;
+	uint8_t reo_more; /* quarters of a round trip that the reordering window has more: rack.c */
 	uint16_t peer_mss;
 	uint32_t flags; /* enum tcb_flags */
 	uint32_t iss, irs;
@@ -150,16 +151,34 @@ _Static_assert(sizeof(struct tcp_rec) <= 288, "compact: two images of each lie i
 struct tcp_run {
 	uint64_t start, end;
 };
-/* What of a hole was sent again: from its start up to rtx_end, the last of it when snd_nxt was
- * `mark`. */
+/*
+ * What of a hole was sent again: from its start up to rtx_end, the last of it at rtx_us, when snd_nxt was
+ * `mark`. And since when the peer has something from above it. Moments in microseconds.
+ */
 struct tcp_hole {
 	uint64_t rtx_end, mark;
+	uint32_t rtx_us, since_us;
+};
+
+/* How it was before this recovery, in case that nothing was lost: undo.c. */
+struct tcp_undo {
+	uint32_t cwnd, ssthresh; /* cwnd 0: nothing to go back to */
+	uint32_t rtx_ms;	 /* the clock of timestamps at the first retransmission */
+	uint32_t resent;	 /* bytes sent again that the peer has not reported as having come twice */
+	uint64_t end;		 /* when this is acknowledged, there is nothing to go back to any more */
+};
+
+/* Proportional rate reduction, RFC 9937: prr.c. */
+struct tcp_prr {
+	uint32_t delivered, out, flight;
 };
 
 /* Exists only while there is loss or disorder in one of the directions. */
 struct tcpx_rec {
 	uint8_t n_ooo, n_run;
-	uint8_t pad[6];
+	uint8_t dsack; /* this recovery has sent something again for nothing */
+	uint8_t frto;  /* it began with a timeout: what arrives after all shows that there was no loss */
+	uint32_t rack_us; /* when the newest of those retransmissions was sent that have arrived */
 	/* Receiving: intervals above rcv_nxt that lie in the ring, ascending, apart; the starts of those that
 	 * grew last, the newest first */
 	uint64_t ooo_recent[TCP_SACK_MAX];
@@ -167,6 +186,8 @@ struct tcpx_rec {
 	/* Sending: runs that the peer has, ascending, apart; hole[i] lies before run[i],
 	 * hole[n_run] after the last. */
 	uint64_t loss_end; /* what is not in a run below this is lost */
+	struct tcp_undo undo;
+	struct tcp_prr prr;
 	struct tcp_run run[TCP_RUN_MAX];
 	struct tcp_hole hole[TCP_RUN_MAX + 1];
 };

@@ -7,7 +7,8 @@
  * ms to 120 s. SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without owner 8 times; or
  * until TCP_USER_TIMEOUT. tail probe       two round trips after the last segment of a flight, or when the
  * retransmission timer would run out first: it may have been lost without anything behind it to tell
- * (RFC 8985, 7); then the retransmission timer. Never in recovery. persist          the peer's window is closed, or too small, and nothing is in flight: a
+ * (RFC 8985, 7); then the retransmission timer. Never in recovery. reordering      what is missing
+ * is only late until then (rack.c). persist          the peer's window is closed, or too small, and nothing is in flight: a
  * probe, ever more rarely as retransmissions, as long as the peer answers; also ends TCP_CORK after 200 ms. KIND_TCP,
  * ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one. KIND_TCP,
  * keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
@@ -90,11 +91,26 @@ static void start_rtx(
 		t->rtx_at = min_of(t->rtx_at, until);
 }
 
-void timer_rtx(
-    struct stack *s, const struct sock_rec *k, struct tcp_rec *t, bool restart, bool window_closed)
+/* RFC 8985, 6.3: until something that is missing is lost. */
+static uint64_t reorder_wait(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
 {
-	uint64_t rto = rto_of(t);
+	const struct tcpx_rec *x = t->flags & TCB_SACK ? tcpx_peek(s, sk) : NULL;
 
+	return x ? rack_wait(s, t, x) * NSEC_PER_USEC : 0;
+}
+
+void timer_rtx(struct stack *s, uint32_t sk, struct tcp_rec *t, bool restart, bool window_closed)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint64_t rto = rto_of(t), wait = reorder_wait(s, sk, t);
+
+	if (flight_of(t) && wait) {
+		if (t->rtx_kind == RTX_REORDER || !t->rtx_at || s->now + wait < t->rtx_at)
+			start_rtx(s, k, t, RTX_REORDER, wait);
+		return;
+	}
+	if (t->rtx_kind == RTX_REORDER)
+		restart = true;
 	if (flight_of(t)) {
 		if (!restart && t->rtx_at && t->rtx_kind != RTX_PERSIST)
 			return;
@@ -231,6 +247,11 @@ static bool run_rtx(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return persist(s, sk, t);
 	if (!flight_of(t))
 		return true;
+	if (kind == RTX_REORDER) {
+		recovery_reorder_timeout(s, sk, t);
+		tcp_want_output(s, sk);
+		return true;
+	}
 	return kind == RTX_PROBE ? probe_tail(s, sk, t) : rtx_data(s, sk, t);
 }
 

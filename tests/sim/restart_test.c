@@ -59,7 +59,7 @@ Test(restart, after_the_commit_before_speaking)
 
 Test(restart, both_kinds_with_loss_and_reordering)
 {
-	many(25, 200,
+	many(32, 200,
 	    &(struct trouble){.die_before = 30000,
 		.die_after = 30000,
 		.loss = 20000,

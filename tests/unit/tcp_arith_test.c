@@ -126,7 +126,7 @@ Test(congestion, cubic_converges_fast)
 Test(records, are_compact)
 {
 	cr_assert_leq(sizeof(struct tcp_rec), 320);
-	cr_assert_leq(sizeof(struct tcpx_rec), 832);
+	cr_assert_leq(sizeof(struct tcpx_rec), 1024);
 	cr_assert_leq(sizeof(struct synrcv_rec), 136);
 	cr_assert_leq(sizeof(struct timewait_rec), 112);
 }
