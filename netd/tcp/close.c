@@ -1,14 +1,14 @@
 /*
  * All ways out of a connection.
  *
- *   shutdown(SHUT_WR)    what was written is delivered, then a FIN
- *   close()              the same without owner; but a RST if input is left unread (RFC
- * 2525, 2.17), or SO_LINGER is on with 0 seconds, or there are too many orphans the owner was
- * killed as close() reset, timeout       tcp_done() with an error, or tcp_abort(), which tells the
- * peer
+ *   shutdown(SHUT_WR)     what was written is delivered, then a FIN
+ *   close()               the same without owner; but a RST if input is left unread (RFC 2525, 2.17), or
+ *                         SO_LINGER is on with 0 seconds, or there are too many orphans
+ *   the owner was killed  as close()
+ *   reset, timeout        tcp_done() with an error, or tcp_abort(), which tells the peer
  *
- * An orphan needs its transmit ring until the last byte is acknowledged. As soon as our FIN is,
- * what remains is a small KIND_TIMEWAIT record, and the socket is free.
+ * An orphan needs its transmit ring until the last byte is acknowledged. As soon as our FIN is, what
+ * remains is a small KIND_TIMEWAIT record, and the socket is free.
  */
 #include "tcp/layer.h"
 #include "base/log.h"

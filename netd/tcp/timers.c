@@ -1,25 +1,25 @@
 /*
- * All timers of TCP. Deadlines are facts of the records; a record has one entry in state/timer.h,
- * for the earliest of them.
+ * All timers of TCP. Deadlines are facts of the records; a record has one entry in state/timer.h, for the earliest of
+ * them.
  *
  * KIND_TCP, rtx_at (one at a time, rtx_kind says which):
- *   retransmission   the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200
- * ms to 120 s. SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without owner 8 times; or
- * until TCP_USER_TIMEOUT. tail probe       two round trips after the last segment of a flight, or when the
- * retransmission timer would run out first: it may have been lost without anything behind it to tell
- * (RFC 8985, 7); then the retransmission timer. Never in recovery. reordering      what is missing
- * is only late until then (rack.c). persist          the peer's window is closed, or too small, and nothing is in flight: a
- * probe, ever more rarely as retransmissions, as long as the peer answers; also ends TCP_CORK after 200 ms. KIND_TCP,
- * ack_at:  delayed acknowledgement: 40 ms after the first segment that is owed one. KIND_TCP,
- * keep_at: SO_KEEPALIVE: after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times.
+ *   retransmission  the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200 ms to 120 s.
+ *                   SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: 15 times; without owner 8 times; or until
+ *                   TCP_USER_TIMEOUT
+ *   tail probe      two round trips after the last segment of a flight, or when the retransmission timer would run out
+ *                   first: it may have been lost without anything behind it to tell (RFC 8985, 7); then the
+ *                   retransmission timer. Never in recovery
+ *   reordering      what is missing is only late until then (rack.c)
+ *   persist         the peer's window is closed, or too small, and nothing is in flight: a probe, ever more rarely as
+ *                   retransmissions, as long as the peer answers; also ends TCP_CORK after 200 ms
+ * KIND_TCP, ack_at: delayed acknowledgement, 40 ms after the first segment that is owed one
+ * KIND_TCP, keep_at: SO_KEEPALIVE, after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times
  * KIND_TCP, nothing of its own: a receive ring that has been empty for 10 s is given back; the moment follows from
- * rcv_at. A ring that is in use is looked at once in this time.
- * KIND_SYNRCV:       SYN-ACK again: 1 s, doubling, 5 times (listen.c).
- * KIND_TIMEWAIT:     the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2)
- * (timewait.c).
+ *   rcv_at. A ring that is in use is looked at once in this time
+ * KIND_SYNRCV: SYN-ACK again, 1 s, doubling, 5 times (listen.c)
+ * KIND_TIMEWAIT: the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2; timewait.c)
  *
- * A pause of the daemon is taken out of rtx_at, and of KIND_SYNRCV's; the others go on with the
- * clock.
+ * A pause of the daemon is taken out of rtx_at, and of KIND_SYNRCV's; the others go on with the clock.
  */
 #include "tcp/layer.h"
 #include "inet/sockx.h"

@@ -1,12 +1,13 @@
 /*
- * A recovery that was for nothing: what was taken for lost was only late. Window and threshold are
- * then as before. That it was shows in one of three ways:
+ * A recovery that was for nothing: what was taken for lost was only late. Window and threshold are then as before. That
+ * it was shows in one of three ways:
  *
- *   the echoed timestamp   is older than the first retransmission, yet what it acknowledges was
- * missing: the original has arrived (RFC 3522, Eifel) an original arrives    after a timeout, of
- * which nothing but the first segment has been sent again yet (RFC 5682, F-RTO, with SACK) all came
- * twice         every byte that was sent again is reported so (RFC 2883, RFC 3708), if need be
- *                          within the round trip after the recovery
+ *   the echoed timestamp   is older than the first retransmission, yet what it acknowledges was missing: the original
+ *                          has arrived (RFC 3522, Eifel)
+ *   an original arrives    after a timeout, of which nothing but the first segment has been sent again yet (RFC 5682,
+ *                          F-RTO, with SACK)
+ *   all came twice         every byte that was sent again is reported so (RFC 2883, RFC 3708), if need be within the
+ *                          round trip after the recovery
  */
 #include "tcp/layer.h"
 
