@@ -25,7 +25,8 @@ static int roomy(struct nsock *s)
 		ret = tx_room(s, &room);
 		if (ret < 0)
 			break;
-		ret = (!s->tx.place.cap || room >= tx_bound(s) / 3 || tx_may_grow(s)) && tx_lowat_roomy(s);
+		ret = (!s->tx.place.cap || room >= tx_bound(s) / 3 || tx_may_grow(s)) &&
+		      tx_lowat_roomy(s);
 		if (ret || look)
 			break;
 		store_once(&s->ev->tx_want, 1);

@@ -206,13 +206,13 @@ int tx_used(struct nsock *s, uint64_t *n);
 uint64_t tx_bound(const struct nsock *s);
 int tx_room(struct nsock *s, uint64_t *n);
 /*
- * Bytes of a stream that were written and not sent yet. With TCP_NOTSENT_LOWAT a writer may go on while they are fewer,
- * as in the kernel by a buffer (tx_step()) at a time, and is woken when they are fewer than half of it.
+ * Bytes of a stream that were written and not sent yet; and what TCP_NOTSENT_LOWAT says of them, as in the kernel. A writer
+ * may go on until so many are unsent, but the last buffer may always be filled (64 KiB there). There is room to be told
+ * of when fewer than half of it are.
  */
 uint64_t tx_unsent(const struct nsock *s);
-bool tx_lowat_ok(const struct nsock *s);
+uint64_t tx_lowat_room(const struct nsock *s);
 bool tx_lowat_roomy(const struct nsock *s);
-uint64_t tx_step(const struct nsock *s);
 uint64_t rx_lowat(const struct nsock *s);
 uint32_t sock_state(struct nsock *s);
 int sock_names(struct nsock *s, struct endpoint *local, struct endpoint *remote);

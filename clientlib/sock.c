@@ -12,8 +12,8 @@
 #include <netinet/tcp.h>
 #include <string.h>
 
-#define PROTO_MPTCP    262
-#define LOW_PORTS      1024
+#define PROTO_MPTCP 262
+#define LOW_PORTS   1024
 
 /* An object with a slot, its client-written line as new. One reference. */
 int sock_new(struct session *ss, struct nsock **out)

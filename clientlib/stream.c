@@ -240,13 +240,21 @@ int stream_writable(struct nsock *s)
 	return st & CM_ST_CONNECTING || s->d->connecting ? -EAGAIN : -EPIPE;
 }
 
-/* Tells the daemon that room will be news, and looks once more. tx_lock held. */
-static int room_wanted(struct nsock *s, uint64_t *room)
+/* Bytes that may be written now. tx_lock held. */
+static int room_now(struct nsock *s, uint64_t *room)
 {
 	int ret = tx_room(s, room);
+	uint64_t most = tx_lowat_room(s);
 
-	if (ret == 0 && *room && !tx_lowat_ok(s))
-		*room = 0;
+	*room = *room < most ? *room : most;
+	return ret;
+}
+
+/* The same; and if there is none, tells the daemon that room will be news, and looks once more. */
+static int room_wanted(struct nsock *s, uint64_t *room)
+{
+	int ret = room_now(s, room);
+
 	if (ret < 0 || *room) {
 		if (load_once(&s->ev->tx_want))
 			store_once(&s->ev->tx_want, 0);
@@ -254,10 +262,7 @@ static int room_wanted(struct nsock *s, uint64_t *room)
 	}
 	store_once(&s->ev->tx_want, 1);
 	fence_full();
-	ret = tx_room(s, room);
-	if (ret == 0 && !tx_lowat_ok(s))
-		*room = 0;
-	return ret;
+	return room_now(s, room);
 }
 
 static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want, int flags)
@@ -278,7 +283,6 @@ static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want, int f
 		ret = room_wanted(s, &room);
 	if (ret == 0 && room) {
 		n = room < want ? room : want;
-		n = n < tx_step(s) ? n : tx_step(s);
 		ring_copy(s, &s->tx, s->tx.pos, c, n, true);
 		if (flags & MSG_OOB)
 			ret = urgent_announce(s, s->tx.pos + n);

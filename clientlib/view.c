@@ -20,7 +20,7 @@
 #define TX_MAX_DEFAULT (4u << 20)
 #define TX_MAX_LIMIT   (64u << 20)
 #define DGRAM_TX_MIN   (256u << 10) /* room for the largest datagram and filler */
-#define LOWAT_STEP     (64u << 10)
+#define LOWAT_LEAST    (64u << 10)
 #define STREAM_TX_MIN  (4u << 10)
 #define RETRY_NS       100000000ull
 #define MOVING_NS      50000L
@@ -331,11 +331,14 @@ uint64_t rx_lowat(const struct nsock *s)
 	return half && lowat > half ? half : lowat;
 }
 
-bool tx_lowat_ok(const struct nsock *s)
+uint64_t tx_lowat_room(const struct nsock *s)
 {
-	uint32_t lowat = load_once(&s->sl->notsent_lowat);
+	uint64_t lowat = load_once(&s->sl->notsent_lowat), unsent = tx_unsent(s);
 
-	return !lowat || tx_unsent(s) < lowat;
+	if (!lowat)
+		return UINT64_MAX;
+	lowat = lowat > LOWAT_LEAST ? lowat : LOWAT_LEAST;
+	return lowat > unsent ? lowat - unsent : 0;
 }
 
 bool tx_lowat_roomy(const struct nsock *s)
@@ -343,11 +346,6 @@ bool tx_lowat_roomy(const struct nsock *s)
 	uint32_t lowat = load_once(&s->sl->notsent_lowat);
 
 	return !lowat || 2 * tx_unsent(s) < lowat;
-}
-
-uint64_t tx_step(const struct nsock *s)
-{
-	return load_once(&s->sl->notsent_lowat) ? LOWAT_STEP : UINT64_MAX;
 }
 
 /* How far the transmit ring may grow: the application may have said how much it wants to be buffered. */

@@ -359,7 +359,8 @@ static int req_grow(
     struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint32_t wish = max_of(stack_sndbuf_max(s), k->sndbuf), most = max_of(round_up_pow2(wish), 4096u);
+	uint32_t set = k->flags & SOCK_F_SNDBUF_SET ? 2 * k->sndbuf : 0; /* as the slot says: tx_limit */
+	uint32_t wish = max_of(stack_sndbuf_max(s), set), most = max_of(round_up_pow2(wish), 4096u);
 	uint32_t cap = e->arg[0] > 4096 ? round_up_pow2((uint32_t)e->arg[0]) : 4096u;
 	struct sock_view v = {0};
 	int ret;

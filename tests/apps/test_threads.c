@@ -271,13 +271,17 @@ static void join(struct blocked *b)
 /* Who waits for room has it when the buffer is made larger, though nothing of what is in it has gone. */
 static void larger_buffer_wakes(void)
 {
-	static const enum what writers[] = {POLL, EPOLL};
+	static const enum what writers[] = {POLL, EPOLL, POLL, EPOLL};
 	struct blocked b;
-	int p[2], v;
+	int p[2], v, most;
+	socklen_t len = sizeof(most);
 
 	for (size_t i = 0; over_tcp && i < sizeof(writers) / sizeof(writers[0]); i++) {
 		make_pair(p);
-		v = 4608;
+		v = INT32_MAX;
+		CHECK(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0);
+		CHECK(getsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &most, &len) == 0);
+		v = i < 2 ? 4608 : most / 4;
 		CHECK(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0);
 		fcntl(p[0], F_SETFL, O_NONBLOCK);
 		for (;;) { /* until the peer's buffer is full, too */
@@ -286,7 +290,7 @@ static void larger_buffer_wakes(void)
 				break;
 			join(&b);
 		}
-		v = 100000;
+		v = most / 2;
 		CHECK(setsockopt(p[0], SOL_SOCKET, SO_SNDBUF, &v, sizeof(v)) == 0);
 		join(&b);
 		CHECK(b.ret == 1);

@@ -97,8 +97,11 @@ static void filled(void)
 	CALL(setsockopt(s.fd, IPPROTO_TCP, TCP_CORK, &v, sizeof(v)), "ready TCP_CORK");
 	fcntl(s.fd, F_SETFL, O_RDWR | O_NONBLOCK);
 	line(bits(polled(s.fd, POLLOUT)), "ready nothing is unsent");
+	CALL(send(s.fd, buf, 600, 0), "ready six hundred bytes, corked");
+	line(bits(polled(s.fd, POLLOUT)), "ready more is unsent than half of TCP_NOTSENT_LOWAT");
 	CALL(send(s.fd, buf, 2000, 0), "ready two thousand bytes, corked");
 	line(bits(polled(s.fd, POLLOUT)), "ready more is unsent than TCP_NOTSENT_LOWAT");
+	CALL(send(s.fd, buf, 2000, 0), "ready the last buffer is filled all the same");
 	v = 0;
 	CALL(setsockopt(s.fd, IPPROTO_TCP, TCP_CORK, &v, sizeof(v)), "ready uncork");
 	await(s.fd, POLLOUT);

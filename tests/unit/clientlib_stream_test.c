@@ -148,6 +148,51 @@ Test(clientlib_stream, the_transmit_ring_grows_to_its_limit)
 	ns_put(s);
 }
 
+/* SO_SNDBUF, as the daemon tells it: what is written stops there, wherever the ring ends. */
+Test(clientlib_stream, no_more_is_written_than_the_limit)
+{
+	static uint8_t block[1 << 18];
+	struct nsock *s = connected();
+
+	rig_lock();
+	rig.sock[0].rx.cap = 0; /* nobody takes anything */
+	store_once(&rig_slot(0)->tx_limit, 100000);
+	rig_unlock();
+	cr_assert_eq(put(s, block, sizeof(block), true), 100000);
+	cr_assert_eq(put(s, block, 1, true), -EAGAIN);
+	cr_assert_eq(ns_poll(s) & POLLOUT, 0);
+	rig_lock();
+	store_once(&rig_slot(0)->tx_limit, 50000);
+	rig_unlock();
+	cr_assert_eq(put(s, block, 1, true), -EAGAIN);
+	rig_lock();
+	store_once(&rig_slot(0)->tx_limit, 200000);
+	rig_unlock();
+	cr_assert_eq(ns_poll(s) & POLLOUT, POLLOUT);
+	cr_assert_eq(put(s, block, sizeof(block), true), 100000);
+	cr_assert_eq(ns_poll(s) & POLLOUT, 0);
+	ns_put(s);
+}
+
+/* TCP_NOTSENT_LOWAT: nothing was sent, so no more than a buffer is taken. */
+Test(clientlib_stream, no_more_is_written_than_may_be_unsent)
+{
+	static uint8_t block[1 << 18];
+	struct nsock *s = connected();
+
+	rig_lock();
+	rig.sock[0].rx.cap = 0;
+	store_once(&rig_slot(0)->notsent_lowat, 1000);
+	rig_unlock();
+	cr_assert_eq(ns_poll(s) & POLLOUT, POLLOUT);
+	cr_assert_eq(put(s, block, 500, true), 500);
+	cr_assert_eq(ns_poll(s) & POLLOUT, 0);
+	cr_assert_eq(put(s, block, sizeof(block), true), 65536 - 500);
+	cr_assert_eq(put(s, block, 1, true), -EAGAIN);
+	cr_assert_eq(load_once(&rig_slot(0)->tx_want), 1);
+	ns_put(s);
+}
+
 Test(clientlib_stream, shutdown_and_end_of_file)
 {
 	struct nsock *s = connected();
