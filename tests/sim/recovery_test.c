@@ -252,3 +252,17 @@ Test(recovery, a_retransmission_is_lost)
 	expect(&c, ACK, 0, 0, MSS);
 	expect_nothing(&c);
 }
+
+/* NewReno has nothing but partial acknowledgements to go by, even where the path is known to reorder. */
+Test(recovery, without_sack_where_it_reorders)
+{
+	tcb_get(&c.h->s, c.k->sk)->flags &= ~(uint32_t)TCB_SACK;
+	tcb_get(&c.h->s, c.k->sk)->flags |= TCB_REORDERED;
+	sim_cycle(c.h, NULL, NULL);
+	for (uint32_t i = 0; i < 3; i++)
+		say(&c, ACK, 0, 0, NULL);
+	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
+	expect(&c, ACK, 0, 0, MSS);
+	say(&c, ACK, 0, 3 * MSS, NULL);
+	expect(&c, ACK, 3 * MSS, 0, MSS);
+}
