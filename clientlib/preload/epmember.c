@@ -3,6 +3,9 @@
 #include "clientlib/preload/epview.h"
 #include "clientlib/pool.h"
 #include <stdlib.h>
+#include <sys/resource.h>
+
+#define OWN_FDS 8 /* of a wait set, at most */
 
 static struct pool epmember_pool = {.size = sizeof(struct epmember)};
 
@@ -227,15 +230,11 @@ static int add_mark(int epfd, int fd, uint64_t mark)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-/* The wait set and the kick, at the first member. 0 or what the kernel says of `epfd`. */
-int epset_prepare(struct epset *ep)
+static int prepare(struct epset *ep)
 {
 	struct nset *set;
-	int ret, high;
+	int ret = ns_set_new(&set), high;
 
-	if (ep->set)
-		return 0;
-	ret = ns_set_new(&set);
 	if (ret < 0)
 		return ret;
 	ep->kick = sys_eventfd();
@@ -258,6 +257,34 @@ int epset_prepare(struct epset *ep)
 	ep->kicked = ep->armed = false;
 	__atomic_store_n(&ep->set, set, __ATOMIC_SEQ_CST);
 	return 0;
+}
+
+/* Room for some more descriptors; *was is to be set again. */
+static bool lift_limit(struct rlimit *was)
+{
+	struct rlimit more;
+
+	if (getrlimit(RLIMIT_NOFILE, was) < 0)
+		return false;
+	more.rlim_cur = was->rlim_cur + OWN_FDS;
+	more.rlim_max = was->rlim_max > more.rlim_cur ? was->rlim_max : more.rlim_cur;
+	return setrlimit(RLIMIT_NOFILE, &more) == 0;
+}
+
+/*
+ * The wait set and the kick, at the first member. 0 or what the kernel says of `epfd`. Their descriptors are ours: where
+ * the program has as many as it may have, they do not count, for the kernel's epoll_ctl() needs none.
+ */
+int epset_prepare(struct epset *ep)
+{
+	struct rlimit was;
+	int ret = ep->set ? 0 : prepare(ep);
+
+	if (ret == -EMFILE && lift_limit(&was)) {
+		ret = prepare(ep);
+		setrlimit(RLIMIT_NOFILE, &was);
+	}
+	return ret;
 }
 
 /* Undoes epset_prepare(). */

@@ -126,6 +126,30 @@ static void first_ready_first(void)
 	close(ep);
 }
 
+/* With no descriptor left a set takes sockets all the same: what it needs itself is not the program's. */
+static void full_table(void)
+{
+	struct rlimit was, low;
+	int p[2], held[64], n = 0, fd, ep = epoll_create1(0);
+
+	make_pair(p);
+	CHECK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+	low = (struct rlimit){.rlim_cur = 64, .rlim_max = was.rlim_max};
+	CHECK(setrlimit(RLIMIT_NOFILE, &low) == 0);
+	while (n < 64 && (held[n] = open("/dev/null", O_RDONLY)) >= 0)
+		n++;
+	CHECK(n < 64 && errno == EMFILE);
+	CHECK(ep_ctl(ep, EPOLL_CTL_ADD, p[0], EPOLLIN) == 0);
+	CHECK(getrlimit(RLIMIT_NOFILE, &low) == 0 && low.rlim_cur == 64 && low.rlim_max == was.rlim_max);
+	CHECK(write(p[1], "n", 1) == 1);
+	CHECK(ep_wait(ep, 3000, &fd) == EPOLLIN && fd == p[0]);
+	CHECK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+	while (n)
+		close(held[--n]);
+	close_pair(p);
+	close(ep);
+}
+
 /* A set in a set, edge-triggered: each news inside is one event outside. */
 static void nested_edge(void)
 {
@@ -374,6 +398,7 @@ static void all(void)
 	RUN(masks);
 	RUN(edge_of_writing);
 	RUN(first_ready_first);
+	RUN(full_table);
 	RUN(nested_edge);
 	RUN(exclusive_threads);
 	RUN(exclusive_processes);
