@@ -55,14 +55,6 @@ uint32_t recover_find(const struct queue *q)
 	return offered <= QUEUE_CHAIN_MAX ? offered : 0;
 }
 
-static uint32_t be16_at(const uint8_t *p)
-{
-	be16 v;
-
-	memcpy(&v, p, sizeof(v));
-	return be16_get(v);
-}
-
 static uint32_t ip_length(const uint8_t *ip, uint32_t size, uint32_t type)
 {
 	uint32_t len;

@@ -31,28 +31,6 @@ struct cut {
 	bool tcp;
 };
 
-static void put16(uint8_t *at, uint16_t v)
-{
-	be16 b = be16_make(v);
-
-	memcpy(at, &b, sizeof(b));
-}
-
-static void put32(uint8_t *at, uint32_t v)
-{
-	be32 b = be32_make(v);
-
-	memcpy(at, &b, sizeof(b));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	be32 b;
-
-	memcpy(&b, at, sizeof(b));
-	return be32_get(b);
-}
-
 void segment_complete(struct packet *p)
 {
 	uint32_t start = (uint32_t)(p->csum_at - p->seg[0].data);
@@ -84,7 +62,7 @@ static int read_headers(struct cut *c, const struct packet *p)
 	    c->ip.hdr_len != c->transport - ETHERNET_LEN ||
 	    c->ip.proto != (c->tcp ? PROTO_TCP : PROTO_UDP))
 		return -EPROTONOSUPPORT;
-	c->seq = c->tcp ? get32(c->head + c->transport + TCP_SEQ_AT) : 0;
+	c->seq = c->tcp ? be32_at(c->head + c->transport + TCP_SEQ_AT) : 0;
 	c->flags = c->tcp ? c->head[c->transport + TCP_FLAGS_AT] : 0;
 	return 0;
 }
@@ -109,12 +87,12 @@ static void make_headers(struct cut *c, uint32_t off, uint32_t n, uint32_t numbe
 			flags &= (uint8_t) ~(TCP_F_FIN | TCP_F_PSH);
 		if (off)
 			flags &= (uint8_t)~TCP_F_CWR;
-		put32(t + TCP_SEQ_AT, c->seq + off);
+		be32_put(t + TCP_SEQ_AT, c->seq + off);
 		t[TCP_FLAGS_AT] = flags;
-		put16(t + TCP_CSUM_OFFSET, (uint16_t)sum);
+		be16_put(t + TCP_CSUM_OFFSET, (uint16_t)sum);
 	} else {
-		put16(t + UDP_LEN_AT, len);
-		put16(t + UDP_CSUM_OFFSET, (uint16_t)sum);
+		be16_put(t + UDP_LEN_AT, len);
+		be16_put(t + UDP_CSUM_OFFSET, (uint16_t)sum);
 	}
 }
 

@@ -14,21 +14,6 @@
 
 enum stamp_kind { STAMP_TIME = 0, STAMP_ADDR = 1, STAMP_PRESET = 3 };
 
-static void put32(uint8_t *at, uint32_t v)
-{
-	be32 b = be32_make(v);
-
-	memcpy(at, &b, sizeof(b));
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-	be32 b;
-
-	memcpy(&b, at, sizeof(b));
-	return be32_get(b);
-}
-
 static uint8_t stamp_kind(const uint8_t *p)
 {
 	return p[AT_FLAGS] & 15;
@@ -170,7 +155,7 @@ static void record_route(uint8_t *p, const struct ipopt_host *h)
 {
 	if (!open_slot(p, 4))
 		return;
-	put32(p + p[AT_PTR] - 1, h->addr);
+	be32_put(p + p[AT_PTR] - 1, h->addr);
 	p[AT_PTR] = (uint8_t)(p[AT_PTR] + 4);
 }
 
@@ -185,11 +170,11 @@ static void record_stamp(uint8_t *p, const struct ipopt_host *h, bool passing)
 	}
 	if (!slot || !open_slot(p, slot))
 		return;
-	if (stamp_kind(p) == STAMP_PRESET && !h->ours(h->arg, get32(at)))
+	if (stamp_kind(p) == STAMP_PRESET && !h->ours(h->arg, be32_at(at)))
 		return;
 	if (stamp_kind(p) == STAMP_ADDR)
-		put32(at, h->addr);
-	put32(at + slot - 4, h->time_ms);
+		be32_put(at, h->addr);
+	be32_put(at + slot - 4, h->time_ms);
 	p[AT_PTR] = (uint8_t)(p[AT_PTR] + slot);
 }
 
@@ -203,7 +188,7 @@ void ipopt_record(struct ipopt *o, const struct ipopt_host *h, bool passing)
 
 uint32_t ipopt_first_hop(const struct ipopt *o, uint32_t dst)
 {
-	return o->source ? get32(o->bytes + o->source - 1 + 3) : dst;
+	return o->source ? be32_at(o->bytes + o->source - 1 + 3) : dst;
 }
 
 void ipopt_send(struct ipopt *o, uint32_t dst, const struct ipopt_host *h)
@@ -212,7 +197,7 @@ void ipopt_send(struct ipopt *o, uint32_t dst, const struct ipopt_host *h)
 		uint8_t *p = o->bytes + o->source - 1;
 
 		memmove(p + 3, p + 7, p[AT_LEN] - 7u);
-		put32(p + p[AT_LEN] - 4, dst);
+		be32_put(p + p[AT_LEN] - 4, dst);
 	}
 	ipopt_record(o, h, false);
 }

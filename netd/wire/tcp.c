@@ -29,22 +29,10 @@ struct tcp_wire {
 };
 _Static_assert(sizeof(struct tcp_wire) == TCP_LEN, "layout");
 
-static uint16_t get16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
 static uint8_t *put32(uint8_t *p, uint32_t v)
 {
-	be32 b = be32_make(v);
-
-	memcpy(p, &b, sizeof(b));
-	return p + sizeof(b);
+	be32_put(p, v);
+	return p + sizeof(be32);
 }
 
 static uint8_t *put4(uint8_t *p, unsigned a, unsigned b, unsigned c, unsigned d)
@@ -63,7 +51,7 @@ static void parse_option(struct tcp_header *h, const uint8_t *p, uint8_t n)
 
 	if (p[0] == OPT_MSS && n == 4 && syn) {
 		h->has_mss = true;
-		h->mss = get16(p + 2);
+		h->mss = be16_at(p + 2);
 	} else if (p[0] == OPT_WS && n == 3 && syn) {
 		h->has_ws = true;
 		h->ws = p[2] > WS_MAX ? WS_MAX : p[2];
@@ -71,13 +59,13 @@ static void parse_option(struct tcp_header *h, const uint8_t *p, uint8_t n)
 		h->sack_permitted = true;
 	} else if (p[0] == OPT_TS && n == 10) {
 		h->has_ts = true;
-		h->ts_val = get32(p + 2);
-		h->ts_ecr = get32(p + 6);
+		h->ts_val = be32_at(p + 2);
+		h->ts_ecr = be32_at(p + 6);
 	} else if (p[0] == OPT_SACK && n >= 10 && (n - 2) % 8 == 0 && n <= 2 + 8 * TCP_SACK_MAX) {
 		h->n_sack = (uint8_t)((n - 2) / 8);
 		for (unsigned i = 0; i < h->n_sack; i++)
 			h->sack[i] =
-			    (struct tcp_sack_block){get32(p + 2 + 8 * i), get32(p + 6 + 8 * i)};
+			    (struct tcp_sack_block){be32_at(p + 2 + 8 * i), be32_at(p + 6 + 8 * i)};
 	}
 }
 

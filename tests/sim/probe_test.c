@@ -7,15 +7,8 @@
 /* A connection whose round trip takes RTT. */
 static void setup_rtt(void)
 {
-	struct sim_sock *l;
-
 	setup_new();
-	l = sim_socket(c.h);
-	script_half_open(&c, l, 8);
-	after(&c, RTT);
-	say(&c, ACK, 0, 0, NULL);
-	c.k = sim_accept(l);
-	cr_assert(c.k);
+	establish_slowly(RTT);
 }
 
 TestSuite(probe, .init = setup_rtt, .fini = teardown);

@@ -13,17 +13,10 @@ static uint32_t cwnd0;
 static void open_up(bool ts)
 {
 	static char data[SEGS * MSS];
-	struct sim_sock *l;
-
 	setup_new();
 	c.ts = ts;
 	c.ts_val = 1;
-	l = sim_socket(c.h);
-	script_half_open(&c, l, 8);
-	after(&c, RTT);
-	say(&c, ACK, 0, 0, NULL);
-	c.k = sim_accept(l);
-	cr_assert(c.k);
+	establish_slowly(RTT);
 	cwnd0 = sim_tcb(c.k)->cwnd;
 	sim_send(c.k, data, sizeof(data));
 	after(&c, 0);

@@ -14,6 +14,17 @@ void setup_established(void)
 	script_passive(&c);
 }
 
+void establish_slowly(uint64_t rtt)
+{
+	struct sim_sock *l = sim_socket(c.h);
+
+	script_half_open(&c, l, 8);
+	after(&c, rtt);
+	say(&c, ACK, 0, 0, NULL);
+	c.k = sim_accept(l);
+	cr_assert(c.k);
+}
+
 void teardown(void)
 {
 	script_free(&c);

@@ -16,6 +16,8 @@ extern struct script c;
 /* A host that has done nothing yet; or a connection that it accepted. */
 void setup_new(void);
 void setup_established(void);
+/* Behind setup_new(): the same with a listener, and a round trip of so long. */
+void establish_slowly(uint64_t rtt);
 void teardown(void);
 /* The acknowledgement of `ack` bytes, with blocks from `from` to `to` (offsets) that arrived beyond. */
 void say_sack(int64_t ack, unsigned n, const struct sack_range *r);

@@ -4,6 +4,15 @@
 
 TestSuite(store, .timeout = 60);
 
+/* And takes what it stored until then. */
+static void kill_supervisor(struct rig *r)
+{
+	rig_store_serve();
+	kill(r->supervisor, SIGKILL);
+	waitpid(r->supervisor, NULL, 0);
+	rig_store_serve();
+}
+
 Test(store, its_own_death)
 {
 	struct rig r;
@@ -60,10 +69,7 @@ Test(store, its_own_death_and_a_standbys)
 	rig_run(&r);
 	eventually(r.sh->standbys == 2 && r.sh->driver, 5000);
 	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
-	rig_store_serve();
-	kill(r.supervisor, SIGKILL);
-	waitpid(r.supervisor, NULL, 0);
-	rig_store_serve();
+	kill_supervisor(&r);
 	living = r.sh->inet_in_slot[1];
 	kill(r.sh->inet_in_slot[2], SIGKILL);
 	eventually(gone_for_good(r.sh->inet_in_slot[2]), 1000);
@@ -97,10 +103,7 @@ Test(store, its_own_death_after_a_device_was_removed)
 	write_devices(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
 	kill(r.supervisor, SIGHUP);
 	eventually(!pid_in(&r, "driver-tap0"), 2000);
-	rig_store_serve();
-	kill(r.supervisor, SIGKILL);
-	waitpid(r.supervisor, NULL, 0);
-	rig_store_serve();
+	kill_supervisor(&r);
 	start_supervisor(&r);
 	eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
 	pings = r.sh->driver_pings;
@@ -123,10 +126,7 @@ Test(store, last_words_without_a_supervisor)
 	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
 	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
 	driver = r.sh->driver;
-	rig_store_serve();
-	kill(r.supervisor, SIGKILL);
-	waitpid(r.supervisor, NULL, 0);
-	rig_store_serve();
+	kill_supervisor(&r);
 	r.sh->driver_talks = 50;
 	kill(driver, SIGUSR1);
 	eventually(gone_for_good(driver), 5000);
@@ -147,10 +147,7 @@ Test(store, its_own_death_and_every_inets)
 	rig_run(&r);
 	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
 	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
-	rig_store_serve();
-	kill(r.supervisor, SIGKILL);
-	waitpid(r.supervisor, NULL, 0);
-	rig_store_serve();
+	kill_supervisor(&r);
 	kill(r.sh->inet_in_slot[1], SIGKILL);
 	kill(r.sh->inet_in_slot[0], SIGKILL);
 	for (unsigned i = 0; i < 2; i++)
