@@ -149,13 +149,27 @@ void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms)
 		return;
 	if (component_spawn(s, d) < 0)
 		uv_timer_start(&d->history.timer, on_driver_timer,
-		    max_of(backoff_death(&d->history.backoff, now_ns(), true), RETRY_MS), 0);
+		    max_of(backoff_death(&d->history.backoff, 0, true), RETRY_MS), 0);
+}
+
+static struct history *history_of(const struct component *c)
+{
+	return c->device ? &c->device->history : c->number ? &c->sup->standby : &c->sup->inet;
+}
+
+/* For how long it did the work of its role. The pidfd tells a death late: the kernel takes its memory down first. */
+static uint64_t worked_ns(const struct component *c, uint64_t now)
+{
+	uint64_t until = c->killed_for[0] ? c->hang.worked_ns : c->lost_ns ? c->lost_ns : now;
+
+	return c->ready_ns && until > c->ready_ns ? until - c->ready_ns : 0;
 }
 
 /* What its death means for its role; the component itself is still there. Returns how long to wait. */
-static unsigned record_death(struct component *c, struct history *h, const char *death, bool self, uint64_t now)
+static unsigned record_death(struct component *c, const char *death, bool self, uint64_t now)
 {
-	unsigned wait_ms = backoff_death(&h->backoff, now, self);
+	struct history *h = history_of(c);
+	unsigned wait_ms = backoff_death(&h->backoff, worked_ns(c, now), self);
 	char name[48];
 
 	component_name(c, name, sizeof(name));
@@ -164,8 +178,7 @@ static unsigned record_death(struct component *c, struct history *h, const char 
 	if (c->state != COMPONENT_DEAD && (c == c->sup->active || c->device))
 		h->died_ns = c->killed_for[0] && c->hang.answered_ns ? c->hang.answered_ns : now;
 	if (wait_ms)
-		log_error("%s (pid %d) %s: death %u of a series that it caused itself, restart in %u ms",
-		    name, c->pid, death, h->backoff.deaths, wait_ms);
+		log_error("%s (pid %d) %s: again before it had worked for long, restart in %u ms", name, c->pid, death, wait_ms);
 	else
 		log_warn("%s (pid %d) %s: restart at once", name, c->pid, death);
 	return wait_ms;
@@ -207,7 +220,6 @@ static void on_death(void *arg, int events)
 	struct component *c = arg;
 	struct supervisor *s = c->sup;
 	struct device *d = c->device;
-	struct history *h = d ? &d->history : c->number ? &s->standby : &s->inet;
 	uint64_t now = now_ns();
 	bool known, self, asked = c->state == COMPONENT_STOPPING || s->stopping;
 	char death[64];
@@ -227,7 +239,7 @@ static void on_death(void *arg, int events)
 	if (c->killed_for[0])
 		snprintf(death, sizeof(death), "%s", c->killed_for);
 	if (!asked)
-		wait_ms = record_death(c, h, death, self, now);
+		wait_ms = record_death(c, death, self, now);
 	store_bury(c);
 	if (s->active == c)
 		s->active = NULL;
@@ -264,7 +276,7 @@ void component_hung(struct component *c, enum hang_kind kind)
 	static const char *const why[] = {
 	    [HANG_STOPPED] = "hung, stopped", [HANG_ASLEEP] = "hung, asleep", [HANG_SPINNING] = "hung, spinning"};
 
-	(c->device ? &c->device->history : c->number ? &c->sup->standby : &c->sup->inet)->hangs++;
+	history_of(c)->hangs++;
 	c->stopped = kind == HANG_STOPPED;
 	/* Before the kill: the successor looks. */
 	if (c == c->sup->active && kind == HANG_SPINNING)
@@ -415,6 +427,7 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 	c->pidfd = pidfd;
 	c->pid = pid_of(pidfd);
 	c->hello = true;
+	c->ready_ns = c->started_ns;
 	c->hang.grace_ns = 0;
 	c->hang.number = __atomic_load_n(&s->clock->beat[slot].beat, __ATOMIC_ACQUIRE);
 	c->state = d ? COMPONENT_RUNNING : COMPONENT_STANDBY;
@@ -466,7 +479,7 @@ void maintain_inets(struct supervisor *s)
 	}
 	for (; have < want; have++) {
 		if (component_spawn(s, NULL) < 0) {
-			after_inet(s, max_of(backoff_death(&s->inet.backoff, now_ns(), true), RETRY_MS));
+			after_inet(s, max_of(backoff_death(&s->inet.backoff, 0, true), RETRY_MS));
 			return;
 		}
 	}

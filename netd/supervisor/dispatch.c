@@ -82,6 +82,7 @@ static void on_take_over(struct component *c)
 	prev = s->active;
 	if (prev && prev != c) {
 		prev->state = COMPONENT_DEAD;
+		prev->lost_ns = now_ns();
 		component_priority(prev);
 		if (!s->inet.died_ns && prev->killed_for[0])
 			s->inet.died_ns = prev->hang.answered_ns; /* its clients waited since then */
@@ -91,6 +92,7 @@ static void on_take_over(struct component *c)
 	send_granted(c, s->inet.died_ns);
 	s->active = c;
 	c->number = 0;
+	c->ready_ns = 0;
 	c->hang.grace_ns = c->take_over_ns + RECOVERY_NS;
 	s->changed = true;
 }
@@ -124,6 +126,7 @@ static void on_active(struct component *c)
 	s->active = c;
 	c->number = 0;
 	c->state = COMPONENT_RUNNING;
+	c->ready_ns = now_ns();
 	c->hang.grace_ns = 0;
 	if (s->ready) {
 		settle_begin(s);
@@ -165,10 +168,13 @@ static void on_hello(struct component *c)
 	c->hello = true;
 	c->hang.grace_ns = 0;
 	c->hang.answered_ns = now_ns();
-	if (c->state == COMPONENT_STARTING && is_inet(c) && c->number)
+	if (c->state == COMPONENT_STARTING && is_inet(c) && c->number) {
 		c->state = COMPONENT_STANDBY;
+		c->ready_ns = now_ns();
+	}
 	if (c->state == COMPONENT_STARTING && !is_inet(c)) {
 		c->state = COMPONENT_RUNNING;
+		c->ready_ns = now_ns();
 		note_driver(c);
 	}
 	component_priority(c);

@@ -22,7 +22,8 @@ struct hang_sample {
 struct hang {
 	uint64_t number;     /* of the last ping */
 	uint64_t asked_ns;   /* when it was sent, 0: none is out */
-	uint64_t answered_ns; /* the last proof of life */
+	uint64_t answered_ns; /* the last proof of life was seen */
+	uint64_t worked_ns;   /* what it answered then was sent: until here it certainly worked */
 	uint64_t late_ns;    /* the supervisor's own lateness since then */
 	uint64_t grace_ns;   /* no verdict before this moment: start, recovery */
 	bool sampled;

@@ -46,6 +46,9 @@ static void add_inets(struct table *t, const struct supervisor *s)
 		component_name(c, name, sizeof(name));
 		add(t, name, c, &s->standby);
 	}
+	/* Only they wait visibly: without an active one there is nobody to ask for this table. */
+	if (uv_is_active((const uv_handle_t *)&s->inet.timer))
+		add(t, "standby", NULL, &s->standby);
 }
 
 static void tell_systemd(struct supervisor *s, const struct table *t)

@@ -80,6 +80,8 @@ struct component {
 	struct outq out;
 	bool hello, draining;
 	uint64_t started_ns, take_over_ns, stop_ns; /* stop_ns: asked to leave */
+	uint64_t ready_ns; /* since when it has been doing the work of its role, 0: not yet */
+	uint64_t lost_ns;  /* somebody proved its death, 0: not yet */
 	struct hang hang;
 	char killed_for[64]; /* why the supervisor killed it, or empty */
 	bool stopped;        /* as hung, but somebody else had stopped it */

@@ -89,6 +89,7 @@ static void check(struct component *c, uint64_t now, uint64_t late)
 		return;
 	}
 	h->answered_ns = now;
+	h->worked_ns = h->asked_ns;
 	if (ping_due(c, now))
 		ping(c, now);
 }

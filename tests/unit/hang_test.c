@@ -3,18 +3,32 @@
 #include <criterion/criterion.h>
 #include <signal.h>
 
-Test(backoff, first_at_once_then_exponential)
+#define PAYS_NS (BACKOFF_PAYS_MS * NSEC_PER_MSEC)
+
+Test(backoff, without_work_first_at_once_then_exponential)
 {
 	static const unsigned want[] = {0, 0, 0, 0, 0, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 5000, 5000};
 	struct backoff b = {0};
-	uint64_t now = 1000 * NSEC_PER_SEC;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
-		cr_assert_eq(backoff_death(&b, now, true), want[i], "death %u", i + 1);
-		now += want[i] * NSEC_PER_MSEC + NSEC_PER_MSEC;
-	}
-	cr_assert_eq(backoff_death(&b, now, false), 0);
-	cr_assert_eq(backoff_death(&b, now + 16 * NSEC_PER_SEC, true), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
+		cr_assert_eq(backoff_death(&b, i % 2 ? PAYS_NS - 1 : 0, true), want[i], "death %u", i + 1);
+	cr_assert_eq(backoff_death(&b, 0, false), 0, "killed from outside");
+	cr_assert_eq(backoff_death(&b, 0, true), 5000, "which paid nothing");
+	cr_assert_eq(backoff_death(&b, 9 * PAYS_NS, true), 10, "some debts are paid");
+	cr_assert_eq(backoff_death(&b, 10 * NSEC_PER_SEC, true), 0, "all debts are paid");
+}
+
+/* Hangs that come faster than they came to be forgotten once cost nothing, as long as work is done between them. */
+Test(backoff, what_works_is_replaced_at_once)
+{
+	struct backoff b = {0};
+
+	for (unsigned i = 0; i < 1000; i++)
+		cr_assert_eq(backoff_death(&b, (i % 2 ? 3 : 0) * PAYS_NS, true), 0, "death %u", i + 1);
+	for (unsigned i = 0; i < 10; i++)
+		backoff_death(&b, 0, true);
+	cr_assert_eq(backoff_death(&b, 20 * PAYS_NS, false), 0);
+	cr_assert_eq(backoff_death(&b, 0, true), 0, "work pays also if it ended by a kill from outside");
 }
 
 Test(backoff, kills_from_outside_do_not_count)
@@ -22,7 +36,7 @@ Test(backoff, kills_from_outside_do_not_count)
 	struct backoff b = {0};
 
 	for (unsigned i = 0; i < 1000; i++)
-		cr_assert_eq(backoff_death(&b, i * NSEC_PER_MSEC, false), 0);
+		cr_assert_eq(backoff_death(&b, 0, false), 0);
 	cr_assert_not(death_self_inflicted(SIGKILL, true, false));
 	cr_assert_not(death_self_inflicted(SIGTERM, true, false));
 	cr_assert_not(death_self_inflicted(0, false, false));

@@ -182,6 +182,14 @@ static void on_config(struct rig_shared *sh, const Netd__Component__Config *c)
 	snprintf(sh->routes, sizeof(sh->routes), "%s", c->n_route ? c->route[0]->gateway : "");
 }
 
+static void on_status(const struct double_state *d, const Netd__Component__Status *s)
+{
+	d->sh->status_rows = (uint32_t)s->n_component;
+	for (size_t i = 0; d->active && i < s->n_component; i++)
+		if (!strcmp(s->component[i]->state, "backoff"))
+			snprintf(d->sh->waits, sizeof(d->sh->waits), "%s", s->component[i]->name);
+}
+
 static void talk(struct rig_shared *sh)
 {
 	static const char line[] = "a line of \033[31m words\n";
@@ -208,6 +216,7 @@ static void on_message(struct double_state *d, const to_component *m)
 	case TO(PING):
 		__atomic_store_n(&d->clock->beat[d->slot].beat, m->ping->number, __ATOMIC_RELEASE);
 		d->sh->driver_pings += d->driver;
+		d->sh->inet_pings += d->active;
 		if (d->driver)
 			talk(d->sh);
 		break;
@@ -225,7 +234,7 @@ static void on_message(struct double_state *d, const to_component *m)
 			d->sh->driver_restarted++;
 		break;
 	case TO(STATUS):
-		d->sh->status_rows = (uint32_t)m->status->n_component;
+		on_status(d, m->status);
 		break;
 	case TO(STOP):
 		_exit(0);
@@ -305,6 +314,7 @@ static void take_over(struct double_state *d)
 	d->active = true;
 	count_wrong(d);
 	d->sh->active = getpid();
+	d->sh->inet_pings = 0;
 	d->clock->ready_ns = now();
 	say_empty(FROM(ACTIVE));
 	if (d->asked)
@@ -342,6 +352,8 @@ static void be_inet(struct double_state *d)
 		d->sh->inet_in_slot[d->slot] = getpid();
 	if (getenv("NETD_LOG_LEVEL"))
 		snprintf(d->sh->log_level, sizeof(d->sh->log_level), "%s", getenv("NETD_LOG_LEVEL"));
+	if (d->standby && d->sh->standby_aborts)
+		abort();
 	say_empty(FROM(HELLO));
 	if (d->standby)
 		__atomic_fetch_add(&d->sh->standbys, 1, __ATOMIC_SEQ_CST);

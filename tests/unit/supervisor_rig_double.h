@@ -20,6 +20,7 @@ struct rig_shared {
 	uint32_t withdraw_every; /* ... withdraws each n-th of them, 0: none ... */
 	uint32_t die_after;     /* ... and then kills itself */
 	uint32_t driver_aborts; /* a driver aborts at its start */
+	uint32_t standby_aborts; /* so does a standby */
 	uint32_t driver_talks;  /* that many bytes to standard error, then "the end", when it is pinged or gets SIGUSR1 */
 	uint32_t driver_exits;  /* a driver cannot work: exit status 1 */
 
@@ -38,9 +39,11 @@ struct rig_shared {
 	uint32_t driver_starts;
 	pid_t driver;
 	uint32_t driver_pings; /* answered by drivers */
+	uint32_t inet_pings; /* answered by the active one since it is active */
 	uint32_t driver_held; /* deposits handed to the last driver */
 	uint32_t driver_restarted; /* messages to netd-inet */
 	uint32_t status_rows;
+	char waits[32]; /* the last role that the active one was told to wait for its restart */
 	char routes[64]; /* gateway of the first route of the last Config */
 	char log_level[8]; /* that the last netd-inet was started with */
 	uint32_t devices; /* in the last Config */
