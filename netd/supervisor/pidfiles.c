@@ -100,10 +100,8 @@ void pidfile_remove_device(struct supervisor *s, const struct device *d)
 
 void pidfiles_remove(struct supervisor *s)
 {
-	if (s->written[0])
-		remove_file(s, "inet");
-	if (pidfile_read(s, "supervisor") == getpid())
-		remove_file(s, "supervisor");
+	remove_file(s, "inet");
+	remove_file(s, "supervisor");
 }
 
 pid_t pidfile_read(const struct supervisor *s, const char *name)

@@ -59,7 +59,7 @@ static void tell_systemd(struct supervisor *s, const struct table *t)
 	for (unsigned i = 0; i < t->n && len < sizeof(line); i++)
 		len += (size_t)snprintf(line + len, sizeof(line) - len, "%s%s %s", i ? ", " : "",
 		    t->row[i].name, t->row[i].state);
-	systemd_ready(s, line);
+	systemd_status(s, line);
 }
 
 void send_status(struct supervisor *s)

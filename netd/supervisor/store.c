@@ -30,11 +30,14 @@
 
 static void keep(struct supervisor *s, int fd, const char *name)
 {
+	if (fdtable_find(&s->store, name) >= 0)
+		systemd_unstore(s, name); /* it has what the name stood for before */
 	if (fdtable_put(&s->store, name, fd) < 0)
 		log_error("%s cannot be kept for a successor", name);
 	for (struct component *c = s->components; c; c = c->next)
 		if (is_inet(c))
 			send_keep(c, name, fd);
+	systemd_store_changed(s);
 }
 
 int store_take(struct supervisor *s, const char *fmt, ...)
@@ -47,8 +50,6 @@ int store_take(struct supervisor *s, const char *fmt, ...)
 	if (fd < 0)
 		return -1;
 	keep(s, fd, name);
-	if (s->succeeded) /* what systemd handed out is still in its store */
-		systemd_store(fd, name);
 	return fd;
 }
 
@@ -63,7 +64,6 @@ void store_put(struct supervisor *s, int fd, const char *fmt, ...)
 
 	FORMAT(name, fmt);
 	keep(s, fd, name);
-	systemd_store(fd, name);
 }
 
 void store_remove(struct supervisor *s, const char *fmt, ...)
@@ -76,7 +76,7 @@ void store_remove(struct supervisor *s, const char *fmt, ...)
 	for (struct component *c = s->components; c; c = c->next)
 		if (is_inet(c))
 			send_forget(c, name);
-	systemd_unstore(name);
+	systemd_unstore(s, name);
 }
 
 void store_send(struct component *c)
@@ -93,7 +93,7 @@ int store_sign(struct supervisor *s)
 
 	if (fd < 0)
 		return -errno;
-	keep(s, fd, "supervisor");
+	keep(s, fd, STORE_SUPERVISOR);
 	return 0;
 }
 
@@ -106,7 +106,7 @@ void store_close_rest(struct supervisor *s)
 		log_debug("nobody wants the stored descriptor %s", f->name);
 		if (!strncmp(f->name, "pidfd.", 6))
 			syscall(SYS_pidfd_send_signal, f->fd, SIGTERM, NULL, 0);
-		systemd_unstore(f->name);
+		systemd_unstore(s, f->name);
 	}
 	fdtable_close(&s->stored);
 }

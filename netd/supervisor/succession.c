@@ -35,7 +35,7 @@ static void take_all(struct supervisor *s, int fd)
 	while (channel_recv(fd, &s->msg, 0) > 0) {
 		to_component *m = netd__component__to_component__unpack(NULL, s->msg.len, s->msg.data);
 
-		if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_KEEP && strcmp(m->keep->name, "supervisor") != 0)
+		if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_KEEP && strcmp(m->keep->name, STORE_SUPERVISOR) != 0)
 			fdtable_own(&s->stored, m->keep->name, channel_take_fd(&s->msg, 0));
 		netd__component__to_component__free_unpacked(m, NULL);
 		channel_close_fds(&s->msg);

@@ -35,12 +35,13 @@ static void on_flush(uv_prepare_t *p)
 {
 	struct supervisor *s = p->data;
 
-	if (!s->changed)
-		return;
-	s->changed = false;
-	if (!s->stopping)
-		pidfiles_update(s);
-	send_status(s);
+	if (s->changed) {
+		s->changed = false;
+		if (!s->stopping)
+			pidfiles_update(s);
+		send_status(s);
+	}
+	systemd_flush(s);
 }
 
 static void on_signal(uv_signal_t *h, int signum)
@@ -79,7 +80,7 @@ static int start_loop(struct supervisor *s)
 	settle_init(s);
 	uv_timer_init(&s->loop, &s->inet.timer);
 	s->inet.timer.data = s;
-	return systemd_watchdog(s);
+	return systemd_start(s);
 }
 
 static int start_devices(struct supervisor *s)
@@ -143,7 +144,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 
 	s->config = config;
 	s->config_path = path;
-	s->arena = s->memory = s->clock_fd = s->listening = s->office = -1;
+	s->arena = s->memory = s->clock_fd = s->listening = s->office = s->systemd.sock = -1;
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
 	s->nice = *config->nice;
@@ -185,6 +186,7 @@ int supervisor_run(struct supervisor *s)
 	store_remove(s, "arena");
 	store_remove(s, "memory");
 	store_remove(s, "clock");
+	systemd_end(s);
 	uv_walk(&s->loop, close_handle, NULL);
 	uv_run(&s->loop, UV_RUN_DEFAULT);
 	uv_loop_close(&s->loop);
@@ -347,8 +349,8 @@ void supervisor_stop(struct supervisor *s)
 {
 	if (s->stopping)
 		return;
-	systemd_notify("STOPPING=1");
 	s->stopping = true;
+	systemd_stopping(s);
 	stop_kind(s, true);
 	uv_timer_start(&s->stop_timer, on_stop_timer, STOP_TERM_MS, STOP_TERM_MS);
 	supervisor_stop_step(s);

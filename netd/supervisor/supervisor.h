@@ -26,6 +26,7 @@
 #include "supervisor/hang.h"
 #include "supervisor/priority.h"
 #include "supervisor/outq.h"
+#include "supervisor/systemd.h"
 #include "supervisor/watch.h"
 #include <stdbool.h>
 #include <stdio.h>
@@ -105,7 +106,7 @@ struct supervisor {
 	struct history inet, standby;
 	struct channel_msg msg; /* the one being read */
 	uv_signal_t signal[3];
-	uv_timer_t tick, watchdog, stop_timer, settle;
+	uv_timer_t tick, stop_timer, settle;
 	uv_prepare_t flush;
 	uint64_t started_ns, last_tick_ns;
 	uint64_t tick_ms;    /* between the last tick and the next */
@@ -113,12 +114,12 @@ struct supervisor {
 	int nice; /* of all components once they are ready */
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */
-	bool told;    /* systemd knows that */
 	bool up;      /* every component of the first start was there, or we are an heir: what leaves is restarted */
 	bool stopping;
 	bool failed;  /* because somebody could not work */
 	struct fdtable stored; /* what a predecessor had, until taken */
 	struct fdtable store;  /* what a successor will need; owns nothing */
+	struct systemd systemd;
 	bool succeeded;        /* it was a living netd-inet that gave it, not systemd */
 	pid_t written[1 + CONFIG_DEVICES_MAX]; /* pid files as they stand */
 };
@@ -247,6 +248,8 @@ int make_directories(const char *path, bool parent_only);
 int file_finish(FILE *f);
 
 /* ---- store.c */
+/* The name of our own pidfd there. */
+#define STORE_SUPERVISOR "supervisor"
 /* What a predecessor had under this name, now the caller's; -1 if there is none. */
 int store_take(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 bool store_has(const struct supervisor *s, const char *name);
@@ -273,10 +276,3 @@ int succession_occupied(const struct supervisor *s);
 /* From here on nobody else is supervisor of this arena. 0, or a negative errno: said why. */
 int succession_office(struct supervisor *s);
 
-/* ---- systemd.c */
-void systemd_take_all(struct supervisor *s);
-void systemd_store(int fd, const char *name);
-void systemd_unstore(const char *name);
-void systemd_ready(struct supervisor *s, const char *status);
-void systemd_notify(const char *state);
-int systemd_watchdog(struct supervisor *s);

@@ -1,16 +1,16 @@
-/*
- * systemd: readiness and status, watchdog, socket activation, and the descriptor store, which has what store.c has.
- * Channels are stored with FDPOLL=0: a dead component's channel may still hold deposits, so systemd is not to drop it.
- * What the store has handed out is still in it, so nothing is put there twice: a name must stand for one descriptor,
- * for it is removed by its name. Any starter that speaks this much of sd_notify(3) and sd_listen_fds(3) serves as
- * well. Without $NOTIFY_SOCKET all of this does nothing.
- */
+#include "supervisor/systemd.h"
 #include "supervisor/supervisor.h"
 #include <errno.h>
+#include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <systemd/sd-daemon.h>
+
+#define END_MS 1000
 
 void systemd_take_all(struct supervisor *s)
 {
@@ -22,58 +22,180 @@ void systemd_take_all(struct supervisor *s)
 		/* A socket unit's name for its socket is its own affair; ours is called "control". */
 		bool ours = names[i] && !strcmp(names[i], "control");
 		bool activated = !ours && sd_is_socket_unix(fd, SOCK_SEQPACKET, 1, NULL, 0) > 0;
+		const char *name = activated ? "activated" : names[i];
 
-		if (names[i])
-			fdtable_own(&s->stored, activated ? "activated" : names[i], fd);
+		if (name && fdtable_own(&s->stored, name, fd) == 0)
+			fdtable_put(&s->systemd.told, name, fd);
 		free(names[i]);
 	}
 	free(names);
 }
 
-void systemd_store(int fd, const char *name)
+/* Non-blocking; -1 without $NOTIFY_SOCKET, or if nobody is there. */
+static int notify_connect(void)
 {
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	size_t len = path ? strlen(path) : 0;
+	int fd;
+
+	if (!len || len >= sizeof(addr.sun_path))
+		return -1;
+	memcpy(addr.sun_path, path, len);
+	if (*path == '@') /* abstract */
+		addr.sun_path[0] = 0;
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0) {
+		log_warn("NOTIFY_SOCKET %s: %s", path, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* One message, with `fd` if it is not -1. False: there is no room for it now. */
+static bool tell(struct systemd *d, const char *text, int fd)
+{
+	struct iovec iov = {.iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text)};
+	union {
+		struct cmsghdr head;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (d->sock < 0)
+		return true;
+	if (fd >= 0) {
+		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
+		m.msg_control = control.buf;
+		m.msg_controllen = sizeof(control.buf);
+	}
+	if (sendmsg(d->sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return true;
+	d->full = errno == EAGAIN;
+	/* ETOOMANYREFS: more descriptors of ours are under way in sockets than we may have open. */
+	if (d->full || errno == ENOBUFS || errno == ETOOMANYREFS || errno == EINTR)
+		return false;
+	log_warn("systemd is not told '%s': %s", text, strerror(errno));
+	return true;
+}
+
+static bool tell_store(struct supervisor *s)
+{
+	struct systemd *d = &s->systemd;
 	char text[128];
 
-	if (!getenv("NOTIFY_SOCKET"))
+	for (; d->gone.n; d->gone.n--) {
+		snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", d->gone.item[d->gone.n - 1].name);
+		if (!tell(d, text, -1))
+			return false;
+	}
+	for (unsigned i = 0; i < s->store.n; i++) {
+		const struct fdtable_item *f = &s->store.item[i];
+
+		if (fdtable_find(&d->told, f->name) >= 0 || !strcmp(f->name, STORE_SUPERVISOR))
+			continue;
+		snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", f->name);
+		if (!tell(d, text, f->fd))
+			return false;
+		fdtable_put(&d->told, f->name, f->fd);
+	}
+	return true;
+}
+
+static bool tell_state(struct supervisor *s)
+{
+	struct systemd *d = &s->systemd;
+	bool ready = s->ready && s->up && !s->stopping && !d->ready;
+	char text[sizeof(d->status) + 32];
+
+	snprintf(text, sizeof(text), "%sSTATUS=%s", ready ? "READY=1\n" : "", d->status);
+	if (d->status_due && !tell(d, text, -1))
+		return false;
+	d->ready |= d->status_due && ready;
+	d->status_due = false;
+	if (d->stopping_due && !tell(d, "STOPPING=1", -1))
+		return false;
+	d->stopping_due = false;
+	return true;
+}
+
+static void on_room(void *arg, int events)
+{
+	struct supervisor *s = arg;
+
+	(void)events;
+	watch_stop(s->systemd.room);
+	s->systemd.room = NULL;
+	systemd_flush(s);
+}
+
+void systemd_flush(struct supervisor *s)
+{
+	struct systemd *d = &s->systemd;
+
+	if (!d->due || d->room)
 		return;
-	snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
-	if (sd_pid_notify_with_fds(0, 0, text, &fd, 1) < 0)
-		log_warn("the descriptor store does not take %s", name);
+	d->due = !tell_store(s) || !tell_state(s);
+	if (d->due && d->full) /* else the next turn of the loop tries again */
+		d->room = watch_start(&s->loop, d->sock, UV_WRITABLE, on_room, s);
 }
 
-void systemd_unstore(const char *name)
+void systemd_store_changed(struct supervisor *s)
 {
-	if (getenv("NOTIFY_SOCKET"))
-		sd_notifyf(0, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	s->systemd.due = true;
 }
 
-void systemd_notify(const char *state)
+void systemd_unstore(struct supervisor *s, const char *name)
 {
-	sd_notify(0, state);
+	int fd = fdtable_take(&s->systemd.told, name);
+
+	if (fd >= 0)
+		fdtable_put(&s->systemd.gone, name, fd);
+	s->systemd.due = true;
 }
 
-void systemd_ready(struct supervisor *s, const char *status)
+void systemd_status(struct supervisor *s, const char *status)
 {
-	bool ready = s->ready && s->up && !s->stopping && !s->told;
+	snprintf(s->systemd.status, sizeof(s->systemd.status), "%s", status);
+	s->systemd.due = s->systemd.status_due = true;
+}
 
-	if (!getenv("NOTIFY_SOCKET"))
-		return;
-	sd_notifyf(0, "%sSTATUS=%s", ready ? "READY=1\n" : "", status);
-	s->told |= ready;
+void systemd_stopping(struct supervisor *s)
+{
+	s->systemd.due = s->systemd.stopping_due = true;
 }
 
 static void on_watchdog(uv_timer_t *t)
 {
-	(void)t;
-	sd_notify(0, "WATCHDOG=1");
+	struct supervisor *s = t->data;
+
+	tell(&s->systemd, "WATCHDOG=1", -1); /* without room there is enough to read that proves that we live */
 }
 
-int systemd_watchdog(struct supervisor *s)
+int systemd_start(struct supervisor *s)
 {
 	uint64_t usec = 0;
-	int ret = uv_timer_init(&s->loop, &s->watchdog);
+	int ret = uv_timer_init(&s->loop, &s->systemd.watchdog);
 
+	s->systemd.watchdog.data = s;
+	s->systemd.sock = notify_connect();
 	if (ret < 0 || sd_watchdog_enabled(0, &usec) <= 0)
 		return ret;
-	return uv_timer_start(&s->watchdog, on_watchdog, 0, max_of(usec / 2000, (uint64_t)1));
+	return uv_timer_start(&s->systemd.watchdog, on_watchdog, 0, max_of(usec / 2000, (uint64_t)1));
+}
+
+void systemd_end(struct supervisor *s)
+{
+	struct systemd *d = &s->systemd;
+	struct pollfd p = {.fd = d->sock, .events = POLLOUT};
+	uint64_t until = now_ns() + END_MS * NSEC_PER_MSEC;
+
+	watch_stop(d->room);
+	d->room = NULL;
+	while (!(tell_store(s) && tell_state(s)) && now_ns() < until)
+		poll(&p, 1, END_MS);
+	if (d->sock >= 0)
+		close(d->sock);
+	d->sock = -1;
 }

@@ -159,3 +159,32 @@ Test(store, its_own_death_and_every_inets)
 	rig_stop(&r);
 	rig_store_close();
 }
+
+/* PID 1 does not read for a while: nobody waits for it, and then it is told what is, not what was meanwhile. */
+Test(store, a_systemd_that_does_not_read)
+{
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	rig_store_listen(&r);
+	rig_store_deafen();
+	rig_run(&r);
+	for (unsigned i = 1; i <= 30; i++) {
+		eventually(r.sh->standbys == i && pid_in(&r, "inet") == r.sh->active, 5000);
+		kill(r.sh->active, SIGKILL);
+		eventually(r.sh->actives == 1 + i, 5000);
+	}
+	eventually(r.sh->standbys == 31, 5000);
+	cr_assert_not(rig_store_ready());
+	rig_store_undeafen();
+	eventually(rig_store_ready() && rig_store_has("arena") && rig_store_has("pidfd.driver.16.tap0"), 5000);
+	cr_assert_not(rig_store_has("supervisor"));
+
+	/* It has what a successor needs. */
+	kill_supervisor(&r);
+	start_supervisor(&r);
+	eventually(r.sh->redeposits == 1, 5000);
+	cr_assert_eq(r.sh->driver_starts, 1);
+	rig_stop(&r);
+	rig_store_close();
+}

@@ -1,5 +1,6 @@
 /* See supervisor_rig.h. */
 #include "supervisor_rig.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 /* We are its systemd, if `notify` is a socket. */
 static struct {
 	int notify;
+	bool deaf, ready;
 	struct {
 		char name[48];
 		int fd;
@@ -188,6 +190,7 @@ static void store_message(char *text, int fd)
 {
 	char *name = strstr(text, "FDNAME=");
 
+	store.ready |= strstr(text, "READY=1") != NULL;
 	if (!name)
 		return;
 	name += 7;
@@ -217,7 +220,7 @@ void rig_store_serve(void)
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
 
-	while (store.notify >= 0) {
+	while (store.notify >= 0 && !store.deaf) {
 		struct iovec iov = {.iov_base = text, .iov_len = sizeof(text) - 1};
 		struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
 		    .msg_controllen = sizeof(control.buf)};
@@ -234,6 +237,39 @@ void rig_store_serve(void)
 		if (fd >= 0)
 			close(fd);
 	}
+}
+
+void rig_store_deafen(void)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", getenv("NOTIFY_SOCKET"));
+	cr_assert_eq(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	while (send(fd, "noise", 5, 0) == 5)
+		;
+	cr_assert_eq(errno, EAGAIN);
+	close(fd);
+	store.deaf = true;
+}
+
+void rig_store_undeafen(void)
+{
+	store.deaf = false;
+}
+
+bool rig_store_has(const char *name)
+{
+	int i = 0;
+
+	while (i < store.n && strcmp(store.entry[i].name, name) != 0)
+		i++;
+	return i < store.n;
+}
+
+bool rig_store_ready(void)
+{
+	return store.ready;
 }
 
 void rig_store_close(void)

@@ -52,5 +52,12 @@ const char *crash_text(const struct rig *r);
 /* From here on we are its systemd: what was said so far is noted by each eventually(), and by this. */
 void rig_store_listen(struct rig *r);
 void rig_store_serve(void);
+/* Does not read from here on: there is no room for one word more. */
+void rig_store_deafen(void);
+/* Reads again. */
+void rig_store_undeafen(void);
+bool rig_store_has(const char *name);
+/* It said READY=1. */
+bool rig_store_ready(void);
 /* At the end: the store is empty. */
 void rig_store_close(void);
