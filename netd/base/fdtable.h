@@ -5,7 +5,7 @@
 #pragma once
 
 #define FDTABLE_MAX  256
-#define FDTABLE_NAME 48
+#define FDTABLE_NAME 64
 
 struct fdtable {
 	struct fdtable_item {

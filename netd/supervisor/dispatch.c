@@ -16,13 +16,13 @@
 #include <sys/socket.h>
 
 #define FAIR_SHARE 256
-#define DRIVER_DEPOSITS 64 /* a compromised driver must not use our descriptors up */
+#define DRIVER_DEPOSITS 4 /* a compromised driver must not use our descriptors up, nor the store's places */
 /* A successor maps and recovers everything before it answers pings again. */
 #define RECOVERY_NS (10 * NSEC_PER_SEC)
 
 static struct escrow_key key_in(const struct component *c, const Netd__Component__Key *k)
 {
-	return (struct escrow_key){.owner = escrow_owner(c), .kind = k->kind, .index = k->index,
+	return (struct escrow_key){.owner = escrow_owner(c->device), .kind = k->kind, .index = k->index,
 	    .generation = k->generation};
 }
 
@@ -30,7 +30,7 @@ static unsigned deposits_of(const struct component *c)
 {
 	unsigned n = 0;
 
-	for (const struct deposit *d = escrow_first(c->sup->escrow, escrow_owner(c)); d; d = d->next)
+	for (const struct deposit *d = escrow_first(c->sup->escrow, escrow_owner(c->device)); d; d = d->next)
 		n++;
 	return n;
 }
@@ -44,12 +44,14 @@ static void on_deposit(struct component *c, const Netd__Component__Key *k, struc
 		return;
 	}
 	key = key_in(c, k);
-	if (c->device && !escrow_find(c->sup->escrow, &key) && deposits_of(c) >= DRIVER_DEPOSITS) {
+	if (c->device && (fds->n > 1 || (!escrow_find(c->sup->escrow, &key) && deposits_of(c) >= DRIVER_DEPOSITS))) {
 		log_warn("driver %s deposits more than a driver has use for", c->device->name);
 		return;
 	}
 	if (escrow_put(c->sup->escrow, &key, fdset_ref(fds)) < 0)
 		log_error("no memory to keep a deposit of pid %d", c->pid);
+	else if (c->device)
+		store_deposit(c->sup, c->device, escrow_find(c->sup->escrow, &key));
 	for (struct component *o = c->sup->components; is_inet(c) && o; o = o->next)
 		if (o != c && is_inet(o))
 			send_handed(o, &key, fds);
@@ -59,6 +61,8 @@ static void on_withdraw(struct component *c, const Netd__Component__Key *k)
 {
 	struct escrow_key key = key_in(c, k);
 
+	if (c->device)
+		store_withdraw(c->sup, c->device, &key);
 	escrow_remove(c->sup->escrow, &key);
 	for (struct component *o = c->sup->components; is_inet(c) && o; o = o->next)
 		if (o != c && is_inet(o))

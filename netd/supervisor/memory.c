@@ -117,6 +117,7 @@ int device_create(struct supervisor *s, const struct config_device *conf)
 		device_destroy(s, d);
 		return ret;
 	}
+	store_take_deposits(s, d);
 	return 0;
 }
 
@@ -129,7 +130,12 @@ void device_destroy(struct supervisor *s, struct device *d)
 {
 	const int fds[] = {d->region, d->inet_bell[0], d->inet_bell[1], d->driver_bell[0], d->driver_bell[1]};
 
-	escrow_remove_owner(s->escrow, 1 + d->slot);
+	for (const struct deposit *of; (of = escrow_first(s->escrow, escrow_owner(d)));) {
+		const struct escrow_key key = of->key;
+
+		store_withdraw(s, d, &key);
+		escrow_remove(s->escrow, &key);
+	}
 	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);

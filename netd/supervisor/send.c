@@ -249,7 +249,7 @@ void send_handed_end(struct component *c)
 
 void send_deposits(struct component *c)
 {
-	const struct deposit *d = escrow_first(c->sup->escrow, escrow_owner(c));
+	const struct deposit *d = escrow_first(c->sup->escrow, escrow_owner(c->device));
 
 	for (; d; d = d->next)
 		send_handed(c, &d->key, d->fds);

@@ -1,13 +1,13 @@
 /*
  * What a successor of this process needs, by name: "arena", "memory", "clock", "control" (the listening
  * socket), "region.DEV", "inet-read.DEV" and the other bell ends, and for each component "channel.KEY", "pidfd.KEY" and
- * "words.KEY", where KEY is "inet.SLOT" or "driver.SLOT.DEV", with its slot in the clock page. A name stands for one
- * descriptor.
+ * "words.KEY", where KEY is "inet.SLOT" or "driver.SLOT.DEV", with its slot in the clock page; and what drivers deposit,
+ * "deposit.KIND.INDEX.GENERATION.DEV". A name stands for one descriptor.
  *
  * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/alone.h), which gives
  * it to a supervisor that is started while they live on (succession.c), and in systemd's descriptor store, which
  * gives it to a supervisor that systemd starts (systemd.c). What came from there is in `stored` until somebody
- * takes it. Deposits are not stored: the living deposit again when they are asked. "supervisor", our own pidfd, is for
+ * takes it. netd-inet's deposits are not stored: each netd-inet has them all, and the living deposit again when they are asked. "supervisor", our own pidfd, is for
  * netd-inet alone: how it learns of our death.
  */
 #include "supervisor/supervisor.h"
@@ -109,6 +109,36 @@ void store_close_rest(struct supervisor *s)
 		systemd_unstore(s, f->name);
 	}
 	fdtable_close(&s->stored);
+}
+
+#define DEPOSIT_FORMAT "deposit.%x.%x.%x."
+
+void store_deposit(struct supervisor *s, const struct device *d, const struct deposit *of)
+{
+	store_put(s, of->fds->fd[0], DEPOSIT_FORMAT "%s", of->key.kind, of->key.index, of->key.generation, d->name);
+}
+
+void store_withdraw(struct supervisor *s, const struct device *d, const struct escrow_key *key)
+{
+	store_remove(s, DEPOSIT_FORMAT "%s", key->kind, key->index, key->generation, d->name);
+}
+
+void store_take_deposits(struct supervisor *s, const struct device *d)
+{
+	struct escrow_key key = {.owner = escrow_owner(d)};
+
+	for (unsigned i = 0; i < s->stored.n;) {
+		const char *name = s->stored.item[i].name;
+		int end = 0, fd;
+
+		if (sscanf(name, DEPOSIT_FORMAT "%n", &key.kind, &key.index, &key.generation, &end) != 3 || strcmp(name + end, d->name) != 0) {
+			i++;
+			continue;
+		}
+		fd = store_take(s, "%s", name); /* another one has its place */
+		if (escrow_put(s->escrow, &key, fdset_take(&fd, 1)) < 0)
+			log_error("no memory to keep what driver %s deposited", d->name);
+	}
 }
 
 /* A component's part of it. Channel and pidfd make a component; one without the third has no last words. */

@@ -134,9 +134,9 @@ static inline bool is_inet(const struct component *c)
 	return !c->device;
 }
 
-static inline uint32_t escrow_owner(const struct component *c)
+static inline uint32_t escrow_owner(const struct device *d)
 {
-	return c->device ? 1 + c->device->slot : OWNER_INET;
+	return d ? 1 + d->slot : OWNER_INET;
 }
 
 /* ---- supervisor.c: life of the whole */
@@ -258,6 +258,11 @@ void store_close_rest(struct supervisor *s);
 /* For a successor; the descriptor stays the caller's. */
 void store_put(struct supervisor *s, int fd, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void store_remove(struct supervisor *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* A driver's deposit, of which it and the driver may be the only holders, and its end. */
+void store_deposit(struct supervisor *s, const struct device *d, const struct deposit *of);
+void store_withdraw(struct supervisor *s, const struct device *d, const struct escrow_key *key);
+/* Puts what the device's drivers deposited with a predecessor into escrow. */
+void store_take_deposits(struct supervisor *s, const struct device *d);
 /* What a successor adopts a component by, and its end. */
 void store_component(const struct component *c);
 void store_bury(const struct component *c);

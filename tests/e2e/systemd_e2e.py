@@ -109,8 +109,12 @@ def echo(place):
     return p
 
 
+def components(place):
+    return json.loads(netctl("--json", "status", sock=place.sock).stdout)["components"]
+
+
 def pids(place):
-    return {c["pid"] for c in json.loads(netctl("--json", "status", sock=place.sock).stdout)["components"]}
+    return {c["pid"] for c in components(place)}
 
 
 def activated():
@@ -141,6 +145,24 @@ def activated():
             until("it has them all", lambda: pids(place) == before and "no supervisor" not in netctl("status", sock=place.sock).stdout)
             client.sendall(b"again")
             check(client.recv(100) == b"again", "under the next supervisor")
+
+        # The stated exception: connections are lost, but the interface is not, and it serves again.
+        interface = open("/sys/class/net/u0/ifindex").read()
+        for victim in [p.pid, *(c["pid"] for c in components(place) if "driver" not in c["name"])]:
+            os.kill(victim, signal.SIGKILL)
+        p.wait()
+        systemd.hear()
+        check(server.wait(60) != 0, "its connection lives without anybody who holds it")
+        systemd.said.clear()
+        p = systemd.start()
+        until("the next one is ready", lambda: systemd.heard("READY", "1"))
+        check(interface == open("/sys/class/net/u0/ifindex").read(), "the interface was made anew")
+        client.close()
+        server = echo(place)
+        client = socket.create_connection(("10.98.0.2", 7000), timeout=60)
+        client.sendall(b"afresh")
+        check(client.recv(100) == b"afresh", "after the death of all")
+
         systemd.said.clear()
         p.send_signal(signal.SIGTERM)
         check(systemd.wait(p) == 0, p.returncode, place.said())

@@ -6,9 +6,11 @@
    hello  ---- connections ------->  hello-serve     one after the other
    idle   <---- one each --------->  echo            begun in each state of netd, silent until the end
 
-In turn: supervisor killed; netd-inet killed while there is none; started again; netd-inet killed; supervisor and
-netd-inet killed in the same instant; supervisors killed at any moment of their start. Run inside tools/lab.
+In turn: supervisor killed; netd-inet killed while there is none; started again; netd-inet killed, alone and with all
+standbys; supervisor, driver and netd-inet killed in the same instant, two of them or all, in any order; supervisors killed at any moment of their start.
+Run inside tools/lab.
 """
+import itertools
 import json
 import os
 import random
@@ -151,22 +153,35 @@ def play(netd, idles):
     os.kill(pid_of("inet"), signal.SIGKILL)
     until("netd-inet is replaced after the succession", lambda: netd.complete() and status()["incarnation"] == incarnation + 2)
     idles.append(Idle(PORT + 13))
+
+    for pid in pids(netd.complete(), "netd-inet") | pids(netd.complete(), "standby"):
+        os.kill(pid, signal.SIGKILL)
+    until("all of netd-inet is replaced", lambda: netd.complete() and status()["incarnation"] == incarnation + 3)
+    idles.append(Idle(PORT + 14))
     return p
 
 
-def torture(netd, idles, p, rounds, rng):
-    """Both in the same instant, and then supervisors that get nowhere."""
-    for i in range(rounds):
+def tap():
+    """The number of the kernel's end: another one after it was made anew."""
+    r = subprocess.run(os.environ["PEER"].split() + ["cat", "/sys/class/net/netd0/ifindex"], capture_output=True, text=True)
+    return r.stdout.strip()
+
+
+def torture(netd, idles, p, rng):
+    """Several in the same instant, and then supervisors that get nowhere."""
+    interface = tap()
+    orders = [o for n in (2, 3) for o in itertools.permutations(["supervisor", "inet", "driver-tap0"], n) if "supervisor" in o]
+    for i, victims in enumerate(orders):
         incarnation = until("netd answers", status)["incarnation"]
-        inet = pid_of("inet")
-        if i % 2:
-            os.kill(inet, signal.SIGKILL)
-        p.kill()
-        if not i % 2:
-            os.kill(inet, signal.SIGKILL)
+        for pid in [pid_of(v) for v in victims]:
+            os.kill(pid, signal.SIGKILL)
         p.wait()
-        idles.append(Idle(PORT + 20 + i))
-        until("a standby takes over", lambda: status()["incarnation"] == incarnation + 1)
+        if "driver-tap0" not in victims:
+            idles.append(Idle(PORT + 20 + i))
+        if "inet" in victims:
+            until("a standby takes over", lambda: status()["incarnation"] == incarnation + 1)
+        if tap() != interface:
+            fail(f"the interface is gone after the deaths of {victims}")
         for _ in range(4):
             short = netd.start()
             time.sleep(rng.random() * 0.05)  # any moment of its start
@@ -174,6 +189,8 @@ def torture(netd, idles, p, rounds, rng):
             short.wait()
         p = netd.start()
         netd.started(p)
+        if tap() != interface:
+            fail(f"the interface was made anew after the deaths of {victims}")
     return p
 
 
@@ -185,7 +202,7 @@ def main():
     clients = {"flow": on_kernel(*TRAFFIC, "flow", ADDR, str(PORT)), "hello": on_kernel(*TRAFFIC, "hello", ADDR, str(PORT + 1))}
     idles.append(Idle(PORT + 2))
     p = play(netd, idles)
-    torture(netd, idles, p, 4, random.Random(1))
+    torture(netd, idles, p, random.Random(1))
     ends = {}
     for name, proc in list(clients.items()) + list(servers.items()):
         if name != "flow-serve":  # ends after its client

@@ -114,6 +114,33 @@ Test(store, its_own_death_after_a_device_was_removed)
 	rig_store_close();
 }
 
+/* The driver's deposit outlives it and its supervisor, whoever dies first. */
+Test(store, its_own_death_and_the_drivers)
+{
+	struct rig r;
+
+	rig_start(&r, 1000, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	for (uint32_t i = 1; i <= 4; i++) {
+		pid_t driver;
+
+		eventually(r.sh->standbys == 1 && r.sh->driver_starts == i && rig_store_has("deposit.4.1.1.tap0"), 5000);
+		eventually(pid_in(&r, "inet") == r.sh->active && pid_in(&r, "driver-tap0") == r.sh->driver, 1000);
+		driver = r.sh->driver;
+		if (i % 2)
+			kill(driver, SIGKILL);
+		kill_supervisor(&r);
+		kill(driver, SIGKILL);
+		eventually(gone_for_good(driver), 5000);
+		r.sh->driver_held = 0;
+		start_supervisor(&r);
+		eventually(r.sh->driver_starts == 1 + i && r.sh->driver_held == 1, 5000);
+	}
+	rig_stop(&r);
+	rig_store_close();
+}
+
 /* Also if it said them, and died, while there was no supervisor. */
 Test(store, last_words_without_a_supervisor)
 {
