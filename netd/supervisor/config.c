@@ -162,6 +162,30 @@ static void complaint_key(const struct complaint *c, char *key, size_t size)
 	append_key(key, size, last);
 }
 
+/* Its words speak of the parser; the user's are these, and what it said about the value if they end with a colon. */
+static const char *in_words(const struct complaint *c, char *buf, size_t size)
+{
+	static const struct {
+		const char *said, *means;
+	} words[] = {{"Unexpected key: ", "there is no such key"}, {"Missing required mapping field: ", "missing"},
+	    {"Mapping field already seen: ", "there twice"}, {"Invalid ENUM value: ", "none of its words: "},
+	    {"Invalid uint64_t value: ", "no number of its range: "}, {"Invalid UINT value: ", "no number of its range: "},
+	    {"Invalid INT value: ", "no number of its range: "}, {"Expecting SEQUENCE", "a list is expected"},
+	    {"Expecting MAPPING", "keys with values are expected"}, {"Expecting", "one value is expected"},
+	    {"Insufficient entries", "too few entries"}, {"Excessive entries", "too many entries"}};
+	const char *what = c->what + (strncmp(c->what, "Load: ", 6) ? 0 : 6);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
+		size_t n = strlen(words[i].said);
+
+		if (strncmp(what, words[i].said, n) != 0)
+			continue;
+		snprintf(buf, size, "%s%s", words[i].means, words[i].means[strlen(words[i].means) - 1] == ' ' ? what + n : "");
+		return buf;
+	}
+	return what;
+}
+
 static yaml_node_t *child(yaml_document_t *doc, yaml_node_t *node, const char *part, size_t len, int *line)
 {
 	if (node->type == YAML_SEQUENCE_NODE && part[0] == '[') {
@@ -234,8 +258,8 @@ static int fill(const char *path, yaml_document_t *doc, struct config **out, cha
 	ce = cyaml_load_file(path, cyaml_settings(&c, &settings), &config_value, (cyaml_data_t **)out, NULL);
 	if (ce != CYAML_OK || !*out) {
 		complaint_key(&c, key, sizeof(key));
-		snprintf(err, err_size, "%s:%d: %s: %s", path, line_of(doc, key), key,
-		    c.what[0] ? c.what + strlen("Load: ") : cyaml_strerror(ce));
+		snprintf(err, err_size, "%s:%d: %s%s%s", path, line_of(doc, key), key, *key ? ": " : "",
+		    c.what[0] ? in_words(&c, why, sizeof(why)) : cyaml_strerror(ce));
 		return -EINVAL;
 	}
 	ret = config_defaults(*out);

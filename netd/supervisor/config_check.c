@@ -266,7 +266,7 @@ int config_check(struct config *c, char *key, size_t key_size, char *why, size_t
 	    (ret = path(&r, "pidfile_dir", c->pidfile_dir, 200)) ||
 	    (ret = path(&r, "crash_dir", c->crash_dir, 200)) ||
 	    (ret = range(&r, "standbys", *c->standbys, 0, CONFIG_STANDBYS_MAX)) ||
-	    (ret = range(&r, "nice (plus 20)", (uint32_t)(*c->nice + 20), 0, 39)) ||
+	    (ret = *c->nice >= -20 && *c->nice <= 19 ? 0 : wrong(&r, "nice", "%d is not between -20 and 19", *c->nice)) ||
 	    (ret = range(&r, "hang_ms", c->hang_ms, 20, 60000)) ||
 	    (ret = range(&r, "arena_mib", c->arena_mib, 64, 1u << 20)) ||
 	    (ret = range(&r, "daemon_memory_mib", c->daemon_memory_mib, 64, 1u << 20)))

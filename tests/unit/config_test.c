@@ -89,18 +89,21 @@ Test(config, everything)
 Test(config, mistakes_of_form)
 {
 	expect("", ":1: devices: missing");
-	expect("hang_ms: 100\n", ":1: devices: Missing required");
-	expect("devices: []\n", ":1: devices[");
-	expect("devices: tap0\n", ":1: devices: Expecting SEQUENCE");
+	expect("- tap0\n", ":1: keys with values are expected");
+	expect("hang_ms: 100\n", ":1: devices: missing");
+	expect("devices: []\n", ":1: devices[0]: too few entries");
+	expect("devices: tap0\n", ":1: devices: a list is expected");
+	expect("devices: [tap0]\n", ":1: devices[0]: keys with values are expected");
+	expect("devices:\n  - name: t\n    mtu: [1500]\n", ":3: devices[0].mtu: one value is expected");
 	expect("devices:\n  - name: t\n   mtu: 5\n", ":3: syntax: ");
-	expect("devices:\n  - name: t\n    mut: 5\n", ":3: devices[0].mut: Unexpected key");
-	expect("devices:\n  - name: t\n  - mtu: 1500\n", ":3: devices[1].name: Missing required");
-	expect("devices:\n  - name: t\n    mtu: many\n", ":3: devices[0].mtu: Invalid");
-	expect("devices:\n  - name: t\n    offloads: perhaps\nhang_ms: -1\n", ":4: hang_ms: Invalid");
-	expect("devices:\n  - name: t\nlog_level: loud\n", ":3: log_level: Invalid");
-	expect("colour: red\ndevices:\n  - name: t\n", ":1: colour: Unexpected key");
-	expect("devices:\n  - name: t\n    name: u\n", ":");
-	expect("devices:\n  - name: t\nlimits:\n  session_memory: 4\n", ":4: limits.session_memory: Unexpected key");
+	expect("devices:\n  - name: t\n    mut: 5\n", ":3: devices[0].mut: there is no such key");
+	expect("devices:\n  - name: t\n  - mtu: 1500\n", ":3: devices[1].name: missing");
+	expect("devices:\n  - name: t\n    mtu: many\n", ":3: devices[0].mtu: no number of its range: 'many'");
+	expect("devices:\n  - name: t\n    offloads: perhaps\nhang_ms: -1\n", ":4: hang_ms: no number of its range: '-1'");
+	expect("devices:\n  - name: t\nlog_level: loud\n", ":3: log_level: none of its words: loud");
+	expect("colour: red\ndevices:\n  - name: t\n", ":1: colour: there is no such key");
+	expect("devices:\n  - name: t\n    name: u\n", ":2: devices[0].name: there twice");
+	expect("devices:\n  - name: t\nlimits:\n  session_memory: 4\n", ":4: limits.session_memory: there is no such key");
 }
 
 Test(config, mistakes_of_sense)
@@ -120,6 +123,7 @@ Test(config, mistakes_of_sense)
 	expect("devices:\n  - name: t\nsocket: netd.sock\n", ":3: socket: 'netd.sock' is not an absolute path");
 	expect("devices:\n  - name: t\nstandbys: 99\n", ":3: standbys: 99 is not between 0 and 8");
 	expect("devices:\n  - name: t\nhang_ms: 1\n", ":3: hang_ms: 1 is not between");
+	expect("devices:\n  - name: t\nnice: -30\n", ":3: nice: -30 is not between -20 and 19");
 	expect("devices:\n  - name: t\nroutes:\n  - destination: default\n    device: u\n",
 	    ":5: routes[0].device: there is no device 'u'");
 	expect("devices:\n  - name: t\nroutes:\n  - destination: default\n", ":4: routes[0].destination: ");
