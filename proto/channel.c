@@ -14,21 +14,14 @@ union fd_control {
 	char buf[CMSG_SPACE(sizeof(int) * CHANNEL_FDS_MAX)];
 };
 
-int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds)
+int channel_send_packed(int sock, const void *data, size_t len, const int *fds, int nfds)
 {
 	union fd_control control;
-	struct iovec iov;
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
 	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
-	size_t len = protobuf_c_message_get_packed_size(msg);
-	uint8_t small[2048], *buf = small;
-	int ret = 0;
 
 	if (len > CHANNEL_MSG_MAX || nfds < 0 || nfds > CHANNEL_FDS_MAX)
 		return -EMSGSIZE;
-	if (len > sizeof(small) && !(buf = malloc(len)))
-		return -ENOMEM;
-	protobuf_c_message_pack(msg, buf);
-	iov = (struct iovec){.iov_base = buf, .iov_len = len};
 	if (nfds) {
 		struct cmsghdr *c;
 
@@ -41,12 +34,24 @@ int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds
 		c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)nfds);
 		memcpy(CMSG_DATA(c), fds, sizeof(int) * (size_t)nfds);
 	}
-	while (sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-		if (errno != EINTR) {
-			ret = -errno;
-			break;
-		}
-	}
+	while (sendmsg(sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return 0;
+}
+
+int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds)
+{
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	uint8_t small[2048], *buf = small;
+	int ret;
+
+	if (len > CHANNEL_MSG_MAX)
+		return -EMSGSIZE;
+	if (len > sizeof(small) && !(buf = malloc(len)))
+		return -ENOMEM;
+	protobuf_c_message_pack(msg, buf);
+	ret = channel_send_packed(sock, buf, len, fds, nfds);
 	if (buf != small)
 		free(buf);
 	return ret;

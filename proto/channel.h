@@ -43,6 +43,8 @@ struct channel_msg {
  * Returns 0, -EAGAIN when the peer does not read, -EMSGSIZE, -EPIPE ...
  */
 int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds);
+/* The same for a message that is packed already. */
+int channel_send_packed(int sock, const void *data, size_t len, const int *fds, int nfds);
 /* The same, but waits (poll) for room up to `timeout_ms`; -ETIMEDOUT. For components towards their supervisor. */
 int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int nfds, int timeout_ms);
 

@@ -4,8 +4,9 @@
 
 struct out_item {
 	struct out_item *next;
-	ProtobufCMessage *m; /* a copy */
 	struct fdset *fds;
+	size_t len;
+	uint8_t packed[];
 };
 
 /* ETOOMANYREFS: more descriptors of this user are under way in sockets than it may have open. */
@@ -13,25 +14,6 @@ static bool for_later(struct outq *q, int ret)
 {
 	q->starved = ret == -ETOOMANYREFS || ret == -ENOBUFS || ret == -ENOMEM;
 	return ret == -EAGAIN || q->starved;
-}
-
-static int send_now(int sock, const ProtobufCMessage *m, const struct fdset *fds)
-{
-	return channel_send(sock, m, fds ? fds->fd : NULL, fds ? fds->n : 0);
-}
-
-static ProtobufCMessage *copy_of(const ProtobufCMessage *m)
-{
-	size_t len = protobuf_c_message_get_packed_size(m);
-	uint8_t *buf = malloc(len ? len : 1);
-	ProtobufCMessage *copy = NULL;
-
-	if (buf) {
-		protobuf_c_message_pack(m, buf);
-		copy = protobuf_c_message_unpack(m->descriptor, NULL, len, buf);
-	}
-	free(buf);
-	return copy;
 }
 
 static void drop_first(struct outq *q)
@@ -42,7 +24,6 @@ static void drop_first(struct outq *q)
 	if (!q->first)
 		q->last = NULL;
 	q->n--;
-	protobuf_c_message_free_unpacked(item->m, NULL);
 	fdset_unref(item->fds);
 	free(item);
 }
@@ -50,19 +31,19 @@ static void drop_first(struct outq *q)
 int outq_send(struct outq *q, int sock, const ProtobufCMessage *m, struct fdset *fds)
 {
 	struct out_item *item;
+	size_t len;
 	int ret;
 
 	if (!q->first) {
-		ret = send_now(sock, m, fds);
+		ret = channel_send(sock, m, fds ? fds->fd : NULL, fds ? fds->n : 0);
 		if (!ret || !for_later(q, ret))
 			return ret;
 	}
-	item = calloc(1, sizeof(*item));
-	if (!item || !(item->m = copy_of(m))) {
-		free(item);
+	len = protobuf_c_message_get_packed_size(m);
+	item = malloc(sizeof(*item) + len);
+	if (!item)
 		return -ENOMEM;
-	}
-	item->fds = fdset_ref(fds);
+	*item = (struct out_item){.fds = fdset_ref(fds), .len = protobuf_c_message_pack(m, item->packed)};
 	if (q->last)
 		q->last->next = item;
 	else
@@ -76,7 +57,8 @@ int outq_flush(struct outq *q, int sock)
 {
 	q->starved = false;
 	while (q->first) {
-		int ret = send_now(sock, q->first->m, q->first->fds);
+		const struct out_item *item = q->first;
+		int ret = channel_send_packed(sock, item->packed, item->len, item->fds ? item->fds->fd : NULL, item->fds ? item->fds->n : 0);
 
 		if (ret)
 			return for_later(q, ret) ? 0 : ret;

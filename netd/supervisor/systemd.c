@@ -56,27 +56,14 @@ static int notify_connect(void)
 /* One message, with `fd` if it is not -1. False: there is no room for it now. */
 static bool tell(struct systemd *d, const char *text, int fd)
 {
-	struct iovec iov = {.iov_base = (char *)(uintptr_t)text, .iov_len = strlen(text)};
-	union {
-		struct cmsghdr head;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control = {.head = {.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS}};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
+	int ret = d->sock < 0 ? 0 : channel_send_packed(d->sock, text, strlen(text), &fd, fd >= 0);
 
-	if (d->sock < 0)
-		return true;
-	if (fd >= 0) {
-		memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-		m.msg_control = control.buf;
-		m.msg_controllen = sizeof(control.buf);
-	}
-	if (sendmsg(d->sock, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
-		return true;
-	d->full = errno == EAGAIN;
+	d->full = ret == -EAGAIN;
 	/* ETOOMANYREFS: more descriptors of ours are under way in sockets than we may have open. */
-	if (d->full || errno == ENOBUFS || errno == ETOOMANYREFS || errno == EINTR)
+	if (d->full || ret == -ENOBUFS || ret == -ETOOMANYREFS)
 		return false;
-	log_warn("systemd is not told '%s': %s", text, strerror(errno));
+	if (ret < 0)
+		log_warn("systemd is not told '%s': %s", text, strerror(-ret));
 	return true;
 }
 
