@@ -66,8 +66,7 @@ void send_status(struct supervisor *s)
 {
 	struct table t = {.n = 0};
 	Netd__Component__Status status = NETD__COMPONENT__STATUS__INIT;
-	to_component m = {.base = PROTOBUF_C_MESSAGE_INIT(&netd__component__to_component__descriptor),
-	    .body_case = NETD__COMPONENT__TO_COMPONENT__BODY_STATUS, .status = &status};
+	to_component m = TO_COMPONENT(STATUS, status, &status);
 	char name[48];
 
 	add_inets(&t, s);

@@ -41,6 +41,10 @@
 typedef Netd__Component__ToComponent to_component;
 typedef Netd__Component__FromComponent from_component;
 
+#define TO_COMPONENT(which, field, value)                                                                               \
+	{.base = PROTOBUF_C_MESSAGE_INIT(&netd__component__to_component__descriptor),                                   \
+	    .body_case = NETD__COMPONENT__TO_COMPONENT__BODY_##which, .field = (value)}
+
 struct history {
 	uint32_t restarts, hangs;
 	char last_death[64];
@@ -134,6 +138,12 @@ static inline bool is_inet(const struct component *c)
 	return !c->device;
 }
 
+/* Not one that is dead or was asked to leave. */
+static inline bool component_alive(const struct component *c)
+{
+	return c->state != COMPONENT_DEAD && c->state != COMPONENT_STOPPING;
+}
+
 static inline uint32_t escrow_owner(const struct device *d)
 {
 	return d ? 1 + d->slot : OWNER_INET;
@@ -143,10 +153,14 @@ static inline uint32_t escrow_owner(const struct device *d)
 /* 0, or a negative errno: said why, and ended what it had begun. */
 int supervisor_start(struct supervisor *s, struct config *config, const char *path);
 int supervisor_run(struct supervisor *s);
-void supervisor_reload(struct supervisor *s);
+/* A region, bells and escrow for each device of the configuration that has none. 0, or a negative errno: said why. */
+int start_devices(struct supervisor *s);
 void supervisor_stop(struct supervisor *s);
 /* A component has gone while stopping: goes on to the next step. */
 void supervisor_stop_step(struct supervisor *s);
+
+/* ---- reload.c */
+void supervisor_reload(struct supervisor *s);
 
 /* ---- memory.c */
 int memory_start(struct supervisor *s);
@@ -175,17 +189,25 @@ void component_name(const struct component *c, char *buf, size_t size);
 const char *component_state_name(const struct component *c);
 /* As its state demands. Best effort: without the privilege it stays as it is. */
 void component_priority(const struct component *c);
+/* It has no role any more, and no events come of it; its last words can still be read until it is freed. */
+void component_detach(struct component *c);
+void component_free(struct component *c);
+
+/* ---- death.c */
+/* Its pidfd says so: what is in its channel is worked off, and its role goes to the next one. Only then its end is written down. */
+void component_died(void *component, int events);
 /* SIGKILL, for this reason; the death is then self-inflicted. */
 void component_kill(struct component *c, const char *why);
 /* The same because it hangs. One that somebody else had stopped did not inflict its death on itself. */
 void component_hung(struct component *c, enum hang_kind kind);
-/* As many netd-inet as there should be, unless back-off says to wait. */
-void maintain_inets(struct supervisor *s);
-void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms);
-/* Names the death of a process: "killed by SIGKILL", "exit status 1". `adopted`: status unknown. */
-void death_name(char *buf, size_t size, int status, bool known);
-/* Did it cause its death itself? Not if it was killed from outside. */
+/* Did it cause its death itself? Not if it was killed from outside. `known`: the status is, for we are its parent. */
 bool death_self_inflicted(int status, bool known, bool killed_by_us);
+
+/* ---- restart.c */
+/* As many netd-inet as there should be, unless back-off says to wait; in so many milliseconds. */
+void maintain_inets(struct supervisor *s);
+void restart_inets(struct supervisor *s, unsigned wait_ms);
+void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms);
 
 /* ---- settle.c: what has time after a takeover */
 void settle_init(struct supervisor *s);
@@ -196,9 +218,11 @@ bool settling(const struct supervisor *s);
 
 /* ---- send.c: messages to components */
 void component_send(struct component *c, to_component *m, struct fdset *fds);
+/* The message may have to wait, so it gets descriptors of its own. */
+void component_send_copies(struct component *c, to_component *m, const int *fds, int n);
 void component_flush(struct component *c);
 void send_start(struct component *c);
-void send_config(struct component *c);
+void send_config(struct component *c); /* send_config.c */
 void send_handed(struct component *c, const struct escrow_key *key, struct fdset *fds);
 void send_deposits(struct component *c);
 void send_withdrawn(struct component *c, const struct escrow_key *key);
