@@ -8,12 +8,15 @@
  */
 #include "supervisor/supervisor.h"
 #include "proto/barrier.h"
-#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #define TICKS_PER_LIMIT 3
 #define TICKS_LATE      5 /* as fast, while somebody is late */
 #define TICK_MIN_MS     5
 #define STOP_NS         (2 * NSEC_PER_SEC)
+#define REPORT_NS       (5 * NSEC_PER_SEC)
 
 static uint64_t period_ms(const struct supervisor *s)
 {
@@ -39,6 +42,24 @@ static void ping(struct component *c, uint64_t now)
 	send_ping(c, h->number);
 }
 
+/*
+ * A sanitizer looks a name up for every line of its report, which takes longer than hang_ms; and the report is worth more
+ * than a quick end. It stands among the last words (proto/channel.h).
+ */
+static bool reports(const struct component *c, uint64_t now)
+{
+	const char *text = c->words < 0 ? NULL : memory_map(c->words, WORDS_SIZE, PROT_READ);
+	char mark[32];
+	bool found;
+
+	if (!text)
+		return false;
+	snprintf(mark, sizeof(mark), "==%d==ERROR: ", (int)c->pid);
+	found = memmem(text, WORDS_SIZE, mark, strlen(mark));
+	munmap((void *)(uintptr_t)text, WORDS_SIZE);
+	return found && now - c->hang.asked_ns < REPORT_NS;
+}
+
 static void judge(struct component *c, uint64_t now)
 {
 	struct hang *h = &c->hang;
@@ -54,7 +75,7 @@ static void judge(struct component *c, uint64_t now)
 		return;
 	}
 	kind = hang_verdict(h, now, limit, &sample);
-	if (kind != HANG_NOT)
+	if (kind != HANG_NOT && !reports(c, now))
 		component_hung(c, kind);
 }
 

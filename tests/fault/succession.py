@@ -154,9 +154,10 @@ def play(netd, idles):
     until("netd-inet is replaced after the succession", lambda: netd.complete() and status()["incarnation"] == incarnation + 2)
     idles.append(Idle(PORT + 13))
 
-    for pid in pids(netd.complete(), "netd-inet") | pids(netd.complete(), "standby"):
+    everybody = pids(netd.complete(), "netd-inet") | pids(netd.complete(), "standby")
+    for pid in everybody:
         os.kill(pid, signal.SIGKILL)
-    until("all of netd-inet is replaced", lambda: netd.complete() and status()["incarnation"] == incarnation + 3)
+    until("all of netd-inet is replaced", lambda: (st := netd.complete()) and not everybody & pids(st, ""))
     idles.append(Idle(PORT + 14))
     return p
 

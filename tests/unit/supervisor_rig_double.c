@@ -204,6 +204,17 @@ static void talk(struct rig_shared *sh)
 	abort();
 }
 
+static void report(const volatile struct rig_shared *sh)
+{
+	if (!sh->driver_reports)
+		return;
+	dprintf(STDERR_FILENO, "==%d==ERROR: a report\n", (int)getpid());
+	while (sh->driver_reports)
+		usleep(1000);
+	dprintf(STDERR_FILENO, "the end\n");
+	abort();
+}
+
 static void on_message(struct double_state *d, const to_component *m)
 {
 	switch (m->body_case) {
@@ -217,8 +228,10 @@ static void on_message(struct double_state *d, const to_component *m)
 		__atomic_store_n(&d->clock->beat[d->slot].beat, m->ping->number, __ATOMIC_RELEASE);
 		d->sh->driver_pings += d->driver;
 		d->sh->inet_pings += d->active;
-		if (d->driver)
+		if (d->driver) {
 			talk(d->sh);
+			report(d->sh);
+		}
 		break;
 	case TO(TAKE_OVER_GRANTED):
 		d->granted = true;

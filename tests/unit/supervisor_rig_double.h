@@ -22,6 +22,7 @@ struct rig_shared {
 	uint32_t driver_aborts; /* a driver aborts at its start */
 	uint32_t standby_aborts; /* so does a standby */
 	uint32_t driver_talks;  /* that many bytes to standard error, then "the end", when it is pinged or gets SIGUSR1 */
+	uint32_t driver_reports; /* a driver that is pinged begins a sanitizer's report, and ends it when this is 0 again */
 	uint32_t driver_exits;  /* a driver cannot work: exit status 1 */
 
 	/* what happened */

@@ -253,3 +253,25 @@ Test(supervisor, last_words)
 	cr_assert_lt(strlen(crash_text(&r)), 72000);
 	rig_stop(&r);
 }
+
+/* A sanitizer's report takes longer than hang_ms; one that never ends is ended. */
+Test(supervisor, a_report_is_not_cut_off)
+{
+	struct rig r;
+	uint32_t pings;
+
+	rig_start(&r, 100, 0);
+	rig_run(&r);
+	eventually(r.sh->driver, 5000);
+	r.sh->driver_reports = 1;
+	pings = r.sh->inet_pings;
+	eventually(r.sh->inet_pings >= pings + 30, 10000); /* ten times hang_ms */
+	cr_assert_eq(r.sh->driver_starts, 1, "it was not let finish");
+	r.sh->driver_reports = 0;
+	eventually(strstr(crash_text(&r), "\n  the end\n"), 10000);
+	cr_assert(strstr(crash_text(&r), "cause: killed by SIGABRT"));
+	r.sh->driver_reports = 1;
+	eventually(strstr(crash_text(&r), "cause: hung"), 20000);
+	r.sh->driver_reports = 0;
+	rig_stop(&r);
+}
