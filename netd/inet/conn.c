@@ -18,18 +18,44 @@ struct tuple {
 	uint8_t protocol;
 };
 
-static struct tuple tuple_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
+/* An IPv4 pair is 16 bytes to hash instead of 40: a third of the work, for every segment and for every connection
+ * after a restart. */
+static uint64_t hash_of(const struct siphash_key *secret, uint8_t protocol, const struct endpoint *local,
     const struct endpoint *remote)
 {
 	struct {
 		struct ipaddr local, remote;
 		uint16_t lport, rport;
 		uint32_t protocol;
-	} key = {local->addr, remote->addr, local->port, remote->port, protocol};
+	} key;
+	struct {
+		uint32_t local, remote;
+		uint16_t lport, rport;
+		uint32_t protocol;
+	} v4;
 
+	if (ipaddr_is_v4(&local->addr) && ipaddr_is_v4(&remote->addr)) {
+		v4.local = ipaddr_to_v4(&local->addr);
+		v4.remote = ipaddr_to_v4(&remote->addr);
+		v4.lport = local->port;
+		v4.rport = remote->port;
+		v4.protocol = protocol;
+		return siphash(secret, &v4, sizeof(v4));
+	}
+	key.local = local->addr;
+	key.remote = remote->addr;
+	key.lport = local->port;
+	key.rport = remote->port;
+	key.protocol = protocol;
+	return siphash(secret, &key, sizeof(key));
+}
+
+static struct tuple tuple_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,
+    const struct endpoint *remote)
+{
 	return (struct tuple){.local = local,
 	    .remote = remote,
-	    .hash = (uint32_t)siphash(&world_peek(s)->hash_key, &key, sizeof(key)),
+	    .hash = (uint32_t)hash_of(&world_peek(s)->hash_key, protocol, local, remote),
 	    .protocol = protocol};
 }
 
@@ -108,16 +134,33 @@ static int grow_entries(struct conn_table *t, uint32_t room)
 	return 0;
 }
 
-int conn_reserve(struct stack *s, uint32_t n)
+static int grow_names(struct conn_table *t, uint32_t room)
+{
+	struct conn_names *grown = realloc(t->names, (size_t)room * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	t->names = grown;
+	t->names_room = room;
+	return 0;
+}
+
+static uint32_t room_for(uint32_t n)
+{
+	return max_of(round_up_pow2(n + 2), (uint32_t)FIRST_ROOM);
+}
+
+int conn_reserve(struct stack *s, uint32_t n, uint32_t named)
 {
 	struct conn_table *t = &s->inet->conn;
-	uint32_t room = max_of(round_up_pow2(n + 2), (uint32_t)FIRST_ROOM);
 	int ret = 0;
 
-	if (room > t->buckets)
-		ret = grow_chains(t, room);
+	if (room_for(n) > t->buckets)
+		ret = grow_chains(t, room_for(n));
 	if (!ret && n + 2 > t->room)
-		ret = grow_entries(t, room);
+		ret = grow_entries(t, room_for(n));
+	if (!ret && named && named + 2 > t->names_room)
+		ret = grow_names(t, room_for(named));
 	return ret;
 }
 
@@ -150,15 +193,8 @@ static uint32_t new_names(struct conn_table *t)
 		t->names_free = t->names[n].next;
 		return n;
 	}
-	if (t->names_used + 1 >= t->names_room) {
-		uint32_t room = t->names_room ? t->names_room * 2 : FIRST_ROOM;
-		struct conn_names *grown = realloc(t->names, (size_t)room * sizeof(*grown));
-
-		if (!grown)
-			return 0;
-		t->names = grown;
-		t->names_room = room;
-	}
+	if (t->names_used + 1 >= t->names_room && grow_names(t, t->names_room ? t->names_room * 2 : FIRST_ROOM))
+		return 0;
 	return ++t->names_used;
 }
 

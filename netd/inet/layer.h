@@ -138,8 +138,8 @@ void owner_move(struct stack *s, uint32_t sk, bool busy);
 void bucket_exit(struct port_table *t);
 
 /* conn.c */
-/* Room for so many at once, as many as there will be after a restart. 0 or -ENOMEM. */
-int conn_reserve(struct stack *s, uint32_t n);
+/* Room for so many at once, as many as there will be after a restart; `named` of them are not KIND_SOCK. 0 or -ENOMEM. */
+int conn_reserve(struct stack *s, uint32_t n, uint32_t named);
 void conn_exit(struct conn_table *t);
 /* The entry of the 4-tuple, 0 if there is none. */
 uint32_t conn_entry_of(const struct stack *s, uint8_t protocol, const struct endpoint *local,

@@ -413,12 +413,11 @@ static bool member_gone(const struct stack *s, uint32_t owner)
 int inet_reindex(struct stack *s)
 {
 	const struct sock_ops *ops;
-	uint32_t n = state_count(s->state, KIND_SOCK) + state_count(s->state, KIND_SYNRCV) +
-		     state_count(s->state, KIND_TIMEWAIT);
+	uint32_t named = state_count(s->state, KIND_SYNRCV) + state_count(s->state, KIND_TIMEWAIT);
 	int ret;
 
 	empty(s->inet);
-	if ((ret = fill(s)) < 0 || (ret = conn_reserve(s, n)) < 0)
+	if ((ret = fill(s)) < 0 || (ret = conn_reserve(s, state_count(s->state, KIND_SOCK) + named, named)) < 0)
 		return ret;
 	for (uint32_t sk = state_next(s->state, KIND_SOCK, 0); sk != NO_INDEX;
 	     sk = state_next(s->state, KIND_SOCK, sk + 1)) {
