@@ -81,11 +81,26 @@ static void change_route(struct daemon *d, const Netd__Component__RouteConfig *c
 		log_warn("route %s: %s", c->destination, strerror(-ret));
 }
 
+static enum stack_ecn ecn_of(Netd__Component__Ecn e)
+{
+	switch (e) {
+	case NETD__COMPONENT__ECN__ECN_ON:
+		return STACK_ECN_ON;
+	case NETD__COMPONENT__ECN__ECN_OFF:
+		return STACK_ECN_OFF;
+	default:
+		return STACK_ECN_PASSIVE;
+	}
+}
+
 void configure_limits(struct daemon *d)
 {
 	const Netd__Component__Config *c = d->hand.config;
 
-	if (!c || !c->limits)
+	if (!c)
+		return;
+	d->stack.ecn = ecn_of(c->tcp_ecn);
+	if (!c->limits)
 		return;
 	d->stack.rcvbuf_max = c->limits->rcvbuf_max;
 	d->stack.sndbuf_max = c->limits->sndbuf_max;

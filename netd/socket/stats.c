@@ -75,6 +75,7 @@ static const struct stat_row {
     NAMED("tcp.accepted", tcp_accepted),
     NAMED("tcp.connected", tcp_connected),
     NAMED("tcp.tso", tcp_tso),
+    NAMED("tcp.ce", tcp_ce),
 #undef ROW
 #undef NAMED
 };

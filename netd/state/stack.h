@@ -17,9 +17,12 @@ struct counters { /* netctl stats; lost in a restart, hints only */
 	uint64_t raw_in, raw_out, tap_in, tap_out;
 	uint64_t icmp_in, icmp_out, igmp_in, udp_in, udp_out, udp_no_port, udp_full, udp_bad;
 	uint64_t tcp_in, tcp_out, tcp_bad, tcp_retrans, tcp_fast_retrans, tcp_rto, tcp_rst_in, tcp_rst_out, tcp_ooo, tcp_ooo_full, tcp_paws,
-	    tcp_challenge, tcp_listen_full, tcp_accepted, tcp_connected, tcp_tso, tcp_cookies_sent, tcp_cookies_ok, tcp_cookies_bad, tcp_undone;
+	    tcp_challenge, tcp_listen_full, tcp_accepted, tcp_connected, tcp_tso, tcp_cookies_sent, tcp_cookies_ok, tcp_cookies_bad, tcp_undone, tcp_ce;
 	uint64_t requests, takeovers;
 };
+
+/* Explicit congestion notification of TCP: the kernel's tcp_ecn 2, 1 and 0. */
+enum stack_ecn { STACK_ECN_PASSIVE, STACK_ECN_ON, STACK_ECN_OFF };
 
 struct stack {
 	struct state *state;
@@ -30,6 +33,7 @@ struct stack {
 	uint64_t now;    /* CLOCK_MONOTONIC ns, once per cycle; or the simulation's clock */
 	uint64_t resumed_ns; /* no RTT sample from a segment sent before this: the end of the last pause */
 	uint32_t rcvbuf_max, sndbuf_max; /* configured; 0: not yet, the defaults hold */
+	enum stack_ecn ecn;  /* configured */
 	struct counters count;
 	/* Random bytes: getrandom(), or the simulation's seed. */
 	void (*random)(void *arg, void *buf, size_t len);

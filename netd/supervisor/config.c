@@ -10,6 +10,7 @@
 #include "supervisor/config_check.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "proto/component.pb-c.h"
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <stdio.h>
@@ -74,6 +75,9 @@ static const cyaml_schema_field_t limits_fields[] = {
 static const cyaml_strval_t log_levels[] = {{"error", LOG_LEVEL_ERROR}, {"warn", LOG_LEVEL_WARN},
     {"info", LOG_LEVEL_INFO}, {"debug", LOG_LEVEL_DEBUG}};
 
+static const cyaml_strval_t ecn_modes[] = {{"passive", NETD__COMPONENT__ECN__ECN_PASSIVE},
+    {"on", NETD__COMPONENT__ECN__ECN_ON}, {"off", NETD__COMPONENT__ECN__ECN_OFF}};
+
 static const cyaml_schema_field_t config_fields[] = {
     TEXT(socket, struct config),
     TEXT(pidfile_dir, struct config),
@@ -91,6 +95,7 @@ static const cyaml_schema_field_t config_fields[] = {
     LIST(pass_through, struct config, &pass_through_value, 256),
     LIST(name_servers, struct config, &string_value, 16),
     CYAML_FIELD_MAPPING("limits", OPTIONAL, struct config, limits, limits_fields),
+    CYAML_FIELD_ENUM("tcp_ecn", OPTIONAL | CYAML_FLAG_STRICT, struct config, tcp_ecn, ecn_modes, ARRAY_SIZE(ecn_modes)),
     LIST(admin_uids, struct config, &uid_value, 256),
     LIST(raw_uids, struct config, &uid_value, 256),
     CYAML_FIELD_SEQUENCE("ping_gids", OPTIONAL_PTR, struct config, ping_gids, &uid_value, 2, 2),

@@ -50,6 +50,7 @@ struct config {
 	char **name_servers;
 	unsigned name_servers_count;
 	struct config_limits limits;
+	uint32_t tcp_ecn; /* Ecn in component.proto */
 	uint32_t *admin_uids;
 	unsigned admin_uids_count;
 	uint32_t *raw_uids;

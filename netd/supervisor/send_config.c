@@ -100,6 +100,7 @@ void send_config(struct component *c)
 	config.name_server = conf->name_servers;
 	config.n_name_server = conf->name_servers_count;
 	config.limits = &limits;
+	config.tcp_ecn = (Netd__Component__Ecn)conf->tcp_ecn;
 	config.admin_uid = conf->admin_uids;
 	config.n_admin_uid = conf->admin_uids_count;
 	config.raw_uid = conf->raw_uids;

@@ -114,9 +114,10 @@ bool tcp_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_s
 	n.duplicate = t->flags & TCB_SACK
 			  ? n.sacked > 0
 			  : !n.acked && !g->len && !moved && n.flight && !(h->flags & TCP_F_FIN);
-	if (n.acked || n.duplicate || n.twice)
+	n.ece = ecn_echoed(t, h);
+	if (n.acked || n.duplicate || n.twice || n.ece)
 		recovery_ack(s, sk, t, &n);
-	if (n.acked || n.duplicate || n.twice || moved)
+	if (n.acked || n.duplicate || n.twice || n.ece || moved)
 		tcp_want_output(s, sk);
 	if (!was_fin_acked && fin_acked(t))
 		return tcp_event(s, sk, t, TCP_EV_FIN_ACKED);

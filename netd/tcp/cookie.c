@@ -49,6 +49,7 @@ void cookie_trim(struct tcp_header *syn)
 {
 	syn->has_ws &= syn->has_ts;
 	syn->sack_permitted &= syn->has_ts;
+	syn->flags = TCP_F_SYN;
 }
 
 uint32_t cookie_number(const struct stack *s, const struct tcp_seg *g, const struct tcp_header *syn)

@@ -21,7 +21,9 @@ static uint8_t options_of(const struct tcp_rec *t)
 {
 	return (uint8_t)((t->flags & TCB_TS ? TCPI_OPT_TIMESTAMPS : 0) |
 			 (t->flags & TCB_SACK ? TCPI_OPT_SACK : 0) |
-			 (t->flags & TCB_WS ? TCPI_OPT_WSCALE : 0));
+			 (t->flags & TCB_WS ? TCPI_OPT_WSCALE : 0) |
+			 (t->flags & TCB_ECN ? TCPI_OPT_ECN : 0) |
+			 (t->flags & TCB_ECN_SEEN ? TCPI_OPT_ECN_SEEN : 0));
 }
 
 static uint32_t ms_since(const struct stack *s, uint64_t at)

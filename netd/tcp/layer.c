@@ -145,7 +145,7 @@ void tcpx_release(struct stack *s, uint32_t sk, const struct tcp_rec *t)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
 
-	if (x && !x->n_ooo && !x->n_run && !x->undo.cwnd && t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS)
+	if (x && !x->n_ooo && !x->n_run && !x->undo.cwnd && t->ca_state < CA_CWR)
 		state_free(s->state, KIND_TCPX, sk);
 }
 

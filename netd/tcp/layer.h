@@ -211,6 +211,23 @@ void urgent_fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, ui
 /* snd_una has moved, with TCB_URGENT. */
 void urgent_acked(struct stack *s, uint32_t sk, struct tcp_rec *t);
 
+/* ecn.c */
+/* Does the SYN ask for it, and do we grant that? `tos`: of its IP header. */
+bool ecn_asked(const struct stack *s, const struct tcp_header *syn, uint8_t tos);
+/* Does the SYN-ACK grant what our SYN asked for? */
+bool ecn_granted(const struct tcp_rec *t, const struct tcp_header *syn_ack);
+/* Flags of our SYN. */
+uint8_t ecn_question(const struct tcp_rec *t);
+/* Flags and mark of a segment with [off, off + len); and that it was sent. */
+void ecn_fill(const struct tcp_rec *t, uint64_t off, uint32_t len, struct tcp_header *h, uint8_t *tos);
+void ecn_sent(struct tcp_rec *t, const struct tcp_header *h);
+/* The congestion window went down, for whatever reason. */
+void ecn_reduced(struct tcp_rec *t);
+/* Does the acknowledgement tell of a mark? */
+bool ecn_echoed(const struct tcp_rec *t, const struct tcp_header *h);
+/* A segment with payload, before the payload is taken. */
+void ecn_arrived(struct stack *s, struct tcp_rec *t, const struct tcp_seg *g);
+
 /* receive.c */
 /* Copies the payload to its place in the receive ring, checking the checksum on the way. False if
  * it is wrong. */
@@ -276,6 +293,7 @@ struct ack_news {
 	uint32_t ts_ecr; /* 0: none */
 	bool duplicate;
 	bool original;	 /* it covers what was neither sent again nor known to be there */
+	bool ece;	 /* a segment was marked on its way */
 	uint32_t twice;	 /* bytes that the peer says came twice */
 };
 /* Bytes that are thought to be in the network, RFC 6675, SetPipe(). */

@@ -130,6 +130,7 @@ static void send_syn_ack(struct stack *s, const struct synrcv_rec *r, uint32_t c
 	struct tcp_bare b = {r->local, r->remote, l->bound_dev, l->ttl, l->tos};
 	struct tcp_header h = {.seq = r->iss, .ack = r->irs + 1, .flags = TCP_F_SYN | TCP_F_ACK};
 
+	h.flags |= r->flags & TCB_ECN ? TCP_F_ECE : 0;
 	h.window = (uint16_t)min_of(r->rcv_wnd, 65535u);
 	options_syn(&h, r->flags, r->our_mss, r->rcv_wscale, clock + r->ts_off, r->ts_recent);
 	tcp_send_bare(s, &b, &h);
@@ -147,7 +148,7 @@ static void fill(struct stack *s, uint32_t listener, struct synrcv_rec *r, const
 	r->listener_gen = state_generation(s->state, KIND_SOCK, listener);
 	r->dev = g->m->dev;
 	r->irs = syn->seq;
-	r->flags = options_agree(syn);
+	r->flags = options_agree(syn) | (ecn_asked(s, syn, g->m->tos) ? TCB_ECN : 0);
 	r->peer_mss = syn->has_mss && syn->mss ? syn->mss : TCP_MSS_DEFAULT;
 	r->our_mss = tcp_our_mss(l, mtu);
 	r->peer_wnd = syn->window;

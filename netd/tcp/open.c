@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #define SYN_FLAGS (TCB_TS | TCB_SACK | TCB_WS)
+#define ECN_FLAGS (TCB_ECN | TCB_ECN_ECHO | TCB_ECN_CWR | TCB_ECN_SEEN)
 
 struct tuple {
 	struct ipaddr local, remote;
@@ -99,8 +100,8 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, uint32_t mtu)
 {
 	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_ALONE | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
-					   TCB_WAS_OPEN)) |
-		   SYN_FLAGS | TCB_SYN_NOW | TCB_ACTIVE;
+					   TCB_WAS_OPEN | ECN_FLAGS)) |
+		   SYN_FLAGS | TCB_SYN_NOW | TCB_ACTIVE | (s->ecn == STACK_ECN_ON ? TCB_ECN : 0);
 	t->iss = tcp_isn(s, &k->local, &k->remote) - (uint32_t)t->tx_tail;
 	t->ts_off = tcp_ts_offset(s, &k->local, &k->remote);
 	t->ts_recent = 0;
@@ -152,10 +153,10 @@ int tcp_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
 
 static void take_syn(struct stack *s, struct tcp_rec *t, const struct tcp_header *h)
 {
-	uint32_t agreed = options_agree(h);
+	uint32_t agreed = options_agree(h) | (ecn_granted(t, h) ? TCB_ECN : 0);
 
 	t->irs = h->seq - (uint32_t)t->rcv_nxt;
-	t->flags &= ~(uint32_t)SYN_FLAGS | agreed;
+	t->flags &= ~(uint32_t)(SYN_FLAGS | TCB_ECN) | agreed;
 	t->snd_wscale = agreed & TCB_WS ? h->ws : 0;
 	if (!(agreed & TCB_WS))
 		t->rcv_wscale = 0;

@@ -326,6 +326,7 @@ bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_se
 	if (g->len) {
 		if (!receive_stage(s, sk, t, g))
 			return true;
+		ecn_arrived(s, t, g);
 		take_payload(s, sk, t, g, start);
 	}
 	if (fin && end >= (int64_t)t->rcv_nxt && (!g->len || end <= (int64_t)t->rcv_adv)) {

@@ -101,7 +101,7 @@ void recovery_sent(struct stack *s, uint32_t sk, struct tcp_rec *t, uint64_t off
 
 void recovery_sent_new(struct stack *s, uint32_t sk, const struct tcp_rec *t, uint32_t len)
 {
-	if (t->ca_state == CA_RECOVERY && tcpx_peek(s, sk))
+	if ((t->ca_state == CA_RECOVERY || t->ca_state == CA_CWR) && tcpx_peek(s, sk))
 		tcpx_get(s, sk)->prr.out += len;
 }
 
@@ -221,16 +221,24 @@ static void forget_resent(struct tcpx_rec *x)
 	x->rack_us = 0;
 }
 
+static void reduce(struct tcp_rec *t, struct tcpx_rec *x)
+{
+	prr_begin(t, x);
+	t->ssthresh = congestion_of(t)->ssthresh(t);
+	ecn_reduced(t);
+}
+
 static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	struct tcpx_rec *x = tcpx_make(s, sk);
 
 	if (!x)
 		return;
-	undo_begin(t, x);
-	prr_begin(t, x);
-	t->ssthresh = congestion_of(t)->ssthresh(t);
-	t->cwnd = t->ssthresh;
+	if (t->ca_state != CA_CWR) { /* else it is going down already */
+		undo_begin(t, x);
+		reduce(t, x);
+		t->cwnd = t->ssthresh;
+	}
 	t->recover = t->snd_nxt;
 	t->flags |= TCB_RTX_NOW;
 	t->flags &= ~(uint32_t)TCB_TIMING;
@@ -270,13 +278,38 @@ static void undone(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 	t->ca_state = x->n_run ? CA_DISORDER : CA_OPEN;
 	t->dupacks = 0;
-	t->flags &= ~(uint32_t)TCB_RTX_NOW;
+	t->flags &= ~(uint32_t)(TCB_RTX_NOW | TCB_ECN_CWR);
 	x->loss_end = 0;
 	forget_resent(x);
 	restart_timer(t);
 	rack_adapt(t, x);
 	s->count.tcp_undone++;
 	tcpx_release(s, sk, t);
+}
+
+/* ---- a mark instead of a loss */
+
+static void start_cwr(struct stack *s, uint32_t sk, struct tcp_rec *t)
+{
+	struct tcpx_rec *x = tcpx_make(s, sk);
+
+	if (!x)
+		return;
+	x->undo.cwnd = 0;
+	reduce(t, x);
+	t->recover = t->snd_nxt;
+	t->ca_state = CA_CWR;
+}
+
+/* It ends when something is acknowledged that was sent after its begin: then the peer has our CWR. */
+static void cwr_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+{
+	if (t->snd_una > t->recover) {
+		t->cwnd = t->ssthresh;
+		t->ca_state = CA_OPEN;
+	} else if (n->delivered && tcpx_peek(s, sk)) {
+		prr_ack(t, tcpx_get(s, sk), n, recovery_pipe(s, sk, t));
+	}
 }
 
 static void grow(struct stack *s, struct tcp_rec *t, const struct ack_news *n)
@@ -291,25 +324,33 @@ static bool is_loss(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
 
 	if (!(t->flags & TCB_SACK))
-		return t->dupacks >= TCP_DUP_THRESH && (t->snd_una > t->recover || !t->recover);
+		return t->dupacks >= TCP_DUP_THRESH &&
+		       (t->snd_una > t->recover || !t->recover || t->ca_state == CA_CWR);
 	return x && rack_edge(s, t, x) > t->snd_una;
 }
 
 static void ack_open(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
 {
 	const struct tcpx_rec *x = tcpx_peek(s, sk);
+	bool disorder;
 
 	if (x && x->undo.cwnd && t->snd_una >= x->undo.end)
 		tcpx_get(s, sk)->undo.cwnd = 0;
-	if (n->acked) {
+	if (n->ece && t->ca_state != CA_CWR)
+		start_cwr(s, sk, t);
+	if (n->acked)
 		t->dupacks = 0;
-		grow(s, t, n);
-	}
 	if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
 		t->dupacks++;
+	if (t->ca_state == CA_CWR)
+		cwr_ack(s, sk, t, n);
+	else if (n->acked)
+		grow(s, t, n);
 	x = tcpx_peek(s, sk);
-	t->ca_state = t->dupacks || (x && x->n_run) ? CA_DISORDER : CA_OPEN;
-	if (t->ca_state == CA_DISORDER && is_loss(s, sk, t))
+	disorder = t->dupacks || (x && x->n_run);
+	if (t->ca_state != CA_CWR)
+		t->ca_state = disorder ? CA_DISORDER : CA_OPEN;
+	if (disorder && is_loss(s, sk, t))
 		start_recovery(s, sk, t);
 	else if (x)
 		tcpx_release(s, sk, t);
@@ -407,8 +448,9 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (t->ca_state != CA_LOSS && t->ca_state != CA_RECOVERY)
 		undo_begin(t, x);
 	x->frto = t->ca_state != CA_LOSS && t->ca_state != CA_RECOVERY && (t->flags & TCB_SACK);
-	if (t->ca_state != CA_LOSS)
+	if (t->ca_state != CA_LOSS && t->ca_state != CA_CWR)
 		t->ssthresh = congestion_of(t)->ssthresh(t);
+	ecn_reduced(t);
 	t->cwnd = t->mss;
 	t->dupacks = 0;
 	t->recover = t->snd_nxt;

@@ -145,11 +145,13 @@ int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 	fill_header(s, sk, t, &h, flags | TCP_F_ACK, snd_seq(t, off));
 	if (t->flags & TCB_URGENT)
 		urgent_fill(s, sk, t, off, &h);
+	ecn_fill(t, off, len, &h, &how.tos);
 	options_sack(s, sk, t, &h);
 	hdr_len = tcp_emit_len(&h);
 	ret = packet_alloc(s, &p, path->r.dev, hdr_len + len);
 	if (ret)
 		return ret;
+	ecn_sent(t, &h);
 	h.window = tcp_window(s, sk, t);
 	sum = fill_payload(s, k, &p, hdr_len, off, len, !path->csum);
 	t->segs_out += len > full ? (len + full - 1) / full : 1;
@@ -168,7 +170,7 @@ int tcp_transmit(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct t
 int tcp_send_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint8_t flags = t->state == TCPS_SYN_RECV ? TCP_F_SYN | TCP_F_ACK : TCP_F_SYN;
+	uint8_t flags = (t->state == TCPS_SYN_RECV ? TCP_F_SYN | TCP_F_ACK : TCP_F_SYN) | ecn_question(t);
 	struct ip_send how = how_of(k);
 	struct tcp_header h;
 	struct packet p;

@@ -23,7 +23,7 @@ static uint32_t burst_max(const struct tcp_rec *t, const struct tcp_path *path, 
 {
 	uint32_t most = 65535u - 20 - TCP_LEN_MAX;
 
-	return path->tso && most > full && !(t->flags & TCB_URGENT) ? most - most % full : full;
+	return path->tso && most > full && !(t->flags & (TCB_URGENT | TCB_ECN_CWR)) ? most - most % full : full;
 }
 
 static bool is_corked(const struct sock_rec *k, const struct tcp_rec *t)

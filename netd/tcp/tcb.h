@@ -71,6 +71,10 @@ enum tcb_flags {
 	TCB_FIN_ALONE = 1 << 23, /* our FIN went without data */
 	TCB_REORDERED = 1 << 25, /* this path has been seen to reorder */
 	TCB_ACTIVE = 1 << 24,	/* opened by connect() */
+	TCB_ECN = 1 << 26,	/* negotiated, in SYN_SENT asked for: ecn.c */
+	TCB_ECN_ECHO = 1 << 27, /* a mark arrived: every segment says so until the peer says that it has heard */
+	TCB_ECN_CWR = 1 << 28,	/* the window went down: the next new segment says so */
+	TCB_ECN_SEEN = 1 << 29, /* something that could be marked has arrived */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 
@@ -199,7 +203,7 @@ struct synrcv_rec {
 	uint32_t iss, irs;
 	uint32_t rcv_wnd, rx_cap;
 	uint32_t ts_recent, ts_off;
-	uint32_t flags; /* TCB_TS, TCB_SACK, TCB_WS */
+	uint32_t flags; /* TCB_TS, TCB_SACK, TCB_WS, TCB_ECN */
 	uint16_t peer_mss, our_mss;
 	uint16_t peer_wnd;
 	uint8_t snd_wscale, rcv_wscale;

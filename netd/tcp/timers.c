@@ -114,7 +114,7 @@ void timer_rtx(struct stack *s, uint32_t sk, struct tcp_rec *t, bool restart, bo
 	if (flight_of(t)) {
 		if (!restart && t->rtx_at && t->rtx_kind != RTX_PERSIST)
 			return;
-		if ((t->flags & TCB_SACK) && t->srtt && t->ca_state == CA_OPEN && !t->retries &&
+		if ((t->flags & TCB_SACK) && t->srtt && (t->ca_state == CA_OPEN || t->ca_state == CA_CWR) && !t->retries &&
 		    !(t->flags & TCB_PROBED))
 			start_rtx(s, k, t, RTX_PROBE, probe_timeout(s, t));
 		else

@@ -69,9 +69,9 @@ static uint32_t build(struct script *c, uint8_t *frame, uint8_t proto, uint32_t 
 	    .total_len = (uint16_t)(IPV4_LEN + len),
 	    .src = PEER_V4,
 	    .dst = HOST_V4,
-	    .dont_fragment = true};
+	    .dont_fragment = true,
+	    .tos = c->tos};
 
-	(void)c;
 	memcpy(e.dst, sim_mac[0], 6);
 	memcpy(e.src, sim_mac[1], 6);
 	ethernet_emit(&e, frame, ETHERNET_LEN);
@@ -142,6 +142,7 @@ bool hear(struct script *c, struct heard *s)
 	cr_assert_eq(tcp_parse(&s->h, frame + at, total), 0);
 	s->len = total - s->h.hdr_len;
 	s->dst = dst;
+	s->tos = ip.tos;
 	memcpy(s->data, frame + at + s->h.hdr_len, s->len);
 	if (s->h.has_ts)
 		c->ts_recent = s->h.ts_val;

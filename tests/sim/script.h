@@ -17,12 +17,14 @@ struct script {
 	bool ws;
 	uint8_t scale;
 	uint16_t mss, window;
+	uint8_t tos; /* of what the peer sends */
 	uint32_t ts_val, ts_recent;
 };
 
 /* A segment of the host's. */
 struct heard {
 	struct tcp_header h;
+	uint8_t tos;
 	uint32_t len;
 	uint8_t data[65536];
 	struct ipaddr dst;

@@ -1,6 +1,7 @@
 /* The configuration file: defaults, and one line with file, line and key for every mistake. */
 #include "supervisor/config.h"
 #include "base/log.h"
+#include "proto/component.pb-c.h"
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -56,6 +57,7 @@ Test(config, defaults)
 	cr_assert(*c->devices[0].offloads);
 	cr_assert_eq(c->devices[0].mac_bytes[0] & 3, 2);
 	cr_assert_eq(c->limits.rcvbuf_max_kib, 6144);
+	cr_assert_eq(c->tcp_ecn, NETD__COMPONENT__ECN__ECN_PASSIVE);
 	config_free(c);
 }
 
@@ -72,9 +74,10 @@ Test(config, everything)
 			  "offloads: false}\n"
 			  "routes:\n  - {destination: default, gateway: 10.99.0.1, device: tap0, metric: 3}\n"
 			  "pass_through:\n  - {address: 127.0.0.53, port: 53}\n"
-			  "name_servers: [10.99.0.1]\nlimits: {session_sockets: 32}\nadmin_uids: [0, 7]\n",
+			  "name_servers: [10.99.0.1]\nlimits: {session_sockets: 32}\nadmin_uids: [0, 7]\ntcp_ecn: on\n",
 			 &c, err, sizeof(err)), 0, "%s", err);
 	cr_assert_eq(*c->standbys, 0);
+	cr_assert_eq(c->tcp_ecn, NETD__COMPONENT__ECN__ECN_ON);
 	cr_assert_eq(c->devices[0].mac_bytes[5], 2);
 	cr_assert_eq(c->devices[0].addresses_count, 2);
 	cr_assert_not(*c->devices[0].offloads);
@@ -101,6 +104,7 @@ Test(config, mistakes_of_form)
 	expect("devices:\n  - name: t\n    mtu: many\n", ":3: devices[0].mtu: no number of its range: 'many'");
 	expect("devices:\n  - name: t\n    offloads: perhaps\nhang_ms: -1\n", ":4: hang_ms: no number of its range: '-1'");
 	expect("devices:\n  - name: t\nlog_level: loud\n", ":3: log_level: none of its words: loud");
+	expect("devices:\n  - name: t\ntcp_ecn: 2\n", ":3: tcp_ecn: none of its words: 2");
 	expect("colour: red\ndevices:\n  - name: t\n", ":1: colour: there is no such key");
 	expect("devices:\n  - name: t\n    name: u\n", ":2: devices[0].name: there twice");
 	expect("devices:\n  - name: t\nlimits:\n  session_memory: 4\n", ":4: limits.session_memory: there is no such key");
