@@ -66,7 +66,7 @@ static bool sent_again(const struct tcp_rec *t, const struct tcpx_rec *x, unsign
 static bool overtaken(const struct tcpx_rec *x, unsigned i)
 {
 	return x->run[x->n_run - 1].end > x->hole[i].mark ||
-	       seq_after(x->rack_us, x->hole[i].rtx_us);
+	       (x->rack_us && seq_after(x->rack_us, x->hole[i].rtx_us));
 }
 
 static uint32_t round_trip(const struct tcp_rec *t, const struct tcpx_rec *x)

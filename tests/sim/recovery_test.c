@@ -8,21 +8,27 @@
 #define MSS  1460u
 #define SEGS 10u
 
-static uint32_t cwnd0;
+static uint32_t cwnd0, probes;
 
-static void open_up(bool ts)
+static void connect_and_send(uint64_t rtt)
 {
 	static char data[SEGS * MSS];
-	setup_new();
-	c.ts = ts;
-	c.ts_val = 1;
-	establish_slowly(RTT);
+
+	establish_slowly(rtt);
 	cwnd0 = sim_tcb(c.k)->cwnd;
 	sim_send(c.k, data, sizeof(data));
 	after(&c, 0);
 	cr_assert_eq(heard_count(), SEGS);
-	after(&c, RTT);
-	(void)heard_count();
+	after(&c, rtt);
+	probes = heard_count();
+}
+
+static void open_up(bool ts)
+{
+	setup_new();
+	c.ts = ts;
+	c.ts_val = 1;
+	connect_and_send(RTT);
 }
 
 static void setup_plain(void)
@@ -244,6 +250,25 @@ Test(recovery, a_retransmission_is_lost)
 	sack(1, SEGS + 1);
 	expect(&c, ACK, 0, 0, MSS);
 	expect_nothing(&c);
+}
+
+/* Nothing that was sent after it has arrived: it is only on its way; at any moment of a clock that comes around. */
+Test(recovery, a_retransmission_is_on_its_way)
+{
+	for (uint32_t quarter = 0; quarter < 4; quarter++) {
+		teardown();
+		c = script_new(1);
+		after(&c, quarter * (1ull << 30) * 1000);
+		connect_and_send(RTT);
+		for (uint32_t i = 1; i <= 3; i++)
+			sack(1, 1 + i);
+		expect(&c, ACK, 0, 0, MSS);
+		after(&c, RTT + RTT / 10);
+		expect_nothing(&c);
+		say(&c, ACK, 0, SEGS * MSS, NULL);
+		expect_nothing(&c);
+		cr_assert_eq(tcb()->total_retrans, 1 + probes);
+	}
 }
 
 /* NewReno has nothing but partial acknowledgements to go by, even where the path is known to reorder. */
