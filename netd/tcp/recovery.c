@@ -228,13 +228,14 @@ static void reduce(struct tcp_rec *t, struct tcpx_rec *x)
 	ecn_reduced(t);
 }
 
-static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
+static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
 {
+	bool reduced = t->ca_state == CA_CWR;
 	struct tcpx_rec *x = tcpx_make(s, sk);
 
 	if (!x)
 		return;
-	if (t->ca_state != CA_CWR) { /* else it is going down already */
+	if (!reduced) {
 		undo_begin(t, x);
 		reduce(t, x);
 		t->cwnd = t->ssthresh;
@@ -245,6 +246,8 @@ static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	x->loss_end = max_of(t->snd_una + t->mss, t->flags & TCB_SACK ? rack_edge(s, t, x) : 0);
 	t->ca_state = CA_RECOVERY;
 	forget_resent(x);
+	if ((t->flags & TCB_SACK) && !reduced)
+		prr_ack(t, x, n, recovery_pipe(s, sk, t));
 	restart_timer(t);
 	s->count.tcp_fast_retrans++;
 }
@@ -351,7 +354,7 @@ static void ack_open(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 	if (t->ca_state != CA_CWR)
 		t->ca_state = disorder ? CA_DISORDER : CA_OPEN;
 	if (disorder && is_loss(s, sk, t))
-		start_recovery(s, sk, t);
+		start_recovery(s, sk, t, n);
 	else if (x)
 		tcpx_release(s, sk, t);
 }
@@ -430,7 +433,7 @@ void recovery_reorder_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return;
 	if (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS) {
 		if (rack_edge(s, t, x) > t->snd_una)
-			start_recovery(s, sk, t);
+			start_recovery(s, sk, t, &(struct ack_news){.delivered = t->mss});
 		return;
 	}
 	rack_lost_again(s, t, x);

@@ -234,6 +234,30 @@ Test(recovery, the_window_goes_down_by_sending)
 	cr_assert_eq(tcb()->cwnd, tcb()->ssthresh);
 }
 
+/* Also with the acknowledgement that it begins with: much is lost, and yet that is no reason for a burst. */
+Test(recovery, it_begins_with_what_has_arrived)
+{
+	sack(1, 2);
+	sack(1, 3);
+	say_sack(0, 2, (struct sack_range[]){{8 * MSS, 9 * MSS}, {MSS, 3 * MSS}});
+	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
+	expect(&c, ACK, 0, 0, MSS);
+	expect_nothing(&c);
+	say_sack(MSS, 2, (struct sack_range[]){{MSS, 4 * MSS}, {8 * MSS, 9 * MSS}});
+	cr_assert_leq(heard_count(), 3);
+}
+
+/* The same where it is a matter of time. */
+Test(recovery, it_begins_with_one_in_time)
+{
+	say_sack(0, 1, &(struct sack_range){8 * MSS, 9 * MSS});
+	expect_nothing(&c);
+	after(&c, RTT / 4 + SIM_MS);
+	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
+	expect(&c, ACK, 0, 0, MSS);
+	expect_nothing(&c);
+}
+
 /* A retransmission that is lost, too, goes out once more when something that was sent after it has
  * arrived. */
 Test(recovery, a_retransmission_is_lost)
