@@ -17,7 +17,6 @@
 #include <string.h>
 
 #define TX_START       (64u << 10)
-#define TX_MAX_DEFAULT (4u << 20)
 #define TX_MAX_LIMIT   (64u << 20)
 #define DGRAM_TX_MIN   (256u << 10) /* room for the largest datagram and filler */
 #define LOWAT_LEAST    (64u << 10)
@@ -355,7 +354,7 @@ uint64_t tx_most(const struct nsock *s)
 	uint32_t limit = load_once(&s->sl->tx_limit);
 
 	if (!limit)
-		return TX_MAX_DEFAULT;
+		return CM_STREAM_TX_MOST;
 	while (cap < limit && cap < TX_MAX_LIMIT)
 		cap *= 2;
 	return cap;

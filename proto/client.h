@@ -159,6 +159,9 @@ struct cm_slot {
 };
 static_assert(sizeof(struct cm_slot) == 256, "four lines");
 
+/* How far a stream's transmit ring grows by itself, where SO_SNDBUF was never set; the daemon may be configured for less. */
+#define CM_STREAM_TX_MOST (4u << 20)
+
 /* How much a stream may have in a transmit ring of `cap` bytes under that limit. */
 static inline uint64_t cm_tx_bound(uint64_t cap, uint32_t limit)
 {

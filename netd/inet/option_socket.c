@@ -67,13 +67,15 @@ int socket_get_rcvbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
 	return (int)(k->type == SOCK_STREAM ? max_of(k->rcvbuf, k->rx.cap) : k->rcvbuf);
 }
 
+/* A connected stream's, if nobody set it, grows as it is written into: what is told is what it grows to. */
 int socket_get_sndbuf(struct stack *s, uint32_t sk, const struct sock_rec *k)
 {
-	(void)s;
 	(void)sk;
 	if (k->flags & SOCK_F_SNDBUF_SET)
 		return (int)k->sndbuf * 2;
-	return (int)(k->type == SOCK_STREAM ? max_of(k->sndbuf, k->tx.cap) : k->sndbuf);
+	if (k->type != SOCK_STREAM || !k->tx.cap)
+		return (int)k->sndbuf;
+	return (int)max_of(k->tx.cap, min_of(CM_STREAM_TX_MOST, round_up_pow2(stack_sndbuf_max(s))));
 }
 
 static int get_buf_lock(struct stack *s, uint32_t sk, const struct sock_rec *k)

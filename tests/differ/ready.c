@@ -108,6 +108,23 @@ static void filled(void)
 	unmake(&s);
 }
 
+/* SO_SNDBUF tells the truth: a peer that reads nothing, and three times as much is not all taken. */
+static void overfull(void)
+{
+	struct subject s = make(STREAM_CONNECTED);
+	int v = 0;
+	socklen_t len = sizeof(v);
+	char *buf;
+	ssize_t n;
+
+	getsockopt(s.fd, SOL_SOCKET, SO_SNDBUF, &v, &len);
+	buf = calloc(3, (size_t)v);
+	n = send(s.fd, buf, 3 * (size_t)v, MSG_DONTWAIT);
+	line(n <= 0 ? "nothing" : n < 3 * (ssize_t)v ? "a part" : "all", "ready three times SO_SNDBUF");
+	free(buf);
+	unmake(&s);
+}
+
 /* A close() that lingers returns when the peer has it all; one that resets, at once. */
 static void lingering(void)
 {
@@ -135,6 +152,7 @@ void do_ready(void)
 	for (enum state st = 0; st < STATES; st++)
 		one(st);
 	filled();
+	overfull();
 	lingering();
 	for (int how = SHUT_RD; how <= SHUT_RDWR; how++)
 		given_up(how);
