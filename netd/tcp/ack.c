@@ -10,7 +10,7 @@
  */
 static bool update_window(struct tcp_rec *t, const struct tcp_header *h, uint64_t ack)
 {
-	uint32_t wnd = (uint32_t)h->window << t->snd_wscale;
+	uint32_t wnd = peer_window(t, h);
 	uint64_t edge = ack + wnd, old = t->snd_edge;
 
 	if (ack <= t->snd_una && !seq_after(h->seq, t->snd_wl1) &&

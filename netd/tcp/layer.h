@@ -137,6 +137,12 @@ static inline struct tcpx_rec *tcpx_get(struct stack *s, uint32_t sk)
 	return state_get(s->state, KIND_TCPX, sk);
 }
 
+/* What the peer offers; a SYN's window is not scaled (RFC 7323, 2.2), nor is that of one with an ACK. */
+static inline uint32_t peer_window(const struct tcp_rec *t, const struct tcp_header *h)
+{
+	return h->flags & TCP_F_SYN ? h->window : (uint32_t)h->window << t->snd_wscale;
+}
+
 static inline uint64_t flight_of(const struct tcp_rec *t)
 {
 	return t->snd_nxt - t->snd_una;

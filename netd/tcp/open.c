@@ -165,9 +165,9 @@ static void take_syn(struct stack *s, struct tcp_rec *t, const struct tcp_header
 		t->ts_recent = h->ts_val;
 		t->ts_recent_s = clock_s(s);
 	}
-	t->snd_edge = t->snd_una + h->window; /* a SYN's window is not scaled */
+	t->max_wnd = peer_window(t, h);
+	t->snd_edge = t->snd_una + t->max_wnd;
 	t->snd_wl1 = h->seq;
-	t->max_wnd = h->window;
 }
 
 void tcp_syn_sent_segment(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_seg *g)

@@ -169,9 +169,9 @@ static bool finish_open(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 		tcp_refuse(s, g);
 		return false;
 	}
-	t->snd_edge = t->snd_una + ((uint64_t)g->h.window << t->snd_wscale);
+	t->max_wnd = peer_window(t, &g->h);
+	t->snd_edge = t->snd_una + t->max_wnd;
 	t->snd_wl1 = g->h.seq;
-	t->max_wnd = (uint32_t)g->h.window << t->snd_wscale;
 	return tcp_established(s, sk, t);
 }
 

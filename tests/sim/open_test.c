@@ -86,6 +86,28 @@ Test(open, simultaneous)
 	cr_assert_eq(sim_readable(c.k), 5);
 }
 
+/* The window of the SYN-ACK that ends it is not scaled either. */
+Test(open, simultaneous_window)
+{
+	static const uint8_t data[5000];
+	struct heard g;
+	uint32_t end = 0;
+
+	c.ws = true;
+	c.scale = 8;
+	c.window = 1000;
+	script_syn_sent(&c);
+	say(&c, TCP_F_SYN, -1, 0, NULL);
+	expect(&c, TCP_F_SYN | ACK, -1, 0, 0);
+	say(&c, TCP_F_SYN | ACK, -1, 0, NULL);
+	state_is(TCPS_ESTABLISHED);
+	cr_assert_eq(sim_send(c.k, data, sizeof(data)), sizeof(data));
+	after(&c, SIM_MS);
+	while (hear(&c, &g))
+		end = g.h.seq + g.len - c.irs - 1;
+	cr_assert_eq(end, 1000, "%u", end);
+}
+
 Test(open, syn_again_and_again)
 {
 	static const uint64_t waits[] = {1, 2, 4, 8, 16, 32, 64};
