@@ -14,16 +14,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-/* Receive times by software, and what the kernel too takes without giving anything where no device
- * has a clock. Send times are refused: who asks for them would wait. */
-#define STAMPING_KNOWN                                                                             \
-	(SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_CMSG |    \
-	    SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_RX_HARDWARE |                          \
-	    SOF_TIMESTAMPING_SYS_HARDWARE | SOF_TIMESTAMPING_RAW_HARDWARE |                        \
-	    SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY | SOF_TIMESTAMPING_OPT_TX_SWHW | \
-	    OPT_RX_FILTER)
 #define IPV6_ORIGDSTADDR_ 74
-#define OPT_RX_FILTER	  (1u << 17) /* SOF_TIMESTAMPING_OPT_RX_FILTER */
 
 static const struct {
 	int level, name;
@@ -95,19 +86,6 @@ int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t 
 	return cmsg_option(s, level, name, true, &v);
 }
 
-int cmsg_stamping(struct nsock *s, const void *val, socklen_t len)
-{
-	uint32_t flags;
-
-	if (len < sizeof(flags))
-		return -EINVAL;
-	memcpy(&flags, val, sizeof(flags));
-	if (flags & ~(uint32_t)STAMPING_KNOWN)
-		return -EINVAL;
-	store_once(&s->d->stamping, flags);
-	return 0;
-}
-
 /* ---- putting them */
 
 /* Appends one; MSG_CTRUNC if it finds no room, or not all of it. `used` is what the ones before it
@@ -160,7 +138,7 @@ int cmsg_stamp(const struct nsock *s, bool ns, void *arg)
 	return 0;
 }
 
-void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono)
+void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono, bool sent)
 {
 	uint32_t flags = load_once(&s->d->want_cmsg), stamping = load_once(&s->d->stamping);
 	struct timespec ts[3] = {wall_time(mono)};
@@ -173,7 +151,7 @@ void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t m
 	else if (flags & (WANT_TIME | WANT_TIME_NEW))
 		cmsg_append(m, used, SOL_SOCKET,
 		    flags & WANT_TIME ? SO_TIMESTAMP : SO_TIMESTAMP_NEW, &tv, sizeof(tv));
-	if ((stamping & SOF_TIMESTAMPING_SOFTWARE) && (stamping & SOF_TIMESTAMPING_RX_SOFTWARE))
+	if ((stamping & SOF_TIMESTAMPING_SOFTWARE) && (sent || (stamping & SOF_TIMESTAMPING_RX_SOFTWARE)))
 		cmsg_append(m, used, SOL_SOCKET, SO_TIMESTAMPING, ts, sizeof(ts));
 }
 
@@ -246,7 +224,7 @@ void cmsg_put(
 	size_t used = 0;
 
 	if (cmsg_wants_time(s))
-		cmsg_time(s, m, &used, d->time_ns);
+		cmsg_time(s, m, &used, d->time_ns, false);
 	if (d->gso && (load_once(&s->d->want_cmsg) & WANT_GRO))
 		cmsg_append(m, &used, SOL_UDP, UDP_GRO, &(int){d->gso}, sizeof(int));
 	if (s->family != AF_PACKET)

@@ -33,10 +33,9 @@ int cmsg_option(struct nsock *s, int level, int name, bool set, int *val);
 /* setsockopt() of such an option: 0 or its error; 1 if the daemon is to be asked as well, or alone.
  */
 int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t len);
-/* SO_TIMESTAMPING: receive times by software; -EINVAL for anything else. */
-int cmsg_stamping(struct nsock *s, const void *val, socklen_t len);
 void cmsg_append(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len);
-void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono);
+/* When something was received, or `sent`. */
+void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono, bool sent);
 /* SIOCGSTAMP and SIOCGSTAMPNS (`ns`): when what was read last came. 0, -ENOENT. */
 int cmsg_stamp(const struct nsock *s, bool ns, void *arg);
 bool cmsg_wants_time(const struct nsock *s);
@@ -49,6 +48,15 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d,
 int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d, struct cm_options *o);
 /* The same for a stream, where none means anything: 0 or -EINVAL. */
 int cmsg_stream(const struct msghdr *m);
+
+#define TS_OPT_ID 81 /* SCM_TS_OPT_ID, which this system's headers may not have yet */
+
+/* stamping.c: SO_TIMESTAMPING. 0 or the option's error. */
+int stamping_set(struct nsock *s, const void *val, socklen_t len);
+/* What a datagram is to be sent with, by the option; by a control message; and its number, at last (tx_lock held). */
+uint16_t stamping_wish(const struct nsock *s);
+int stamping_message(const struct nsock *s, const struct cmsghdr *c, struct cm_dgram *d);
+void stamping_number(struct nsock *s, struct cm_dgram *d);
 
 /* cmsg_options.c: IP_RECVOPTS and IP_RETOPTS. */
 void cmsg_options(const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_dgram *d, const uint8_t *data);

@@ -100,10 +100,21 @@ static int get_one(
 	return -EINVAL;
 }
 
-/* What SOL_SOCKET lets through without a meaning here. */
-static int get_socket(const struct cmsghdr *c)
+/* Descriptors and credentials have no meaning here, SO_PRIORITY none to any queue. */
+static int get_socket(const struct nsock *s, const struct cmsghdr *c, struct cm_dgram *d)
 {
-	return c->cmsg_type == SCM_RIGHTS || c->cmsg_type == SCM_CREDENTIALS ? 0 : -EINVAL;
+	switch (c->cmsg_type) {
+	case SCM_RIGHTS:
+	case SCM_CREDENTIALS:
+		return 0;
+	case SO_PRIORITY:
+		return c->cmsg_len == CMSG_LEN(sizeof(uint32_t)) ? 0 : -EINVAL;
+	case SO_TIMESTAMPING:
+	case TS_OPT_ID:
+		return d ? stamping_message(s, c, d) : -EINVAL;
+	default:
+		return -EINVAL;
+	}
 }
 
 /* `d` is NULL for a stream. */
@@ -121,8 +132,8 @@ static int walk(
 			copy.msg_controllen - (size_t)((char *)c - (char *)copy.msg_control))
 			return -EINVAL;
 		if (c->cmsg_level == SOL_SOCKET)
-			ret = get_socket(c);
-		else if (d)
+			ret = get_socket(s, c, d);
+		else if (d && s->family != AF_PACKET)
 			ret = get_one(s, c, d, o);
 	}
 	return ret;

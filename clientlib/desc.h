@@ -26,6 +26,7 @@ struct desc {
 	uint32_t want_cmsg;   /* enum want_cmsg */
 	uint32_t linger;      /* SO_LINGER's seconds + 1, 0: off */
 	uint32_t stamping;    /* SO_TIMESTAMPING */
+	uint32_t stamp_number; /* of the next datagram with SOF_TIMESTAMPING_OPT_ID; tx_lock */
 	uint32_t segment;     /* UDP_SEGMENT */
 	uint32_t cork_len;    /* bytes written of a datagram that is not whole yet; tx_lock */
 	uint32_t err_taken;   /* so_error_seq of the last error handed out */

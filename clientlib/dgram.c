@@ -8,6 +8,7 @@
  */
 #include "clientlib/cmsg.h"
 #include "clientlib/link.h"
+#include "proto/link.h"
 #include <netinet/in.h>
 #include <string.h>
 
@@ -242,6 +243,7 @@ static int send_one(
     struct nsock *s, const struct msghdr *m, const struct cm_dgram *d, const struct cm_options *o)
 {
 	bool options = d->flags & CM_DGRAM_OPTIONS;
+	bool timed = d->flags & (CM_DGRAM_STAMP | CM_DGRAM_QUEUED);
 	struct cm_dgram mine = *d;
 	uint64_t skip = 0;
 	uint8_t *at;
@@ -249,7 +251,7 @@ static int send_one(
 
 	side_lock(s, false);
 	mine.len += s->d->cork_len;
-	if (!(d->flags & CM_DGRAM_MORE) && (options || writes_headers(s) || !known_has(s, &mine)))
+	if (!(d->flags & CM_DGRAM_MORE) && (options || timed || writes_headers(s) || !known_has(s, &mine)))
 		mine.flags |= CM_DGRAM_ASK;
 	mine.len = d->len + (options ? (uint32_t)sizeof(*o) : 0);
 	ret = s->tx.lent ? -EBUSY : s->d->cork_len + mine.len > CM_DGRAM_MAX ? -EMSGSIZE : 0;
@@ -265,6 +267,7 @@ static int send_one(
 		}
 		if (options)
 			memcpy(p, o, sizeof(*o));
+		stamping_number(s, &mine);
 		dgram_write(s, at, skip, &mine);
 		s->d->cork_len = d->flags & CM_DGRAM_MORE ? s->d->cork_len + d->len : 0;
 		s->d->corked = d->flags & CM_DGRAM_MORE;
@@ -291,14 +294,23 @@ static int dgram_address(
 			return -EMSGSIZE;
 	}
 	d->len = (uint32_t)len;
-	if (s->family == AF_PACKET)
-		return m->msg_name && m->msg_namelen
-			   ? link_from_sockaddr(m->msg_name, m->msg_namelen, &d->peer)
-			   : 0;
+	d->flags = stamping_wish(s);
+	if (s->family == AF_PACKET) {
+		if (m->msg_name && m->msg_namelen) {
+			ret = link_from_sockaddr(m->msg_name, m->msg_namelen, &d->peer);
+			if (ret < 0)
+				return ret;
+			if (!link_of_endpoint(&d->peer).ifindex)
+				return -ENXIO;
+		}
+		return cmsg_get(s, m, d, o);
+	}
 	if (is_udp(s) && (flags & MSG_MORE || load_once(&s->d->cork)))
 		d->flags |= CM_DGRAM_MORE;
-	if (load_once(&s->d->corked)) /* goes on with the one before: that one has all the rest */
+	if (load_once(&s->d->corked)) { /* goes on with the one before: that one has all the rest */
+		d->flags &= CM_DGRAM_MORE;
 		return 0;
+	}
 	if (flags & MSG_DONTROUTE)
 		d->flags |= CM_DGRAM_LINK;
 	if (flags & MSG_CONFIRM)

@@ -1,5 +1,6 @@
 /*
- * recvmsg() with MSG_ERRQUEUE: the oldest entry of the socket's error queue.
+ * recvmsg() with MSG_ERRQUEUE: the oldest entry of the socket's error queue, which is an error or the time at which
+ * something was sent.
  *
  * The queue is the daemon's (inet/errq.h); an entry comes in pieces over the request ring and is
  * then taken by its number. The consumer's lock is held meanwhile, so of several readers each gets
@@ -7,6 +8,8 @@
  */
 #include "clientlib/cmsg.h"
 #include <linux/errqueue.h>
+#include <linux/if_packet.h>
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -45,6 +48,19 @@ static int fetch(struct nsock *s, struct entry *q)
 	return ask(s, CM_ERROR_TAKE, q->e.number, NULL);
 }
 
+static bool is_time(const struct cm_error *e)
+{
+	return e->origin == SO_EE_ORIGIN_TIMESTAMPING;
+}
+
+/* Does the entry tell of a packet's IP header? That of one that was sent is told if it was asked for, and with the frame only. */
+static bool about_packet(const struct nsock *s, const struct cm_error *e)
+{
+	if (is_time(e))
+		return e->len && load_once(&s->d->stamping) & SOF_TIMESTAMPING_OPT_CMSG;
+	return e->origin != SO_EE_ORIGIN_LOCAL;
+}
+
 static void put_error(
     const struct nsock *s, struct msghdr *m, size_t *used, const struct cm_error *e)
 {
@@ -58,10 +74,15 @@ static void put_error(
 		   .ee_origin = e->origin,
 		   .ee_type = e->type,
 		   .ee_code = e->code,
-		   .ee_info = e->info}};
+		   .ee_info = e->info,
+		   .ee_data = e->data}};
 	size_t size = s->family == AF_INET6 ? sizeof(v.offender.in6) : sizeof(v.offender.in);
 
-	if (e->origin != SO_EE_ORIGIN_LOCAL)
+	if (s->family == AF_PACKET) {
+		cmsg_append(m, used, SOL_PACKET, PACKET_TX_TIMESTAMP, &v.ee, sizeof(v.ee));
+		return;
+	}
+	if (about_packet(s, e))
 		(void)ns_to_sockaddr(s->family, &e->offender, (struct sockaddr *)&v.offender);
 	cmsg_append(m, used, s->family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP,
 	    s->family == AF_INET6 ? IPV6_RECVERR : IP_RECVERR, &v, sizeof(v.ee) + size);
@@ -72,7 +93,7 @@ static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry 
 	struct cm_dgram d = {.ttl = q->e.ttl,
 	    .tos = q->e.tos,
 	    .local = q->e.local,
-	    .spec_dst = ipaddr_to_v4(&q->e.local.addr),
+	    .spec_dst = ipaddr_to_v4(is_time(&q->e) ? &q->e.offender.addr : &q->e.local.addr),
 	    .ifindex = q->e.ifindex};
 	struct sockaddr_storage name;
 	size_t done = 0, used = 0;
@@ -86,13 +107,13 @@ static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry 
 		done += n;
 	}
 	m->msg_flags = MSG_ERRQUEUE | (done < q->len ? MSG_TRUNC : 0);
-	need = ns_to_sockaddr(s->family, &q->name, (struct sockaddr *)&name);
+	need = is_time(&q->e) ? 0 : ns_to_sockaddr(s->family, &q->name, (struct sockaddr *)&name);
 	if (m->msg_name)
 		memcpy(m->msg_name, &name, m->msg_namelen < need ? m->msg_namelen : need);
 	m->msg_namelen = m->msg_name ? need : 0;
 	if (cmsg_wants_time(s))
-		cmsg_time(s, m, &used, q->e.time_ns);
-	if (q->e.origin == SO_EE_ORIGIN_ICMP)
+		cmsg_time(s, m, &used, q->e.time_ns, is_time(&q->e));
+	if (q->e.origin == SO_EE_ORIGIN_ICMP || (is_time(&q->e) && about_packet(s, &q->e)))
 		cmsg_ip(s, m, &used, &d, NULL);
 	put_error(s, m, &used, &q->e);
 	m->msg_controllen = used;

@@ -8,6 +8,7 @@
 #include "clientlib/link.h"
 #include "proto/region.h"
 #include <linux/ethtool.h>
+#include <linux/net_tstamp.h>
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
@@ -143,6 +144,18 @@ static int get_addr(const struct ns_iface *i, unsigned long req, struct ifreq *r
 	return 0;
 }
 
+/* Which times there are: software's, and no clock of a device (SO_TIMESTAMPING). */
+static int get_stamping(void *data)
+{
+	struct ethtool_ts_info info = {.cmd = ETHTOOL_GET_TS_INFO,
+	    .so_timestamping = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |
+			       SOF_TIMESTAMPING_SOFTWARE,
+	    .phc_index = -1};
+
+	memcpy(data, &info, sizeof(info));
+	return 0;
+}
+
 /* Whether frames longer than the MTU pass here: libpcap makes its frames so large. */
 static int get_feature(const struct ns_iface *i, void *data)
 {
@@ -151,6 +164,8 @@ static int get_feature(const struct ns_iface *i, void *data)
 	if (!data)
 		return -EFAULT;
 	memcpy(&v.cmd, data, sizeof(v.cmd));
+	if (v.cmd == ETHTOOL_GET_TS_INFO)
+		return get_stamping(data);
 	if (v.cmd != ETHTOOL_GTSO && v.cmd != ETHTOOL_GGSO && v.cmd != ETHTOOL_GGRO)
 		return -EOPNOTSUPP;
 	v.data = i->superframes;

@@ -299,7 +299,7 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 		return ret;
 	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM)
 		return set_cork(s, val, len);
-	if (level == SOL_SOCKET && name == SO_TIMESTAMPING && (ret = cmsg_stamping(s, val, len)) < 0)
+	if (level == SOL_SOCKET && name == SO_TIMESTAMPING && (ret = stamping_set(s, val, len)) < 0)
 		return ret;
 	if (level == SOL_PACKET && s->family == AF_PACKET) {
 		ret = tpacket_setsockopt(s, name, val, len);

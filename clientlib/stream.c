@@ -193,7 +193,7 @@ static void stream_control(struct nsock *s, struct msghdr *m)
 	size_t used = 0;
 
 	if (cmsg_wants_time(s) && load_once(&s->sl->rx_time))
-		cmsg_time(s, m, &used, load_once(&s->sl->rx_time));
+		cmsg_time(s, m, &used, load_once(&s->sl->rx_time), false);
 	if (load_once(&s->d->want_cmsg) & WANT_INQ)
 		cmsg_append(m, &used, SOL_TCP, TCP_CM_INQ, &(int){waiting(s)}, sizeof(int));
 	m->msg_controllen = used;

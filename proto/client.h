@@ -200,7 +200,7 @@ struct cm_dgram {
 	uint16_t ifindex;      /* receive: device it came from; send: device wanted, 0: any */
 	uint16_t gso;          /* the payload is datagrams of this size, the last one may be shorter (UDP_SEGMENT, UDP_GRO); 0: it is one */
 	uint32_t spec_dst;     /* receive: own IPv4 address for an answer, host order */
-	uint64_t time_ns;      /* receive: when, CLOCK_MONOTONIC */
+	uint64_t time_ns;      /* receive: when, CLOCK_MONOTONIC; send: see CM_DGRAM_STAMP */
 };
 static_assert(sizeof(struct cm_dgram) == 64, "one line");
 /*
@@ -223,23 +223,27 @@ enum cm_dgram_flags {
 	CM_DGRAM_LINK = 1 << 5,  /* send: only to a neighbour (MSG_DONTROUTE) */
 	CM_DGRAM_CONFIRM = 1 << 6, /* send: the neighbour is known to be alive (MSG_CONFIRM) */
 	CM_DGRAM_OPTIONS = 1 << 7, /* a struct cm_options ends the payload */
+	CM_DGRAM_STAMP = 1 << 8,   /* send: the error queue is to tell when it went out, under the number `time_ns`, ... */
+	CM_DGRAM_QUEUED = 1 << 9,  /* ... when the device's queue got it, likewise, ... */
+	CM_DGRAM_BARE = 1 << 10,   /* ... and not the frame with it */
 };
 
 
 /*
- * An entry of the error queue (IP_RECVERR), as CM_ERROR answers it: the completion's ep is the destination of the packet
- * that the error is about, data is this. The payload, `len` bytes of that packet behind its transport header, comes in
- * pieces. The entry stays until CM_ERROR_TAKE names its number.
+ * An entry of the error queue (IP_RECVERR, SO_TIMESTAMPING), as CM_ERROR answers it: the completion's ep is the destination
+ * of the packet that it is about, data is this. The payload, `len` bytes of that packet behind its transport header, or of
+ * the frame of which the time is told, comes in pieces. The entry stays until CM_ERROR_TAKE names its number.
  */
 struct cm_error {
 	uint32_t number;
 	uint32_t err; /* positive errno */
 	uint8_t origin, type, code, ttl; /* SO_EE_ORIGIN_...; ttl and tos of the ICMP packet */
-	uint32_t info; /* MTU, or the parameter problem's pointer */
+	uint32_t info; /* MTU, the parameter problem's pointer, or SCM_TSTAMP_... */
 	struct endpoint offender; /* who says so; wildcard: we ourselves */
 	struct endpoint local;    /* our address, to which the ICMP packet came */
 	uint16_t len, ifindex;
-	uint8_t tos, pad[7];
+	uint8_t tos, pad[3];
+	uint32_t data, pad2; /* SO_EE_ORIGIN_TIMESTAMPING: the datagram's number */
 	uint64_t time_ns;
 };
 static_assert(sizeof(struct cm_error) == 80, "fits a completion");

@@ -92,6 +92,7 @@ struct inet_layer {
 	uint32_t raw[256];	      /* raw sockets by protocol, index + 1 */
 	uint32_t taps;		      /* packet sockets that have a protocol */
 	uint32_t tap_sends;	      /* the tap whose frame goes out now: it does not see it; index + 1 */
+	struct txstamp *txstamp;      /* a datagram is being sent whose time is wanted */
 	uint16_t promisc[DEVICES_MAX];
 };
 
@@ -266,6 +267,11 @@ void mailbox_stall(struct stack *s, uint32_t sk);
 int mailbox_packet(struct stack *s, uint32_t sk, const struct mailbox_job *j, uint32_t dev, uint32_t front, struct packet *p);
 /* Has the device room for `len` bytes now, cut into frames of `size`, 0: of its MTU? */
 bool mailbox_room(const struct stack *s, uint32_t dev, uint32_t len, uint32_t size);
+
+/* txstamp.c: way->send() for a datagram with CM_DGRAM_STAMP or CM_DGRAM_QUEUED. */
+int txstamp_send(struct stack *s, uint32_t sk, const struct mailbox_way *way, const struct mailbox_job *j);
+/* A frame that goes out meanwhile: its link header, and what follows that from `off` on. */
+void txstamp_frame(struct stack *s, const struct packet *p, const uint8_t *link, uint32_t off, uint16_t ethertype);
 
 /* tap.c */
 /* Its memberships end. */

@@ -24,9 +24,10 @@
 #include <sys/socket.h>
 
 #define STALL_NS (1 * NSEC_PER_MSEC)
+#define TIMED (CM_DGRAM_STAMP | CM_DGRAM_QUEUED)
 #define FLAGS                                                                                      \
 	(CM_DGRAM_SKIP | CM_DGRAM_TTL | CM_DGRAM_TOS | CM_DGRAM_ASK | CM_DGRAM_LINK |              \
-	    CM_DGRAM_CONFIRM)
+	    CM_DGRAM_CONFIRM | TIMED | CM_DGRAM_BARE)
 #define LEN_MASK	0xffffffu
 #define CHUNKS_PER_ROOM 16 /* at least: device_room() counts frames of 64 KiB */
 
@@ -144,7 +145,7 @@ static int transmit(struct stack *s, uint32_t sk, const struct mailbox_way *way)
 		return 0;
 	}
 	while ((ret = collect(s, k, FLAGS | way->flags, &j)) > 0) {
-		ret = way->send(s, sk, &j);
+		ret = j.h.flags & TIMED ? txstamp_send(s, sk, way, &j) : way->send(s, sk, &j);
 		if (ret == MAILBOX_FULL) {
 			mailbox_stall(s, sk);
 			return MAILBOX_FULL;

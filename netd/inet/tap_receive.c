@@ -136,6 +136,8 @@ void tap_input(struct stack *s, const struct packet *p, bool outgoing)
 
 	if (!d || !look(&v, d))
 		return;
+	if (outgoing && s->inet->txstamp)
+		txstamp_frame(s, p, v.link, v.off, v.ethertype);
 	if (v.from.pkttype == PACKET_OTHERHOST &&
 	    (p->dev >= DEVICES_MAX || !s->inet->promisc[p->dev]))
 		return;

@@ -1,11 +1,15 @@
 /* What the flags and control messages of sendmsg() and recvmsg() do. */
 #include "tests/differ/differ.h"
 #include <linux/errqueue.h>
+#include <linux/net_tstamp.h>
 #include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <sys/epoll.h>
 #include <sys/uio.h>
 #include <time.h>
+
+#define TS_OPT_ID 81 /* SCM_TS_OPT_ID */
 
 const char *message(int fd, size_t room, size_t control, int flags)
 {

@@ -226,6 +226,7 @@ static void frames(int type, const char *name)
 	    .sll_ifindex = 1,
 	    .sll_protocol = htons(ETH_P_IP),
 	    .sll_halen = 6};
+	uint32_t stamps = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE;
 
 	CALL(shutdown(fd, SHUT_RDWR), "raw packet %s shutdown", name);
 	CALL(sendto(fd, (char[65600]){0}, 65536, 0, (struct sockaddr *)&lo, sizeof(lo)),
@@ -240,6 +241,15 @@ static void frames(int type, const char *name)
 	lo.sll_ifindex = 4711;
 	CALL(sendto(fd, (char[99]){0}, 99, 0, (struct sockaddr *)&lo, sizeof(lo)),
 	    "raw packet %s by no device", name);
+	lo.sll_ifindex = 1;
+	CALL(bind(fd, (struct sockaddr *)&lo, sizeof(lo)), "raw packet %s bind", name);
+	CALL(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof(stamps)), "raw packet %s stamps", name);
+	CALL(sendto(fd, (char[99]){0}, 99, 0, (struct sockaddr *)&lo, sizeof(lo)), "raw packet %s stamped", name);
+	await(fd, POLLERR);
+	line(message(fd, 0, 400, MSG_ERRQUEUE), "raw packet %s its time", name);
+	line(message(fd, 0, 400, MSG_ERRQUEUE), "raw packet %s no more", name);
+	lo.sll_ifindex = 0;
+	CALL(sendto(fd, (char[99]){0}, 99, 0, (struct sockaddr *)&lo, sizeof(lo)), "raw packet %s by device 0, bound", name);
 	close(fd);
 }
 

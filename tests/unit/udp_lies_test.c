@@ -34,7 +34,8 @@ Test(udp, lies_cost_the_session)
 	lie(UINT32_MAX - 63, 0, 128, -EPROTO);
 	lie(0x01000000, 0, 128, -EPROTO);
 	lie(0x7fffffff, CM_DGRAM_SKIP, 128, -EPROTO);
-	lie(64, CM_DGRAM_OPTIONS << 1, 128, -EPROTO); /* unknown flag */
+	lie(64, CM_DGRAM_BARE << 1, 128, -EPROTO); /* unknown flag */
+	lie(64, CM_DGRAM_STAMP | CM_DGRAM_QUEUED | CM_DGRAM_BARE, 128, 0);
 	lie(64, CM_DGRAM_OPTIONS, 128, 0);
 	lie(40, CM_DGRAM_OPTIONS, 128, -EPROTO);      /* no room for them */
 	lie(64, CM_DGRAM_MORE, 128, 0);		      /* its end is still to come */
