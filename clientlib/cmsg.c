@@ -36,6 +36,7 @@ static const struct {
     {SOL_SOCKET, SO_TIMESTAMPNS, 0, 0, WANT_TIME_NS, true},
     {SOL_SOCKET, SO_TIMESTAMP_NEW, 0, 0, WANT_TIME_NEW, true},
     {SOL_SOCKET, SO_TIMESTAMPNS_NEW, 0, 0, WANT_TIME_NS_NEW, true},
+    {SOL_SOCKET, SO_RXQ_OVFL, 0, 0, WANT_DROPS, true},
     {SOL_SOCKET, SO_SELECT_ERR_QUEUE, 0, 0, WANT_ERRPRI, false},
     {SOL_UDP, UDP_GRO, 0, SOCK_DGRAM, WANT_GRO, true},
     {SOL_TCP, TCP_INQ, 0, SOCK_STREAM, WANT_INQ, false},
@@ -207,6 +208,16 @@ void cmsg_ip(const struct nsock *s, struct msghdr *m, size_t *used, const struct
 		put_origdst(m, used, d, v4);
 }
 
+/* SO_RXQ_OVFL. */
+static void put_drops(struct msghdr *m, size_t *used, const struct cm_dgram *d, const uint8_t *data)
+{
+	struct cm_options o;
+
+	memcpy(&o, data + d->len, sizeof(o));
+	if (o.drops)
+		cmsg_append(m, used, SOL_SOCKET, SO_RXQ_OVFL, &o.drops, sizeof(o.drops));
+}
+
 /* Of a frame. */
 static void put_auxdata(struct msghdr *m, size_t *used, const struct cm_dgram *d)
 {
@@ -225,6 +236,8 @@ void cmsg_put(
 
 	if (cmsg_wants_time(s))
 		cmsg_time(s, m, &used, d->time_ns, false);
+	if (d->flags & CM_DGRAM_OPTIONS && load_once(&s->d->want_cmsg) & WANT_DROPS)
+		put_drops(m, &used, d, data);
 	if (d->gso && (load_once(&s->d->want_cmsg) & WANT_GRO))
 		cmsg_append(m, &used, SOL_UDP, UDP_GRO, &(int){d->gso}, sizeof(int));
 	if (s->family != AF_PACKET)

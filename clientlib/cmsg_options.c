@@ -71,7 +71,7 @@ void cmsg_options(const struct nsock *s, struct msghdr *m, size_t *used, const s
 
 	if (d->flags & CM_DGRAM_OPTIONS)
 		memcpy(&o, data + d->len, sizeof(o));
-	else if (s->type == SOCK_RAW)
+	if (!o.len && s->type == SOCK_RAW)
 		from_header(d, data, &o);
 	if (!o.len || o.len > sizeof(o.bytes))
 		return;

@@ -204,13 +204,16 @@ struct cm_dgram {
 };
 static_assert(sizeof(struct cm_dgram) == 64, "one line");
 /*
- * Options of the IP header. They stand behind the payload, and cm_dgram.len counts them in. Receive: of UDP and ping sockets, whose
- * payload is without the header. Send: they take the place of the socket's own.
+ * Options of the IP header, and what else few datagrams have. They stand behind the payload, and cm_dgram.len counts them in.
+ * Receive: of UDP and ping sockets, whose payload is without the header. Send: they take the place of the socket's own.
  */
 struct cm_options {
 	uint8_t len;
 	uint8_t bytes[40];
+	uint8_t pad[3];
+	uint32_t drops; /* receive, with SO_RXQ_OVFL: so many were dropped before this one */
 };
+static_assert(sizeof(struct cm_options) == 48, "without holes");
 #define CM_DGRAM_ALIGN 64u
 #define CM_DGRAM_MAX   (65549u + (uint32_t)sizeof(struct cm_options)) /* the longest packet, and a link header */
 

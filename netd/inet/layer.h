@@ -212,8 +212,11 @@ uint8_t *mailbox_reserve(struct stack *s, uint32_t sk, const struct sock_rec *k,
 void mailbox_append(struct stack *s, uint32_t sk, const struct mailbox_place *at, const struct cm_dgram *h);
 /* What every header tells of an IP packet; there are no ports in it. */
 struct cm_dgram mailbox_header(const struct stack *s, const struct ip_meta *m, uint32_t len);
-/* The options of the packet's header, as they follow its payload: what that adds to it, and to `h`; 0 if there are none. */
-uint32_t mailbox_options(const struct ip_meta *m, struct cm_dgram *h, struct cm_options *o);
+/*
+ * The options of the packet's header (`m` NULL: a frame, which has none), and what else there is to follow its payload: what
+ * that adds to it, and to `h`; 0 if it is nothing.
+ */
+uint32_t mailbox_options(const struct stack *s, uint32_t sk, const struct ip_meta *m, struct cm_dgram *h, struct cm_options *o);
 struct letter { /* one message for a receive ring: `head` bytes, what lies in the packet, `tail` bytes */
 	struct cm_dgram h;
 	const uint8_t *head;

@@ -9,6 +9,7 @@
  */
 #include "inet/layer.h"
 #include "base/util.h"
+#include "inet/sockx.h"
 #include "ip/addr.h"
 #include "wire/ipv4.h"
 #include <errno.h>
@@ -122,12 +123,18 @@ bool mailbox_put(struct stack *s, uint32_t sk, const struct letter *l)
 	return true;
 }
 
-uint32_t mailbox_options(const struct ip_meta *m, struct cm_dgram *h, struct cm_options *o)
+uint32_t mailbox_options(const struct stack *s, uint32_t sk, const struct ip_meta *m,
+    struct cm_dgram *h, struct cm_options *o)
 {
-	if (m->header_len <= IPV4_LEN)
+	*o = (struct cm_options){.len = 0};
+	if (sockx_peek(s, sk)->flags & SOCKX_RXQ_OVFL)
+		o->drops = sock_peek(s, sk)->drops;
+	if (m && m->header_len > IPV4_LEN) {
+		o->len = (uint8_t)(m->header_len - IPV4_LEN);
+		memcpy(o->bytes, m->header + IPV4_LEN, o->len);
+	}
+	if (!o->len && !o->drops)
 		return 0;
-	*o = (struct cm_options){.len = (uint8_t)(m->header_len - IPV4_LEN)};
-	memcpy(o->bytes, m->header + IPV4_LEN, o->len);
 	h->flags |= CM_DGRAM_OPTIONS;
 	h->len += (uint32_t)sizeof(*o);
 	return sizeof(*o);

@@ -201,13 +201,21 @@ static int set_transparent(struct stack *s, uint32_t sk, struct sock_rec *k, int
 	return v ? -EPERM : 0;
 }
 
-static int set_invalid(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+/* Packets to be forwarded that ask for every router's attention: none is, here, so none is shown. */
+static int set_router_alert(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
-	(void)s;
-	(void)sk;
-	(void)k;
-	(void)v;
-	return -EINVAL;
+	bool on = sockx_peek(s, sk)->flags & SOCKX_ROUTER_ALERT;
+	struct sockx_rec *x;
+
+	if (k->type != SOCK_RAW || k->protocol == IPPROTO_RAW)
+		return -EINVAL;
+	if (on == !!v)
+		return on ? -EADDRINUSE : -ENOBUFS;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->flags ^= SOCKX_ROUTER_ALERT;
+	return 0;
 }
 
 /* In network order. Streams keep it, and go by the route all the same, as in the kernel. */
@@ -242,7 +250,7 @@ static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_FREEBIND, .flag = SOCK_F_FREEBIND},
     {.level = IPPROTO_IP, .name = IP_TRANSPARENT, .set = set_transparent, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_BIND_ADDRESS_NO_PORT, .empty = true, .xflag = SOCKX_NO_PORT},
-    {.level = IPPROTO_IP, .name = IP_ROUTER_ALERT, .set = set_invalid, .get = get_off},
+    {.level = IPPROTO_IP, .name = IP_ROUTER_ALERT, .set = set_router_alert, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVERR_RFC4884, .set = set_off, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_UNICAST_IF, .set = set_unicast_if, .get = get_unicast_if},
     {.level = IPPROTO_IP, .name = IP_PROTOCOL, .access = GET_ONLY, .get = get_off},

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "device/device.h"
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -253,6 +254,15 @@ static int get_lock_filter(struct stack *s, uint32_t sk, const struct sock_rec *
 	return r && r->filter_locked;
 }
 
+/* All the kernel's extensions are known to filters here (wire/bpf.c). */
+static int get_bpf_extensions(struct stack *s, uint32_t sk, const struct sock_rec *k)
+{
+	(void)s;
+	(void)sk;
+	(void)k;
+	return SKF_AD_MAX;
+}
+
 /* SO_BSDCOMPAT: an old name that means nothing to any kernel. */
 static int set_ignored(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
@@ -341,7 +351,8 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_ACCEPTCONN, .access = GET_ONLY, .get = get_acceptconn},
     {.level = SOL_SOCKET, .name = SO_BINDTOIFINDEX, .set = set_ifindex, .get = get_ifindex},
     {.level = SOL_SOCKET, .name = SO_ZEROCOPY, .set = set_nothing, .get = get_nothing},
-    {.level = SOL_SOCKET, .name = SO_RXQ_OVFL, .set = set_nothing, .get = get_nothing},
+    {.level = SOL_SOCKET, .name = SO_RXQ_OVFL, .xflag = SOCKX_RXQ_OVFL},
+    {.level = SOL_SOCKET, .name = SO_BPF_EXTENSIONS, .access = GET_ONLY, .get = get_bpf_extensions},
     {.level = SOL_SOCKET, .name = SO_WIFI_STATUS, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_LOCK_FILTER, .set = set_nothing, .get = get_lock_filter},
     {.level = SOL_SOCKET, .name = SO_PREFER_BUSY_POLL, .set = set_nothing, .get = get_nothing},

@@ -165,7 +165,7 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 		l.h.len = min_of(p->len, filter_run_ip(s, k, m, &v));
 		if (!l.h.len)
 			return;
-		l.tail_len = mailbox_options(m, &l.h, &options);
+		l.tail_len = mailbox_options(s, i - 1, m, &l.h, &options);
 		mailbox_put(s, i - 1, &l);
 		return;
 	}

@@ -63,7 +63,8 @@ static void give(struct stack *s, uint32_t sk, const struct sock_rec *k, const s
 	    .p = a->p,
 	    .len = a->p->len,
 	    .gap = a->p->len};
-	struct letter l = {.head = a->header, .p = a->p};
+	struct cm_options options;
+	struct letter l = {.head = a->header, .p = a->p, .tail = &options};
 
 	kept = min_of(filter_run_ip(s, k, m, &view), CM_DGRAM_MAX);
 	kept = min_of(kept, total);
@@ -71,6 +72,7 @@ static void give(struct stack *s, uint32_t sk, const struct sock_rec *k, const s
 		return;
 	l.h = mailbox_header(s, m, kept);
 	l.head_len = min_of(a->header_len, kept);
+	l.tail_len = mailbox_options(s, sk, NULL, &l.h, &options); /* the packet's are in its header */
 	mailbox_put(s, sk, &l);
 }
 

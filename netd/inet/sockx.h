@@ -19,6 +19,8 @@ enum sockx_flags {
 	SOCKX_NODEFRAG = 1 << 8,
 	SOCKX_URGENT_IN = 1 << 9,   /* rcv_up counts */
 	SOCKX_URGENT_OUT = 1 << 10, /* snd_up counts */
+	SOCKX_RXQ_OVFL = 1 << 11,	/* SO_RXQ_OVFL */
+	SOCKX_ROUTER_ALERT = 1 << 12,	/* IP_ROUTER_ALERT */
 };
 
 struct sockx_rec {

@@ -104,6 +104,7 @@ static void show(struct stack *s, uint32_t sk, const struct sock_rec *k, const s
 		.pkttype = v->from.pkttype,
 		.ifindex = v->from.ifindex,
 		.hatype = v->from.hatype}};
+	struct cm_options options;
 	struct letter l = {
 	    .h = {.peer = link_to_endpoint(&v->from, v->ethertype),
 		.frame = {.len = len, .status = v->status, .net = whole ? ETHERNET_LEN : 0},
@@ -111,7 +112,8 @@ static void show(struct stack *s, uint32_t sk, const struct sock_rec *k, const s
 		.time_ns = s->now},
 	    .head = v->link,
 	    .p = v->p,
-	    .off = v->off};
+	    .off = v->off,
+	    .tail = &options};
 	struct raw_rec *r;
 
 	kept = min_of(filter_run(s, raw_peek(s, k), &view), CM_DGRAM_MAX);
@@ -120,6 +122,7 @@ static void show(struct stack *s, uint32_t sk, const struct sock_rec *k, const s
 		return;
 	l.h.len = kept;
 	l.head_len = whole ? min_of(kept, (uint32_t)ETHERNET_LEN) : 0;
+	l.tail_len = mailbox_options(s, sk, NULL, &l.h, &options);
 	r = raw_get(s, k);
 	if (!r)
 		return;

@@ -65,7 +65,7 @@ static void enqueue(struct stack *s, uint32_t sk, const struct arrival *a)
 		return;
 	}
 	h = mailbox_header(s, a->m, len);
-	tail = mailbox_options(a->m, &h, &options);
+	tail = mailbox_options(s, sk, a->m, &h, &options);
 	h.peer.port = a->from.port;
 	h.local.port = a->to.port;
 	h.gso = a->gso;

@@ -149,6 +149,97 @@ static void dgram_control(void)
 	unmake(&s);
 }
 
+/* What the error queue says of a datagram that was sent. All but the bytes of the frame, of which only the length is always the same. */
+static void sent_time(int fd, const char *what)
+{
+	char text[900];
+	const char *said_of_it;
+
+	said_of_it = message(fd, 0, 400, MSG_ERRQUEUE | MSG_TRUNC);
+	snprintf(text, sizeof(text), "%s", said_of_it);
+	line(text, "data stamps %s", what);
+}
+
+/* SO_TIMESTAMPING of what is sent. */
+static void stamps(void)
+{
+	struct subject s = make(DGRAM_CONNECTED);
+	uint32_t tx = SOF_TIMESTAMPING_TX_SOFTWARE, all = tx | SOF_TIMESTAMPING_TX_SCHED;
+	uint32_t told = SOF_TIMESTAMPING_SOFTWARE, number = 4711;
+	struct epoll_event e = {.events = EPOLLIN | EPOLLET};
+	int ep = epoll_create1(EPOLL_CLOEXEC);
+	char frame[100] = {0};
+
+#define STAMP(v, what)                                                                             \
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_TIMESTAMPING, &(uint32_t){v}, 4), "data stamps %s", what)
+	STAMP(told | tx, "on");
+	epoll_ctl(ep, EPOLL_CTL_ADD, s.fd, &e);
+	CALL(epoll_wait(ep, &e, 1, 0), "data stamps epoll before");
+	CALL(send(s.fd, "hello", 5, 0), "data stamps send");
+	await(s.fd, POLLERR);
+	CALL(epoll_wait(ep, &e, 1, 0), "data stamps epoll");
+	CALL(e.events, "data stamps epoll events");
+	CALL(recv(s.fd, frame, sizeof(frame), MSG_ERRQUEUE | MSG_DONTWAIT), "data stamps frame");
+	line(memcmp(frame + 12, "\x08\0\x45", 3) ? "no" : "yes", "data stamps frame begins as Ethernet");
+	line(memcmp(frame + 42, "hello", 5) ? "no" : "yes", "data stamps frame has the payload");
+	CALL(send(s.fd, "hello", 5, 0), "data stamps send again");
+	await(s.fd, POLLERR);
+	sent_time(s.fd, "entry");
+	sent_time(s.fd, "no more");
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data stamps poll after");
+	STAMP(told | all | SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY, "numbered, without frame");
+	CALL(send(s.fd, "one", 3, 0), "data stamps number 0");
+	CALL(send(s.fd, "two", 3, 0), "data stamps number 1");
+	await(s.fd, POLLERR);
+	sent_time(s.fd, "number 0 queued");
+	sent_time(s.fd, "number 0 sent");
+	sent_time(s.fd, "number 1 queued");
+	sent_time(s.fd, "number 1 sent");
+	CALL(send_with(s.fd, SOL_SOCKET, TS_OPT_ID, &number, 4, "x"), "data stamps number in a message");
+	sent_time(s.fd, "number in a message queued");
+	sent_time(s.fd, "number in a message sent");
+	CALL(send_with(s.fd, SOL_SOCKET, SO_TIMESTAMPING, &(uint32_t){0}, 4, "x"), "data stamps none in a message");
+	sent_time(s.fd, "none in a message");
+	CALL(send_with(s.fd, SOL_SOCKET, SO_TIMESTAMPING, &told, 4, "x"), "data stamps wrong in a message");
+	STAMP(told, "off");
+	CALL(send(s.fd, "hello", 5, 0), "data stamps send, off");
+	sent_time(s.fd, "off");
+	CALL(send_with(s.fd, SOL_SOCKET, SO_TIMESTAMPING, &tx, 4, "x"), "data stamps one by a message");
+	sent_time(s.fd, "one by a message");
+	CALL(send_with(s.fd, SOL_SOCKET, TS_OPT_ID, &number, 4, "x"), "data stamps number not asked for");
+	STAMP(tx, "not told");
+	CALL(send(s.fd, "hello", 5, 0), "data stamps send, not told");
+	sent_time(s.fd, "not told");
+	STAMP(told | tx | SOF_TIMESTAMPING_OPT_CMSG, "with the header");
+	on(s.fd, IPPROTO_IP, IP_PKTINFO);
+	CALL(send(s.fd, "hello", 5, MSG_MORE), "data stamps in pieces");
+	sent_time(s.fd, "in pieces, not yet");
+	CALL(send(s.fd, "world", 5, 0), "data stamps in pieces, the last");
+	sent_time(s.fd, "in pieces");
+	close(ep);
+	unmake(&s);
+}
+
+/* SO_RXQ_OVFL: with what came before the buffer was full, nothing; with what comes after, that something is missing. */
+static void drops(void)
+{
+	struct subject s = make(DGRAM_CONNECTED);
+	static const char big[2000];
+
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVBUF, &(int){0}, sizeof(int)), "data drops SO_RCVBUF 0");
+	on(s.fd, SOL_SOCKET, SO_RXQ_OVFL);
+	for (int i = 0; i < 20; i++)
+		send(s.other, big, sizeof(big), 0);
+	await(s.fd, POLLIN);
+	line(message(s.fd, 0, 400, 0), "data drops the first");
+	while (recv(s.fd, (char[9]){0}, 9, MSG_DONTWAIT) >= 0)
+		;
+	CALL(send(s.other, "after", 5, 0), "data drops send after");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 9, 400, 0), "data drops after");
+	unmake(&s);
+}
+
 static void errors(void)
 {
 	struct subject s = make(DGRAM_NEW);
@@ -332,6 +423,8 @@ void do_data(void)
 	dgram_flags();
 	dgram_control();
 	errors();
+	stamps();
+	drops();
 	urgent(false);
 	urgent(true);
 	stream_flags();

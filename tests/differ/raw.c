@@ -219,6 +219,24 @@ static void pings(void)
 
 /* ---- packet sockets */
 
+/* IP_ROUTER_ALERT: raw sockets only, each once. */
+static void router_alert(void)
+{
+	static const struct {
+		int type, protocol;
+	} kinds[] = {{SOCK_RAW, IPPROTO_RSVP}, {SOCK_RAW, IPPROTO_RAW}, {SOCK_DGRAM, 0}};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		int fd = socket(AF_INET, kinds[i].type, kinds[i].protocol);
+
+		for (int v = 0; v < 4; v++)
+			CALL(setsockopt(fd, IPPROTO_IP, IP_ROUTER_ALERT, &(int){v & 1 || v == 2}, sizeof(int)),
+			    "raw IP_ROUTER_ALERT %zu step %d", i, v);
+		CALL(setsockopt(fd, IPPROTO_IP, IP_ROUTER_ALERT, &(int){0}, sizeof(int)), "raw IP_ROUTER_ALERT %zu off", i);
+		close(fd);
+	}
+}
+
 static void frames(int type, const char *name)
 {
 	int fd = socket(AF_PACKET, type, htons(ETH_P_ALL));
@@ -389,6 +407,7 @@ void do_raw(void)
 	shut(SHUT_WR, "SHUT_WR");
 	headers();
 	pings();
+	router_alert();
 	frames(SOCK_RAW, "raw");
 	frames(SOCK_DGRAM, "dgram");
 	filters(DGRAM_CONNECTED);
