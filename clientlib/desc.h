@@ -29,6 +29,7 @@ struct desc {
 	uint32_t stamp_number; /* of the next datagram with SOF_TIMESTAMPING_OPT_ID; tx_lock */
 	uint32_t segment;     /* UDP_SEGMENT */
 	uint32_t cork_len;    /* bytes written of a datagram that is not whole yet; tx_lock */
+	int32_t peek_not;     /* ~SO_PEEK_OFF: 0 is none */
 	uint32_t err_taken;   /* so_error_seq of the last error handed out */
 	uint32_t fl_flags;    /* F_SETFL's, but for O_NONBLOCK */
 	int32_t owner, sig;   /* F_SETOWN, F_SETSIG */

@@ -81,6 +81,11 @@ static int get_local(struct nsock *s, int name, void *val, socklen_t *len)
 	case SO_SNDLOWAT:
 		v = 1;
 		break;
+	case SO_PEEK_OFF:
+		if (s->type != SOCK_STREAM)
+			return -ENOPROTOOPT; /* the daemon refuses it */
+		v = ~load_once(&s->d->peek_not);
+		break;
 	case SO_RCVTIMEO_OLD:
 	case SO_RCVTIMEO_NEW:
 		return get_time(val, len, s->d->rcvtimeo);
@@ -206,6 +211,20 @@ static bool cannot_fail(const struct nsock *s, int level, int name, socklen_t le
 	       (name == TCP_NODELAY || name == TCP_CORK || name == TCP_QUICKACK);
 }
 
+/* Where MSG_PEEK begins: streams only. */
+static int set_peek_off(struct nsock *s, const void *val, socklen_t len)
+{
+	int v;
+
+	if (s->type != SOCK_STREAM)
+		return 1;
+	if (len < sizeof(v))
+		return -EINVAL;
+	memcpy(&v, val, sizeof(v));
+	store_once(&s->d->peek_not, ~v);
+	return 0;
+}
+
 /* What stays here altogether, or cannot be set: 1 if it is the daemon's. */
 static int set_local(struct nsock *s, int name, const void *val, socklen_t len)
 {
@@ -216,6 +235,8 @@ static int set_local(struct nsock *s, int name, const void *val, socklen_t len)
 	case SO_SNDTIMEO_OLD:
 	case SO_SNDTIMEO_NEW:
 		return set_time(&s->d->sndtimeo, val, len);
+	case SO_PEEK_OFF:
+		return set_peek_off(s, val, len);
 	case SO_TYPE:
 	case SO_DOMAIN:
 	case SO_PROTOCOL:

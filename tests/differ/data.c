@@ -324,6 +324,41 @@ static void urgent(bool inlined)
 	unmake(&s);
 }
 
+static int peek_at(int fd)
+{
+	int v = -4711;
+	socklen_t len = sizeof(v);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &v, &len) ? -1 : v;
+}
+
+/* SO_PEEK_OFF of a stream. */
+static void peek_off(void)
+{
+	struct subject s = make(STREAM_CONNECTED);
+
+	CALL(send(s.other, "abcdefghij", 10, 0), "data peek off send");
+	while (recv(s.fd, (char[20]){0}, 20, MSG_PEEK) < 10)
+		;
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_PEEK_OFF, &(int){2}, sizeof(int)), "data peek off 2");
+	line(message(s.fd, 3, 0, MSG_PEEK), "data peek off from 2");
+	CALL(peek_at(s.fd), "data peek off moved on");
+	line(message(s.fd, 3, 0, MSG_PEEK), "data peek off from 5");
+	line(message(s.fd, 4, 0, 0), "data peek off, four read");
+	CALL(peek_at(s.fd), "data peek off moved back");
+	line(message(s.fd, 9, 0, MSG_PEEK), "data peek off the rest");
+	line(message(s.fd, 9, 0, MSG_PEEK), "data peek off no more");
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0), "data peek off poll");
+	line(message(s.fd, 9, 0, 0), "data peek off all read");
+	CALL(peek_at(s.fd), "data peek off at the start");
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_PEEK_OFF, &(int){-1}, sizeof(int)), "data peek off, off");
+	CALL(send(s.other, "abc", 3, 0), "data peek off send again");
+	await(s.fd, POLLIN);
+	line(message(s.fd, 9, 0, MSG_PEEK), "data peek off, off: from the start");
+	line(message(s.fd, 9, 0, MSG_PEEK), "data peek off, off: again");
+	unmake(&s);
+}
+
 static void stream_flags(void)
 {
 	struct subject s = make(STREAM_DATA);
@@ -349,6 +384,7 @@ static void stream_flags(void)
 	await(s.fd, POLLRDHUP);
 	line(message(s.fd, 99, 400, 0), "data stream, its end counts as one byte more");
 	unmake(&s);
+	peek_off();
 	s = make(STREAM_CONNECTED);
 	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVLOWAT, &(int){4}, sizeof(int)),
 	    "data stream SO_RCVLOWAT 4");
