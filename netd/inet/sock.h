@@ -43,6 +43,7 @@ enum sock_flags {
 	SOCK_F_RECVTOS = 1 << 25,
 	SOCK_F_MEMBER = 1 << 26,   /* may have memberships (ip/group.h) */
 	SOCK_F_MINTTL = 1 << 27,   /* sockx_rec.min_ttl counts */
+	SOCK_F_CLAMP = 1 << 28,	   /* sockx_rec.window_clamp counts */
 };
 
 struct ring_left { /* a ring that was left: what is needed to give it back */

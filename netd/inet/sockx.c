@@ -30,4 +30,5 @@ void sockx_inherit(struct stack *s, uint32_t child, uint32_t listener)
 	x->flags = sockx_peek(s, listener)->flags & INHERITED;
 	x->busy_poll_us = sockx_peek(s, listener)->busy_poll_us;
 	x->min_ttl = sockx_peek(s, listener)->min_ttl;
+	x->window_clamp = sockx_peek(s, listener)->window_clamp;
 }

@@ -35,6 +35,7 @@ struct sockx_rec {
 	uint32_t unicast_dev; /* IP_UNICAST_IF + 1; 0: by the route */
 	/* Urgent data: stream offsets of the urgent byte */
 	uint64_t rcv_up, snd_up;
+	uint32_t window_clamp; /* TCP_WINDOW_CLAMP */
 	uint64_t rx_time; /* SO_TIMESTAMP of a stream: when its newest byte came */
 	uint8_t options[IPOPT_BYTES_MAX];
 };

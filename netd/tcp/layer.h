@@ -255,6 +255,10 @@ void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t);
 uint16_t tcp_window(struct stack *s, uint32_t sk, struct tcp_rec *t);
 uint32_t tcp_first_capacity(const struct stack *s, const struct sock_rec *k, uint32_t our_mss);
 uint8_t tcp_window_scale(const struct stack *s, const struct sock_rec *k);
+/* The largest window that may be offered: TCP_WINDOW_CLAMP, UINT32_MAX for none. */
+uint32_t tcp_clamp(const struct stack *s, uint32_t sk);
+/* What a SYN offers. */
+uint32_t tcp_first_window(const struct stack *s, uint32_t sk, uint32_t cap, uint8_t wscale);
 
 /* segment.c: building segments */
 int tcp_path_to(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_path *path);

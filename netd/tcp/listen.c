@@ -23,7 +23,7 @@
 	(SOCK_F_REUSEADDR | SOCK_F_REUSEPORT | SOCK_F_KEEPALIVE | SOCK_F_NODELAY | SOCK_F_CORK |   \
 	    SOCK_F_LINGER | SOCK_F_V6ONLY | SOCK_F_QUICKACK | SOCK_F_RCVBUF_SET |                  \
 	    SOCK_F_SNDBUF_SET | SOCK_F_TIMESTAMP | SOCK_F_OOBINLINE | SOCK_F_RECVERR |             \
-	    SOCK_F_FREEBIND | SOCK_F_MINTTL)
+	    SOCK_F_FREEBIND | SOCK_F_MINTTL | SOCK_F_CLAMP)
 
 /* ---- the listener */
 
@@ -155,7 +155,7 @@ static void fill(struct stack *s, uint32_t listener, struct synrcv_rec *r, const
 	r->snd_wscale = r->flags & TCB_WS ? syn->ws : 0;
 	r->rcv_wscale = r->flags & TCB_WS ? tcp_window_scale(s, l) : 0;
 	r->rx_cap = tcp_first_capacity(s, l, r->our_mss);
-	r->rcv_wnd = min_of(65535u, r->rx_cap - (1u << r->rcv_wscale));
+	r->rcv_wnd = tcp_first_window(s, listener, r->rx_cap, r->rcv_wscale);
 	r->ts_recent = syn->ts_val;
 	r->ts_off = tcp_ts_offset(s, &g->local, &g->remote);
 }

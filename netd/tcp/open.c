@@ -97,8 +97,10 @@ static int take_names(struct stack *s, uint32_t sk, const struct endpoint *ep, u
 	return ret == -EADDRINUSE ? -EADDRNOTAVAIL : ret;
 }
 
-static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *t, uint32_t mtu)
+static void init_tcb(struct stack *s, uint32_t sk, struct tcp_rec *t, uint32_t mtu)
 {
+	const struct sock_rec *k = sock_peek(s, sk);
+
 	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_ALONE | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
 					   TCB_WAS_OPEN | ECN_FLAGS)) |
 		   SYN_FLAGS | TCB_SYN_NOW | TCB_ACTIVE | (s->ecn == STACK_ECN_ON ? TCB_ECN : 0);
@@ -111,7 +113,7 @@ static void init_tcb(struct stack *s, const struct sock_rec *k, struct tcp_rec *
 	t->rcv_wscale = tcp_window_scale(s, k);
 	t->snd_wscale = 0;
 	t->rx_cap = tcp_first_capacity(s, k, tcp_our_mss(k, mtu));
-	t->rcv_adv = t->rcv_nxt + min_of(65535u, t->rx_cap - (1u << t->rcv_wscale));
+	t->rcv_adv = t->rcv_nxt + tcp_first_window(s, sk, t->rx_cap, t->rcv_wscale);
 	t->rcv_acked = t->rcv_nxt;
 	t->srtt = t->rttvar = t->rto = t->rtt_min = 0;
 	t->segs_in = t->segs_out = t->data_in = t->data_out = t->total_retrans = 0;
@@ -143,7 +145,7 @@ int tcp_connect(struct stack *s, uint32_t sk, const struct endpoint *ep)
 		return ret;
 	}
 	k->flags &= ~(uint32_t)(SOCK_F_SHUT_RD | SOCK_F_SHUT_WR);
-	init_tcb(s, k, t, mtu);
+	init_tcb(s, sk, t, mtu);
 	tcp_set_state(s, sk, t, tcp_next_state(t->state, TCP_EV_SYN_SENT));
 	tcp_want_output(s, sk);
 	return -EINPROGRESS;

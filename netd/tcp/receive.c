@@ -359,7 +359,7 @@ static void tune(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
-	uint64_t unit = 1ull << t->rcv_wscale, offered, could;
+	uint64_t unit = 1ull << t->rcv_wscale, offered, could, cap;
 	const struct sock_rec *k;
 
 	tune(s, sk, t);
@@ -373,9 +373,11 @@ void receive_consumed(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	offered = t->rcv_adv - t->rcv_nxt;
 	could = t->rx_head + k->rx.cap - unit;
 	could = could > t->rcv_nxt ? could - t->rcv_nxt : 0;
+	cap = min_of(k->rx.cap, tcp_clamp(s, sk));
+	could = min_of(could, cap);
 	/* A window update is worth a segment when it doubles what the peer knows of. */
 	if (could >= 2 * offered &&
-	    could >= offered + min_of((uint64_t)t->rcv_mss, k->rx.cap / 2ull)) {
+	    could >= offered + min_of((uint64_t)t->rcv_mss, cap / 2)) {
 		t->flags |= TCB_ACK_NOW;
 		tcp_want_output(s, sk);
 	}

@@ -4,6 +4,7 @@
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
+#include "inet/sockx.h"
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -14,6 +15,7 @@
 #define SYNCNT_MAX    127
 #define MAXSEG_MAX    32767
 #define LINGER2_MAX_S 120
+#define CLAMP_MIN     1152 /* half of the kernel's SOCK_MIN_RCVBUF */
 /* Names that this system's headers do not have yet */
 #define TCP_IS_MPTCP	  43
 #define TCP_RTO_MAX_MS	  44
@@ -91,6 +93,23 @@ static int set_quickack(struct stack *s, uint32_t sk, int v)
 	return 0;
 }
 
+/* Not below half of the smallest receive buffer; only a socket without connection can be without. */
+static int set_window_clamp(struct stack *s, uint32_t sk, struct sock_rec *k, const struct tcp_rec *t, int v)
+{
+	struct sockx_rec *x;
+
+	if (!v) {
+		k->flags &= ~(uint32_t)(t->state == TCPS_CLOSE ? SOCK_F_CLAMP : 0);
+		return t->state == TCPS_CLOSE ? 0 : -EINVAL;
+	}
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->window_clamp = (uint32_t)max_of(v, CLAMP_MIN);
+	k->flags |= SOCK_F_CLAMP;
+	return 0;
+}
+
 static int set_keepidle(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
 	int ret = set_limited(&k->keep_idle_s, v, 1, KEEP_MAX_S);
@@ -164,6 +183,8 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 			return -EINVAL;
 		k->maxseg = (uint16_t)v;
 		return 0;
+	case TCP_WINDOW_CLAMP:
+		return set_window_clamp(s, sk, k, t, v);
 	case TCP_KEEPIDLE:
 		return set_keepidle(s, sk, k, v);
 	case TCP_KEEPINTVL:
@@ -237,6 +258,10 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 			*v = k->maxseg;
 		else
 			*v = t->mss ? (int)t->mss : (int)TCP_MSS_DEFAULT;
+		return 0;
+	case TCP_WINDOW_CLAMP: /* without one, a connection is told what its buffer would allow */
+		*v = k->flags & SOCK_F_CLAMP ? (int)sockx_peek(s, sk)->window_clamp
+					     : (int)max_of(k->rx.cap, t->rx_cap);
 		return 0;
 	case TCP_KEEPIDLE:
 		*v = k->keep_idle_s ? (int)k->keep_idle_s : 7200;

@@ -1,5 +1,6 @@
 /* Receiving: order, holes, the window, the acknowledgements. */
 #include "script_fixture.h"
+#include <netinet/tcp.h>
 
 TestSuite(receive, .init = setup_established, .fini = teardown);
 
@@ -16,6 +17,24 @@ Test(receive, checksum)
 	expect(&c, ACK, 0, 5, 0);
 	cr_assert_eq(sim_recv(c.k, data, sizeof(data)), 5);
 	cr_assert(!memcmp(data, "right", 5));
+}
+
+/* Each acknowledgement's window stays below it, and the first that is told, too. */
+Test(receive, window_clamp)
+{
+	static struct heard s;
+	uint32_t edge = 0;
+
+	cr_assert_eq(sim_setsockopt(c.k, IPPROTO_TCP, TCP_WINDOW_CLAMP, 2000), 0);
+	for (int64_t at = 0; at < 100000; at += 10) {
+		say(&c, PSH_ACK, at, 0, "0123456789");
+		after(&c, 50 * SIM_MS);
+		while (hear(&c, &s))
+			edge = s.h.ack - c.iss - 1 + ((uint32_t)s.h.window << sim_tcb(c.k)->rcv_wscale) - (uint32_t)at;
+		if (at > 70000) /* what was promised before was 64 KiB */
+			cr_assert_leq(edge, 2010, "%u at %ld", edge, (long)at);
+		sim_recv(c.k, &(char[10]){0}, 10);
+	}
 }
 
 Test(receive, out_of_order)

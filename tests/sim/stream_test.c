@@ -1,5 +1,6 @@
 /* Byte streams between two stacks: loss, buffers, reordering, all with fixed seeds. */
 #include "sim.h"
+#include <netinet/tcp.h>
 
 static void both_ways(struct sim *m, uint64_t len, uint64_t ns)
 {
@@ -34,6 +35,23 @@ Test(stream, one_way_is_as_fast_as_the_window)
 	/* 64 KiB of transmit ring in a round trip of 10 ms */
 	cr_assert_lt(
 	    m->now - start, 2 * SIM_SEC, "%lu ms", (unsigned long)((m->now - start) / SIM_MS));
+	cr_assert_eq(sim_tcb(p.client)->total_retrans, 0);
+	sim_free(m);
+}
+
+/* Through a window much smaller than the buffer, which stays as small and does not shut for good. */
+Test(stream, window_clamp)
+{
+	struct sim *m = sim_new(4);
+	struct sim_pair p = established_pair(m);
+	struct sim_flow f = {.from = p.client, .to = p.server, .id = 1, .len = 200000};
+
+	cr_assert_eq(sim_setsockopt(p.server, IPPROTO_TCP, TCP_WINDOW_CLAMP, 1), 0);
+	cr_assert_eq(sim_getsockopt(p.server, IPPROTO_TCP, TCP_WINDOW_CLAMP), 1152);
+	cr_assert_eq(sim_setsockopt(p.server, IPPROTO_TCP, TCP_WINDOW_CLAMP, 0), -EINVAL);
+	cr_assert_eq(sim_setsockopt(p.server, IPPROTO_TCP, TCP_WINDOW_CLAMP, 4000), 0);
+	cr_assert(sim_flows(m, &f, 1, 60 * SIM_SEC), "stuck at %lu", (unsigned long)f.got);
+	cr_assert_leq(sim_tcb(p.client)->snd_edge - sim_tcb(p.client)->snd_una, 4000);
 	cr_assert_eq(sim_tcb(p.client)->total_retrans, 0);
 	sim_free(m);
 }
