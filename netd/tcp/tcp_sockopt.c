@@ -181,7 +181,9 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 	case TCP_MAXSEG:
 		if (v && (v < (int)TCP_MSS_MIN || v > MAXSEG_MAX))
 			return -EINVAL;
-		k->maxseg = (uint16_t)v;
+		/* What a connection goes by was agreed upon when it opened. */
+		if (t->state == TCPS_CLOSE || t->state == TCPS_LISTEN)
+			k->maxseg = (uint16_t)v;
 		return 0;
 	case TCP_WINDOW_CLAMP:
 		return set_window_clamp(s, sk, k, t, v);

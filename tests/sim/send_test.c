@@ -31,6 +31,18 @@ Test(send, nagle_forgets_small_segments_of_long_ago)
 	expect(&c, PSH_ACK, 0, 0, 1);
 }
 
+/* Set when the connection is open it changes nothing. */
+Test(send, maxseg_comes_too_late)
+{
+	static const char data[1000];
+
+	cr_assert_eq(sim_setsockopt(c.k, IPPROTO_TCP, TCP_MAXSEG, 500), 0);
+	cr_assert_eq(sim_getsockopt(c.k, IPPROTO_TCP, TCP_MAXSEG), 1460);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, sizeof(data));
+}
+
 Test(send, cork)
 {
 	sim_setsockopt(c.k, IPPROTO_TCP, TCP_CORK, 1);
