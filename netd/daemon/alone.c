@@ -167,8 +167,8 @@ int alone_succession(struct handover *h)
 
 	if (h->gone)
 		return -ENODATA;
-	if (!alone(h))
-		return -EBUSY;
+	if (!alone(h)) /* a dead one's office is held a moment longer by a child of its that is not yet at its exec */
+		return supervisor_died(h) ? -EAGAIN : -EBUSY;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		return -errno;
 	ret = send_kept(h, sv[1], 0);

@@ -24,5 +24,6 @@ bool alone(struct handover *h);
 int alone_send(struct handover *h, const Netd__Component__FromComponent *m, const int *fds, int nfds);
 /* Waits for news of the supervisor, or its death. 0 or a negative errno. */
 int alone_wait(struct handover *h, int timeout_ms);
-/* The reading end of a socket with everything that is kept, for a new supervisor; -EBUSY while there is one. */
+/* The reading end of a socket with everything that is kept, for a new supervisor; -EBUSY while there is one, -EAGAIN if it is dead but its
+ * office is still taken. */
 int alone_succession(struct handover *h);

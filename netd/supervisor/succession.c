@@ -63,6 +63,7 @@ static int refused(const struct supervisor *s, const Netd__Control__Response *a)
 	return a && a->error < 0 ? a->error : -EPROTO;
 }
 
+/* -EAGAIN: it is not time yet. */
 static int ask(struct supervisor *s, int conn)
 {
 	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
@@ -86,7 +87,10 @@ static int ask(struct supervisor *s, int conn)
 	channel_close_fds(&s->msg);
 	if (fd >= 0)
 		take_all(s, fd);
-	ret = fd >= 0 ? 0 : refused(s, a);
+	if (a && a->error == -EAGAIN)
+		ret = -EAGAIN;
+	else
+		ret = fd >= 0 ? 0 : refused(s, a);
 	if (a)
 		netd__control__response__free_unpacked(a, NULL);
 	return ret;
@@ -94,6 +98,7 @@ static int ask(struct supervisor *s, int conn)
 
 int succession_ask(struct supervisor *s)
 {
+	uint64_t until = now_ns() + OFFICE_MS * NSEC_PER_MSEC;
 	int conn, ret;
 
 	/* Systemd's store has what there is; and its listening socket answers to nobody. */
@@ -107,8 +112,11 @@ int succession_ask(struct supervisor *s)
 		log_error("%s: %s", s->config->socket, strerror(-conn));
 		return conn;
 	}
-	ret = ask(s, conn);
+	while ((ret = ask(s, conn)) == -EAGAIN && now_ns() < until)
+		poll(NULL, 0, 1);
 	close(conn);
+	if (ret == -EAGAIN)
+		return succession_occupied(s);
 	if (ret < 0)
 		return ret;
 	s->succeeded = s->heir = true;

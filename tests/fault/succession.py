@@ -106,7 +106,7 @@ class Netd:
         """In office, and every role has somebody in it."""
         until("the new supervisor's pid file", lambda: p.poll() is not None or pid_of("supervisor") == p.pid)
         if p.poll() is not None:
-            fail(f"a new supervisor left with status {p.returncode}")
+            fail(f"a new supervisor left with status {p.returncode}:\n{self.said()[-2000:]}")
         return until("all components run", self.complete)
 
     @staticmethod

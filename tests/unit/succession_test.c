@@ -342,7 +342,11 @@ Test(succession, after_its_death)
 	int conn = connected(), office;
 	unsigned names;
 
+	/* Dead, but somebody still has its office: a child that is not yet at its exec. */
+	cr_assert_eq(office_take(arena, &office), OFFICE_TAKEN);
 	die(&sleeper);
+	cr_assert_eq(ask(conn, NULL), -EAGAIN);
+	close(office);
 	if (geteuid() == 0) {
 		int ours = connected();
 
