@@ -7,8 +7,8 @@
  * Theory of operation. All of it lies in two places besides here: with every netd-inet (daemon/alone.h), which gives
  * it to a supervisor that is started while they live on (succession.c), and in systemd's descriptor store, which
  * gives it to a supervisor that systemd starts (systemd.c). What came from there is in `stored` until somebody
- * takes it. netd-inet's deposits are not stored: each netd-inet has them all, and the living deposit again when they are asked. "supervisor", our own pidfd, is for
- * netd-inet alone: how it learns of our death.
+ * takes it. What netd-inet deposits is not stored: every netd-inet has it all, and the active one deposits it again when
+ * it is asked. "supervisor", our own pidfd, is for netd-inet alone: how it learns of our death.
  */
 #include "supervisor/supervisor.h"
 #include <errno.h>
@@ -135,7 +135,7 @@ void store_take_deposits(struct supervisor *s, const struct device *d)
 			i++;
 			continue;
 		}
-		fd = store_take(s, "%s", name); /* another one has its place */
+		fd = store_take(s, "%s", name); /* the last one is in its place then */
 		if (escrow_put(s->escrow, &key, fdset_take(&fd, 1)) < 0)
 			log_error("no memory to keep what driver %s deposited", d->name);
 	}

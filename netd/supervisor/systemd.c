@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #define END_MS 1000
 
@@ -58,6 +59,11 @@ static bool tell(struct systemd *d, const char *text, int fd)
 {
 	int ret = d->sock < 0 ? 0 : channel_send_packed(d->sock, text, strlen(text), &fd, fd >= 0);
 
+	if (ret == -ECONNREFUSED || ret == -ENOTCONN) { /* whoever listened there has begun anew */
+		close(d->sock);
+		d->sock = notify_connect();
+		ret = d->sock < 0 ? 0 : channel_send_packed(d->sock, text, strlen(text), &fd, fd >= 0);
+	}
 	d->full = ret == -EAGAIN;
 	/* ETOOMANYREFS: more descriptors of ours are under way in sockets than we may have open. */
 	if (d->full || ret == -ENOBUFS || ret == -ETOOMANYREFS)

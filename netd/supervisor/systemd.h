@@ -1,10 +1,10 @@
 /*
  * systemd: readiness and status, watchdog, socket activation, and the descriptor store, which has what store.c has.
  *
- * PID 1 does not always read what it is told (while it reloads, for seconds), and nobody here waits for it, as sd_notify(3)
- * would: so what it is to know is a state, and it is told the difference to what it was told when there is room. A name stands for one
- * descriptor, for it is removed by its name: what has gone is told first. Channels are stored with FDPOLL=0: a dead component's channel
- * may still hold deposits, so systemd is not to drop it.
+ * PID 1 does not always read what it is told (not for seconds while it reloads), and nobody here waits for it, as
+ * sd_notify(3) would. So what it is to know is a state, and it is told the difference to what it was told when there is
+ * room. A name stands for one descriptor, for it is removed by its name: what has gone is told first. Channels are stored
+ * with FDPOLL=0: a dead component's channel may still hold deposits, so systemd is not to drop it.
  *
  * Any starter that speaks this much of sd_notify(3) and sd_listen_fds(3) serves as well. Without $NOTIFY_SOCKET all of
  * this does nothing.

@@ -215,3 +215,20 @@ Test(store, a_systemd_that_does_not_read)
 	rig_stop(&r);
 	rig_store_close();
 }
+
+/* What is told from then on goes to the new socket. */
+Test(store, a_systemd_that_begins_anew)
+{
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready(), 5000);
+	rig_store_renew(&r);
+	write_config(&r, 500, 2, "");
+	kill(r.supervisor, SIGHUP);
+	eventually(rig_store_has("channel.inet.2"), 5000);
+	rig_stop(&r);
+	rig_store_close();
+}

@@ -46,6 +46,8 @@ static void become_supervisor(const struct rig *r)
 	char err[512], names[2048] = "", number[16];
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (store.notify >= 0)
+		close(store.notify); /* it is the test's to close */
 	for (int i = 0; i < store.n; i++) {
 		dup2(store.entry[i].fd, 3 + i);
 		snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%s", i ? ":" : "", store.entry[i].name);
@@ -237,6 +239,14 @@ void rig_store_serve(void)
 		if (fd >= 0)
 			close(fd);
 	}
+}
+
+void rig_store_renew(struct rig *r)
+{
+	rig_store_serve();
+	close(store.notify);
+	unlink(getenv("NOTIFY_SOCKET"));
+	rig_store_listen(r);
 }
 
 void rig_store_deafen(void)
