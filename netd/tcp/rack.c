@@ -6,7 +6,8 @@
  * hole since when the peer has something from above it (since_us), and that comes to the same: what
  * lies in the hole was sent before, and would have arrived before. A hole that a run splits stays
  * as old as it was. Of a retransmission it knows when it was sent, and by `mark` and rack_us
- * whether something sent later has arrived.
+ * whether something sent later has arrived. A retransmission that has arrived says the same of all that was
+ * sent before it: so the tail, above which there is nothing, need not wait for the timer.
  *
  * The reordering window is a quarter of the smallest round trip, so that two acknowledgements
  * suffice if there are no more. Where three segments (or a recovery) say that something is missing
@@ -45,14 +46,30 @@ static uint32_t reordering_window(const struct tcp_rec *t, const struct tcpx_rec
 	return max_of(min_of(t->rtt_min / 4 * (1 + t->reo_more), t->srtt), REO_MIN_US);
 }
 
+static uint32_t round_trip(const struct tcp_rec *t, const struct tcpx_rec *x)
+{
+	return (t->flags & TCB_REORDERED ? t->srtt : t->rtt_min) + reordering_window(t, x);
+}
+
+/* Up to here all was sent before a retransmission that has arrived; 0 if none has. */
+static uint64_t overtaken_edge(const struct tcp_rec *t, const struct tcpx_rec *x)
+{
+	int64_t mark = seq_unwrap(x->rack_mark, t->snd_una, (uint32_t)t->snd_una);
+
+	return x->rack_us && mark > (int64_t)t->snd_una ? min_of((uint64_t)mark, t->snd_nxt) : 0;
+}
+
 uint64_t rack_edge(const struct stack *s, const struct tcp_rec *t, const struct tcpx_rec *x)
 {
 	uint32_t window = reordering_window(t, x);
+	uint64_t edge = overtaken_edge(t, x);
 
+	if (edge && clock_us(s) - x->rack_us < round_trip(t, x))
+		edge = 0;
 	for (unsigned i = x->n_run; i--;)
 		if (clock_us(s) - x->hole[i].since_us >= window)
-			return x->run[i].start;
-	return 0;
+			return max_of(edge, x->run[i].start);
+	return edge;
 }
 
 /* ---- retransmissions */
@@ -67,11 +84,6 @@ static bool overtaken(const struct tcpx_rec *x, unsigned i)
 {
 	return x->run[x->n_run - 1].end > x->hole[i].mark ||
 	       (x->rack_us && seq_after(x->rack_us, x->hole[i].rtx_us));
-}
-
-static uint32_t round_trip(const struct tcp_rec *t, const struct tcpx_rec *x)
-{
-	return (t->flags & TCB_REORDERED ? t->srtt : t->rtt_min) + reordering_window(t, x);
 }
 
 void rack_lost_again(const struct stack *s, const struct tcp_rec *t, struct tcpx_rec *x)
@@ -93,7 +105,7 @@ static uint32_t left_of(const struct stack *s, uint32_t since, uint32_t window)
 
 uint32_t rack_wait(const struct stack *s, const struct tcp_rec *t, const struct tcpx_rec *x)
 {
-	uint32_t wait = 0;
+	uint32_t wait = overtaken_edge(t, x) > x->loss_end ? left_of(s, x->rack_us, round_trip(t, x)) : 0;
 
 	for (unsigned i = 0; i < x->n_run; i++) {
 		uint32_t left = 0;
@@ -126,8 +138,10 @@ void rack_arrived(const struct stack *s, struct tcp_rec *t, struct tcpx_rec *x, 
 	}
 	/* Sooner than any round trip: it is the first one that has arrived. */
 	if (from < h->rtx_end && clock_us(s) - h->rtx_us >= t->rtt_min &&
-	    (!x->rack_us || seq_after(h->rtx_us, x->rack_us)))
+	    (!x->rack_us || seq_after(h->rtx_us, x->rack_us))) {
 		x->rack_us = h->rtx_us;
+		x->rack_mark = (uint32_t)h->mark;
+	}
 }
 
 void rack_adapt(struct tcp_rec *t, const struct tcpx_rec *x)

@@ -266,6 +266,7 @@ static void end_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	t->flags &= ~(uint32_t)TCB_RTX_NOW;
 	if (x) {
 		x->loss_end = 0;
+		x->rack_us = 0;
 		x->undo.end = t->snd_nxt;
 		if (t->flags & TCB_TS) /* they would have told */
 			x->undo.cwnd = 0;

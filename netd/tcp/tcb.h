@@ -22,6 +22,7 @@
 #include "proto/endpoint.h"
 #include "tcp/seq.h"
 #include "wire/tcp.h"
+#include <stddef.h>
 
 enum tcp_state { /* numbers as in TCP_INFO */
 	TCPS_ESTABLISHED = 1,
@@ -192,9 +193,12 @@ struct tcpx_rec {
 	uint64_t loss_end; /* what is not in a run below this is lost */
 	struct tcp_undo undo;
 	struct tcp_prr prr;
+	uint32_t rack_mark; /* low half: that retransmission's tcp_hole.mark; what lies below it was sent before */
 	struct tcp_run run[TCP_RUN_MAX];
 	struct tcp_hole hole[TCP_RUN_MAX + 1];
 };
+
+_Static_assert(offsetof(struct tcpx_rec, run) == offsetof(struct tcpx_rec, rack_mark) + 4, "rack_mark fills what was padding");
 
 /* A half-open connection of a listener. */
 struct synrcv_rec {

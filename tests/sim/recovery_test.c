@@ -295,6 +295,27 @@ Test(recovery, a_retransmission_is_on_its_way)
 	}
 }
 
+/* Nothing above the tail can say that it is missing; a retransmission that was sent after it and has arrived can. */
+Test(recovery, the_tail_where_it_reorders)
+{
+	tcb_get(&c.h->s, c.k->sk)->flags |= TCB_REORDERED;
+	sim_cycle(c.h, NULL, NULL);
+	sack(1, 7);
+	after(&c, RTT / 4 + SIM_MS);
+	expect(&c, ACK, 0, 0, MSS);
+	after(&c, RTT);
+	say(&c, ACK, 0, 7 * MSS, NULL);
+	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
+	expect_nothing(&c); /* it may be late */
+	after(&c, RTT / 4 + SIM_MS);
+	expect(&c, ACK, 7 * MSS, 0, MSS);
+	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
+	say(&c, ACK, 0, 8 * MSS, NULL);
+	cr_assert_eq(heard_count(), 2);
+	say(&c, ACK, 0, SEGS * MSS, NULL);
+	cr_assert_eq(tcb()->ca_state, CA_OPEN);
+}
+
 /* NewReno has nothing but partial acknowledgements to go by, even where the path is known to reorder. */
 Test(recovery, without_sack_where_it_reorders)
 {
