@@ -129,30 +129,36 @@ static void update_ts(struct timewait_rec *w, const struct tcp_header *h)
 		w->ts_recent = h->ts_val;
 }
 
-/* The half that still waits for the peer's FIN. */
+static bool in_window(const struct timewait_rec *w, uint32_t seq, uint32_t end)
+{
+	uint32_t edge = w->rcv_nxt + w->rcv_wnd;
+
+	return seq == w->rcv_nxt || (seq_after(end, w->rcv_nxt) && seq_before(seq, edge)) || (seq == edge && end == edge);
+}
+
+/* The half that still waits for the peer's FIN; in the kernel's order of the tests. */
 static void fin_wait2(struct stack *s, uint32_t index, struct timewait_rec *w, struct tcp_seg *g)
 {
 	const struct tcp_header *h = &g->h;
-	bool fin = h->flags & TCP_F_FIN;
-	uint32_t end = h->seq + g->len + fin;
+	uint32_t end = h->seq + g->len + !!(h->flags & TCP_F_FIN) + !!(h->flags & TCP_F_SYN);
+	bool syn = h->flags & TCP_F_SYN;
 
-	if ((h->flags & TCP_F_RST) && h->seq == w->rcv_nxt) {
-		timewait_drop(s, index);
-		return;
-	}
-	if ((h->flags & (TCP_F_SYN | TCP_F_RST)) || !(h->flags & TCP_F_ACK) ||
-	    seq_before(end, w->rcv_nxt) || seq_after(h->seq, w->rcv_nxt + w->rcv_wnd)) {
+	if (!in_window(w, h->seq, end)) {
 		answer(s, w, g);
 		return;
 	}
-	if (g->len && seq_after(h->seq + g->len, w->rcv_nxt)) { /* nobody will read it */
+	if (h->flags & TCP_F_RST) {
+		timewait_drop(s, index);
+		return;
+	}
+	if (!syn && (!(h->flags & TCP_F_ACK) || !seq_after(end, w->rcv_nxt) || end == h->seq))
+		return;
+	if (syn || !(h->flags & TCP_F_FIN) || end != w->rcv_nxt + 1) { /* nobody will read it */
 		tcp_refuse(s, g);
 		timewait_drop(s, index);
 		return;
 	}
 	update_ts(w, h);
-	if (!fin || end != w->rcv_nxt + 1)
-		return;
 	w->rcv_nxt = end;
 	w->state = TCPS_TIME_WAIT;
 	w->since = s->now;

@@ -102,6 +102,53 @@ Test(closing, fin_out_of_order)
 	cr_assert_eq(sim_readable(c.k), 6);
 }
 
+/* The half that waits for the peer's FIN, with nobody to read: `sent` was read before. */
+static void fin_wait2(const char *sent)
+{
+	char buf[16];
+
+	say(&c, PSH_ACK, 0, 0, sent);
+	cr_assert_eq(sim_recv(c.k, buf, sizeof(buf)), strlen(sent));
+	after(&c, SIM_MS);
+	(void)heard_count();
+	sim_close(c.k);
+	expect(&c, FIN_ACK, 0, (int64_t)strlen(sent), 0);
+	say(&c, ACK, (int64_t)strlen(sent), 1, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+}
+
+Test(closing, what_was_not_heard_acknowledged_is_so_again_in_fin_wait2)
+{
+	fin_wait2("hello");
+	say(&c, PSH_ACK, 0, 0, "hello");
+	expect(&c, ACK, 1, 5, 0);
+	say(&c, PSH_ACK, 2, 0, "llo");
+	expect(&c, ACK, 1, 5, 0);
+	say(&c, FIN_ACK, 5, 1, NULL);
+	expect(&c, ACK, 1, 6, 0);
+}
+
+/* As in the kernel: what is in the window counts, and more data or a SYN is answered with a reset. */
+Test(closing, a_reset_ends_fin_wait2)
+{
+	fin_wait2("hello");
+	say(&c, TCP_F_RST, 4, 0, NULL); /* before, ... */
+	say(&c, TCP_F_RST, 1 << 20, 0, NULL); /* ... and behind it */
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 1);
+	expect_nothing(&c);
+	say(&c, TCP_F_RST, 6, 0, NULL);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+	expect_nothing(&c);
+}
+
+Test(closing, a_syn_ends_fin_wait2)
+{
+	fin_wait2("hello");
+	say(&c, TCP_F_SYN, 100, 0, NULL);
+	expect(&c, RST_ACK, -1 - (int64_t)c.irs, 101, 0);
+	cr_assert_eq(state_count(c.h->s.state, KIND_TIMEWAIT), 0);
+}
+
 Test(closing, syn_opens_anew_out_of_time_wait)
 {
 	static struct heard s;
