@@ -164,6 +164,15 @@ void epset_settle(struct epset *ep)
 	kick(ep, needed && epset_any_ready(ep));
 }
 
+void epset_refresh(struct epset *ep)
+{
+	epset_pump(ep);
+	if (epset_any_ready(ep))
+		return;
+	epset_calm(ep);
+	epset_settle(ep);
+}
+
 void epset_watch_begin(struct epset *ep)
 {
 	epset_revive(ep);

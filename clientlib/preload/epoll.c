@@ -136,15 +136,12 @@ static int ctl_netd(int epfd, int op, int fd, struct nsock *s, const struct epol
  * armed. */
 static void ctl_kernel_done(int epfd, int op, int fd)
 {
-	struct epset *ep = epset_get(epfd), *inner;
+	struct epset *outer = epset_get(epfd), *inner;
 
-	if (ep) {
-		if (op == EPOLL_CTL_ADD)
-			__atomic_add_fetch(&ep->kernel_fds, 1, __ATOMIC_RELAXED);
-		else if (op == EPOLL_CTL_DEL && __atomic_load_n(&ep->kernel_fds, __ATOMIC_RELAXED))
-			__atomic_sub_fetch(&ep->kernel_fds, 1, __ATOMIC_RELAXED);
-		epset_put(ep);
-	}
+	if (outer && op == EPOLL_CTL_ADD)
+		__atomic_add_fetch(&outer->kernel_fds, 1, __ATOMIC_RELAXED);
+	else if (outer && op == EPOLL_CTL_DEL && __atomic_load_n(&outer->kernel_fds, __ATOMIC_RELAXED))
+		__atomic_sub_fetch(&outer->kernel_fds, 1, __ATOMIC_RELAXED);
 	inner = op == EPOLL_CTL_ADD ? epset_get(fd) : NULL;
 	if (inner) {
 		pthread_mutex_lock(&inner->lock);
@@ -152,7 +149,11 @@ static void ctl_kernel_done(int epfd, int op, int fd)
 		epset_settle(inner);
 		pthread_mutex_unlock(&inner->lock);
 		epset_put(inner);
+		if (outer)
+			__atomic_store_n(&outer->nests, true, __ATOMIC_RELAXED);
 	}
+	if (outer)
+		epset_put(outer);
 }
 
 HOOK int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
@@ -374,6 +375,8 @@ static int wait_mixed(struct wait *w)
 		    (!w->poll || w->mask || __atomic_load_n(&ep->kernel_fds, __ATOMIC_RELAXED)))
 			ret = sleep_once(w);
 	} while (ret == -2);
+	if (ep->nested)
+		epset_calm(ep);
 	epset_settle(ep);
 	pthread_mutex_unlock(&ep->lock);
 	return ret;
@@ -387,6 +390,8 @@ static int wait_any(struct wait *w, const struct timespec *timeout)
 		return (int)done(-EINVAL);
 	epset_revive(w->ep);
 	(void)ns_settle();
+	if (__atomic_load_n(&w->ep->nests, __ATOMIC_RELAXED))
+		epset_refresh_nested();
 	w->poll = timespec_zero(timeout);
 	w->until = w->poll ? (struct deadline){0} : deadline_in(timeout);
 	if (__atomic_load_n(&w->ep->set, __ATOMIC_ACQUIRE) || !wait_plain(w, &ret)) {

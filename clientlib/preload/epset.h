@@ -15,6 +15,8 @@
  * thread that leaves with others still asleep arms again and looks once more (epset_settle); what
  * is still ready then turns the kick on, which wakes the next one: nobody sleeps over something
  * that is ready.
+ * - What a nested set is in reads its descriptor, so that is made true before each sleep there, and the bell, which rings
+ * once an arming, is armed anew whenever the nested set itself was asked: the next news is an edge outside again.
  * - The ready list follows the kernel's rules. News puts a member on it. epoll_wait() takes members
  * off the front and asks each socket what is true now: nothing, then it stays off; otherwise it is
  *   reported, and a level-triggered one goes to the back again, an edge-triggered one waits for the
@@ -56,7 +58,9 @@ struct epset {
 	pthread_mutex_t lock;
 	struct nset *set; /* atomic; NULL until the first member */
 	int kick;
-	bool kicked, armed, nested, kernel_first;
+	bool kicked, armed, kernel_first;
+	bool nested; /* in another epoll set ... */
+	bool nests;  /* ... such as this one, of a set of ours; atomic */
 	bool looking; /* a thread looks for news before it sleeps */
 	struct halt_poll halt;
 	unsigned sleepers, watchers; /* sleepers: atomic */
@@ -94,6 +98,8 @@ void epset_forget(struct nsock *s, int fd);
 void epset_to_kernel(struct nsock *s);
 /* One membership more or less. Without an epset's lock. */
 void epset_count(struct nsock *s, int by);
+/* Before a sleep in a set that nests others: these are readable only if something in them is ready. */
+void epset_refresh_nested(void);
 void epset_fork_prepare(void);
 void epset_fork_done(bool child);
 
@@ -113,6 +119,8 @@ bool epset_any_ready(struct epset *ep);
 int epset_harvest(struct epset *ep, struct epoll_event *ev, int max);
 void epset_settle(struct epset *ep);
 void epset_calm(struct epset *ep);
+/* With the lock held, of a nested set: the descriptor is readable only if something is ready. An edge that was not taken stays. */
+void epset_refresh(struct epset *ep);
 
 /* For poll() on the epoll descriptor itself: begin, [sleep in the kernel, refresh]..., end. */
 void epset_watch_begin(struct epset *ep);

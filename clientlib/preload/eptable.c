@@ -291,6 +291,18 @@ void epset_count(struct nsock *s, int by)
 
 /* ---- fork */
 
+void epset_refresh_nested(void)
+{
+	pthread_mutex_lock(&list_lock);
+	for (struct epset *ep = all; ep; ep = ep->all_next) {
+		pthread_mutex_lock(&ep->lock);
+		if (ep->nested)
+			epset_refresh(ep);
+		pthread_mutex_unlock(&ep->lock);
+	}
+	pthread_mutex_unlock(&list_lock);
+}
+
 void epset_fork_prepare(void)
 {
 	pthread_mutex_lock(&list_lock);
