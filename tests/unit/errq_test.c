@@ -226,6 +226,36 @@ Test(errq, a_datagram_in_pieces_waits_for_its_end_over_a_restart)
 	cr_assert_eq(sent(buf), 0);
 }
 
+/* The time of what was sent, with its frame and its number, is told once, over deaths before and after the commit. */
+Test(errq, send_times_survive)
+{
+	uint32_t sk = rig_bound(0, PORT);
+	struct cm_dgram h = {.peer = rig_ep(PEER, 9), .flags = CM_DGRAM_STAMP | CM_DGRAM_QUEUED, .len = 5, .time_ns = 4711};
+	const struct errq_rec *r;
+
+	rig_commit();
+	put(sk, h, "hello");
+	rig_cycle();
+	rig_restart();
+	cr_assert_eq(errq_count(&rig.s, sk), 2);
+	for (uint32_t kind = 2; kind--;) { /* SCM_TSTAMP_SCHED, SCM_TSTAMP_SND */
+		r = errq_first(&rig.s, sk);
+		cr_assert_eq(r->e.origin, SO_EE_ORIGIN_TIMESTAMPING);
+		cr_assert_eq(r->e.err, ENOMSG);
+		cr_assert_eq(r->e.info, kind);
+		cr_assert_eq(r->e.data, 4711);
+		cr_assert_eq(r->e.len, 14 + 20 + 8 + 5);
+		cr_assert_eq(memcmp(r->data + 42, "hello", 5), 0);
+		cr_assert_eq(errq_take(&rig.s, sk, r->e.number), 0);
+		rig_commit();
+	}
+	cr_assert_eq(sock_peek(&rig.s, sk)->err, 0);
+	h.flags = CM_DGRAM_STAMP | CM_DGRAM_BARE;
+	put(sk, h, "world");
+	rig_commit();
+	cr_assert_eq(errq_first(&rig.s, sk)->e.len, 0);
+}
+
 Test(errq, the_asker_is_told_the_error_and_nobody_else)
 {
 	uint32_t sk = rig_bound(0, PORT);
