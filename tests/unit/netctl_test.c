@@ -1,7 +1,10 @@
 /* What netctl reads and prints: addresses, tables, JSON; words that it does not know. */
 #include "tools/netctl/netctl.h"
 #include <criterion/criterion.h>
+#include <elf.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -191,4 +194,59 @@ Test(netctl, words_that_make_no_sense)
 	refused(cmd_neigh, "neigh add 10.0.0.1 lladdr 1:2:3 dev tap0", "1:2:3");
 	refused(cmd_ss, "ss -Z", "-Z");
 	refused(cmd_status, "status now", "now");
+}
+
+/* ---- programs that LD_PRELOAD does not reach */
+
+struct program { /* as much of an ELF file as is looked at */
+	Elf64_Ehdr h;
+	Elf64_Phdr p[2];
+	struct {
+		Elf64_Nhdr gnu;
+		char gnu_name[4], gnu_id[20];
+		Elf64_Nhdr other;
+		char name[4];
+	} notes;
+};
+
+static const char *reached(const void *content, size_t size)
+{
+	static char path[] = "/tmp/netctl-test.XXXXXX";
+	const char *why;
+	int fd;
+
+	strcpy(path + sizeof(path) - 7, "XXXXXX");
+	fd = mkstemp(path);
+	cr_assert(fd >= 0 && write(fd, content, size) == (ssize_t)size);
+	close(fd);
+	why = out_of_reach(path);
+	unlink(path);
+	return why ? why : "";
+}
+
+Test(netctl, programs_out_of_reach)
+{
+	struct program e = {.h = {.e_ident = ELFMAG, .e_phoff = sizeof(e.h), .e_phentsize = sizeof(e.p[0]), .e_phnum = 2},
+	    .p = {{.p_type = PT_INTERP},
+		{.p_type = PT_NOTE, .p_offset = offsetof(struct program, notes), .p_filesz = sizeof(e.notes)}},
+	    .notes = {.gnu = {4, 20, 3}, .gnu_name = "GNU", .other = {4, 0, 4}, .name = "Go"}};
+	char script[300] = "#! /nonexistent/a -x\n";
+
+	e.h.e_ident[EI_CLASS] = ELFCLASS64;
+	cr_assert_str_eq(reached(&e, sizeof(e)), "is a Go program");
+	e.notes.name[0] = 'g';
+	cr_assert_str_eq(reached(&e, sizeof(e)), "");
+	e.notes.gnu.n_descsz = UINT32_MAX; /* a lie */
+	cr_assert_str_eq(reached(&e, sizeof(e)), "");
+	e.p[0].p_type = PT_LOAD;
+	cr_assert_str_eq(reached(&e, sizeof(e)), "is a static program");
+	e.h.e_phnum = UINT16_MAX; /* what is not in the file is nothing */
+	cr_assert_str_eq(reached(&e, sizeof(e)), "");
+	e.h.e_ident[EI_CLASS] = ELFCLASS32;
+	cr_assert_str_eq(reached(&e, sizeof(e)), "is not of 64 bits");
+	cr_assert_str_eq(reached(script, sizeof(script)), "");
+	cr_assert_str_eq(reached("", 0), "");
+	cr_assert_null(out_of_reach("sh"));
+	cr_assert_null(out_of_reach("/nonexistent/a"));
+	cr_assert_null(out_of_reach("no such program"));
 }

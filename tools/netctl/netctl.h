@@ -48,5 +48,7 @@ int cmd_link(int argc, char **argv);
 int cmd_ss(int argc, char **argv);
 int cmd_stats(int argc, char **argv);
 int cmd_blackbox(int argc, char **argv);
+/* reach.c: why a program that is run as `program` will not be on netd, NULL if it will. */
+const char *out_of_reach(const char *program);
 int cmd_run(int argc, char **argv);
 int cmd_killpoint(int argc, char **argv);

@@ -48,7 +48,7 @@ static const char *absolute_socket(char *buf, size_t size)
 int cmd_run(int argc, char **argv)
 {
 	char socket[2 * PATH_MAX], library[2 * PATH_MAX], preload[4 * PATH_MAX];
-	const char *before = getenv("LD_PRELOAD");
+	const char *before = getenv("LD_PRELOAD"), *why;
 	bool end = argc > 1 && !strcmp(argv[1], "--");
 	int at = end ? 2 : 1, conn;
 
@@ -67,6 +67,9 @@ int cmd_run(int argc, char **argv)
 	snprintf(preload, sizeof(preload), "%s%s%s", library, before && *before ? ":" : "", before ? before : "");
 	setenv("LD_PRELOAD", preload, 1);
 	setenv("NETD_SOCKET", absolute_socket(socket, sizeof(socket)), 1);
+	why = out_of_reach(argv[at]);
+	if (why)
+		fprintf(stderr, "netctl: warning: %s %s; its sockets are the kernel's\n", argv[at], why);
 	execvp(argv[at], &argv[at]);
 	fprintf(stderr, "netctl: %s: %s\n", argv[at], strerror(errno));
 	return errno == ENOENT ? 127 : 126;
