@@ -31,6 +31,8 @@ struct nset; /* a wait set: a descriptor to sleep on, and its member sockets wit
  * -ECONNREFUSED, -EACCES), -EPROTO.
  */
 int ns_attach(void);
+/* To be called before the process goes to where it cannot reach the control socket: it and its children do without from then on. */
+void ns_enclose(void);
 /*
  * Is this one of the library's own descriptors (control socket, bells)? Then an application's
  * close() of it must not succeed.
@@ -117,7 +119,6 @@ bool ns_shared(const struct nsock *s);
 
 /* A descriptor whose copies keep the socket alive, and from which whoever holds one can join it. Ours, close-on-exec. */
 int ns_token(struct nsock *s);
-bool ns_has_token(const struct nsock *s);
 /* Does a token's packet wait in this descriptor? */
 bool ns_is_token(int fd);
 /* The socket of a token, with one reference. -ENOTSOCK if it is none. The descriptor stays. */

@@ -195,16 +195,6 @@ int fdtable_token(int fd)
 	return ret < 0 ? ret : 0;
 }
 
-bool fdtable_is_token(int fd)
-{
-	struct nsock *s = fdtable_get(fd);
-	bool yes = s && ns_has_token(s);
-
-	if (s)
-		ns_put(s);
-	return yes;
-}
-
 struct nsock *fdtable_get(int fd)
 {
 	struct nsock **e = entry(fd), *s;

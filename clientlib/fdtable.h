@@ -27,7 +27,6 @@ int fdtable_dup_at(struct nsock *s, int from, bool cloexec, int fd);
 int fdtable_join(int fd);
 /* Puts a token at all numbers of this number's socket, if none is there: then copies of them may leave this process. */
 int fdtable_token(int fd);
-bool fdtable_is_token(int fd);
 /* The socket with a reference, to be put with ns_put(); NULL if the number is not one of ours. */
 struct nsock *fdtable_get(int fd);
 /* Is it ours? Without a reference: a quick first question. */

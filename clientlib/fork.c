@@ -13,6 +13,9 @@
  * so closing an inherited socket ends the hold at once.
  *
  * If there can be no clone the fork goes on; the child's sockets say -ENETDOWN.
+ *
+ * A child without sockets attaches by itself when it makes one. In a process that gave up what that
+ * takes (ns_enclose()) it could not, and gets an empty clone.
  */
 #include "clientlib/control.h"
 #include "clientlib/fdtable.h"
@@ -25,6 +28,7 @@
 static struct session *clone_made; /* between prepare and its end; attach_lock */
 static void (*callers_prepare)(void);
 static void (*callers_done)(bool child);
+static bool enclosed; /* atomic; the child has it from its parent */
 
 /* All sockets that have a number, each once. NULL if there are none. fdtable's lock is held. */
 static struct nsock **numbered(unsigned *n)
@@ -97,7 +101,7 @@ static void fork_prepare(void)
 		pthread_mutex_lock(&ss->ctl_lock);
 		pthread_mutex_lock(&ss->ev_lock);
 		lock_settled(ss);
-		if (v)
+		if (v || (load_once(&enclosed) && !session_dead(ss)))
 			clone_made = ask_clone(ss);
 		free(v);
 	}
@@ -255,6 +259,12 @@ static void fork_child(void)
 		become(clone, parent);
 	if (callers_done)
 		callers_done(true);
+}
+
+void ns_enclose(void)
+{
+	(void)ns_attach();
+	store_once(&enclosed, true);
 }
 
 void ns_on_fork(void (*prepare)(void), void (*fork_done)(bool child))

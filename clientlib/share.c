@@ -338,8 +338,3 @@ bool ns_shared(const struct nsock *s)
 {
 	return s->share;
 }
-
-bool ns_has_token(const struct nsock *s)
-{
-	return load_acquire(&s->token_key);
-}

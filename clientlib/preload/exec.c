@@ -3,10 +3,13 @@
  *
  * Sockets that stay open over an exec (their numbers have no FD_CLOEXEC) get tokens at their
  * numbers first. Nothing else changes, so an exec that fails leaves the process as it was. The new
- * image finds the tokens (inherit.c). Programs like sshd exec with an environment of their own
- * making: kernel sockets would survive that, so if a socket goes along, LD_PRELOAD and NETD_SOCKET
- * do too. If none does the environment is the caller's affair: who cleans it then leaves netd. The
- * loader ignores LD_PRELOAD for set-uid images, so nothing is smuggled into those.
+ * image finds the tokens (inherit.c).
+ *
+ * A network is inherited as a network namespace is: whoever is on netd starts programs that are,
+ * also with an environment of its own making, as sshd and the masters of mail servers do. So
+ * LD_PRELOAD and NETD_SOCKET are put into an environment that has no such names. One that has
+ * LD_PRELOAD, be it empty, is the caller's word. The loader ignores LD_PRELOAD for set-uid images,
+ * so nothing is smuggled into those.
  *
  * vfork() is fork(). A C function cannot stand before the real one: the child would return through,
  * and destroy, the frame that the parent still needs. And in a real vfork() child no socket could
@@ -38,27 +41,20 @@ __attribute__((constructor)) static void keep_words(void)
 	socket_word = keep("NETD_SOCKET");
 }
 
-/*
- * Every socket that stays open gets a token. Is there one, or, for `spawn`, one that got its token
- * for a file action?
- */
-static bool carry(bool spawn)
+/* Every socket that stays open gets a token. */
+static void carry(void)
 {
 	int saved = errno, end = fdtable_limit();
-	bool any = false;
 
 	if (!ns_owner())
-		return false;
+		return;
 	for (int fd = 0; fd < end; fd++) {
 		int flags = fdtable_has(fd) ? sys_fcntl(fd, F_GETFD, 0) : -1;
 
-		if (flags >= 0 && !(flags & FD_CLOEXEC) && fdtable_token(fd) == 0)
-			any = true;
-		if (flags >= 0 && spawn && fdtable_is_token(fd))
-			any = true;
+		if (flags >= 0 && !(flags & FD_CLOEXEC))
+			(void)fdtable_token(fd);
 	}
 	errno = saved;
-	return any;
 }
 
 static bool has_word(char *const *envp, const char *word)
@@ -71,45 +67,44 @@ static bool has_word(char *const *envp, const char *word)
 	return false;
 }
 
-/* The environment with what the new image needs to find netd. *made: to be freed if the exec fails.
- */
-static char *const *with_words(char *const *envp, char ***made)
+static size_t count(char *const *envp)
 {
-	char *add[2];
-	size_t n = 0, adds = 0;
+	size_t n = 0;
 
-	*made = NULL;
-	if (preload_word && !has_word(envp, preload_word))
-		add[adds++] = preload_word;
-	if (socket_word && !has_word(envp, socket_word))
-		add[adds++] = socket_word;
 	while (envp && envp[n])
 		n++;
-	if (adds)
-		*made = malloc((n + adds + 1) * sizeof(**made));
-	if (!*made)
-		return envp;
-	if (n)
-		memcpy(*made, envp, n * sizeof(**made));
-	memcpy(*made + n, add, adds * sizeof(**made));
-	(*made)[n + adds] = NULL;
-	return *made;
+	return n;
 }
 
-/* `call` with `envp` as it must be. */
-#define EXEC(ret, spawn, envp, call)                                                               \
+/* In `room` the environment with what the new image needs to find netd. */
+static char *const *with_words(char **room, char *const *envp)
+{
+	size_t n = count(envp);
+
+	if (n)
+		memcpy(room, envp, n * sizeof(*room));
+	if (preload_word && !has_word(envp, preload_word))
+		room[n++] = preload_word;
+	if (socket_word && !has_word(envp, socket_word))
+		room[n++] = socket_word;
+	room[n] = NULL;
+	return room;
+}
+
+/* `call` with `envp` as it must be; on the stack, for a child of fork() may not allocate. */
+#define EXEC(ret, envp, call)                                                                      \
 	do {                                                                                       \
-		char **made_ = NULL;                                                               \
-		char *const *env_ = carry(spawn) ? with_words(envp, &made_) : (envp);              \
+		char **room_ = __builtin_alloca((count(envp) + 3) * sizeof(*room_));               \
+		char *const *env_ = with_words(room_, envp);                                       \
+		carry();                                                                           \
 		(ret) = call;                                                                      \
-		free(made_);                                                                       \
 	} while (0)
 
 HOOK int execve(const char *path, char *const argv[], char *const envp[])
 {
 	int ret;
 
-	EXEC(ret, false, envp, real.execve(path, argv, env_));
+	EXEC(ret, envp, real.execve(path, argv, env_));
 	return ret;
 }
 
@@ -117,7 +112,7 @@ HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	int ret;
 
-	EXEC(ret, false, envp, real.execvpe(file, argv, env_));
+	EXEC(ret, envp, real.execvpe(file, argv, env_));
 	return ret;
 }
 
@@ -125,7 +120,7 @@ HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	int ret;
 
-	EXEC(ret, false, envp, real.fexecve(fd, argv, env_));
+	EXEC(ret, envp, real.fexecve(fd, argv, env_));
 	return ret;
 }
 
@@ -135,7 +130,7 @@ HOOK int execveat(int fd, const char *path, char *const argv[], char *const envp
 
 	if (!real.execveat)
 		return (int)done(-ENOSYS);
-	EXEC(ret, false, envp, real.execveat(fd, path, argv, env_, flags));
+	EXEC(ret, envp, real.execveat(fd, path, argv, env_, flags));
 	return ret;
 }
 
@@ -207,7 +202,7 @@ HOOK int posix_spawn(pid_t *restrict pid, const char *restrict path,
 {
 	int ret;
 
-	EXEC(ret, true, envp, real.posix_spawn(pid, path, fa, attr, argv, env_));
+	EXEC(ret, envp, real.posix_spawn(pid, path, fa, attr, argv, env_));
 	return ret;
 }
 
@@ -217,15 +212,14 @@ HOOK int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 {
 	int ret;
 
-	EXEC(ret, true, envp, real.posix_spawnp(pid, file, fa, attr, argv, env_));
+	EXEC(ret, envp, real.posix_spawnp(pid, file, fa, attr, argv, env_));
 	return ret;
 }
 
 /* These hand on this process's own environment, so that is what gets the words if it lost them. */
 static void carry_by_shell(void)
 {
-	if (!carry(false))
-		return;
+	carry();
 	if (preload_word && !has_word(environ, preload_word))
 		(void)putenv(preload_word);
 	if (socket_word && !has_word(environ, socket_word))

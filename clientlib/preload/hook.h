@@ -66,7 +66,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(epoll_pwait2) X(mmap) X(mmap64) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
-	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen)
+	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot)
 /* clang-format on */
 
 struct libc_calls {

@@ -114,6 +114,64 @@ static void exec_numbers(void)
 	close(q[1]);
 }
 
+/* Whoever is started with a clean environment, or goes to where the control socket is no more, has the same network. */
+static void exec_clean(void)
+{
+	const char *const how[] = {"call", "jail"};
+	char *const env[] = {NULL};
+	struct sockaddr_in at;
+	char word[32], c;
+	int listener, conn;
+	pid_t pid;
+
+	if (!over_tcp)
+		return;
+	for (size_t i = 0; i < sizeof(how) / sizeof(how[0]); i++) {
+		listener = tcp_listener(&at);
+		fcntl(listener, F_SETFD, FD_CLOEXEC);
+		snprintf(word, sizeof(word), "%s %d", inet_ntoa(at.sin_addr), ntohs(at.sin_port));
+		CHILD(pid)
+		{
+			execle(process_self, process_self, how[i], word, (char *)NULL, env);
+			_exit(4);
+		}
+		CHECK(wait_for(listener, POLLIN, 20000) >= 0);
+		conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		CHECK(read(conn, &c, 1) == 1 && c == '?' && write(conn, "!", 1) == 1);
+		CHECK(ended_well(pid));
+		close(conn);
+		close(listener);
+	}
+}
+
+/* The shell of system() has this process's environment. */
+static void system_clean(void)
+{
+	struct sockaddr_in at;
+	char command[400];
+	int listener, conn;
+	pid_t pid;
+	char c;
+
+	if (!over_tcp)
+		return;
+	listener = tcp_listener(&at);
+	fcntl(listener, F_SETFD, FD_CLOEXEC);
+	snprintf(command, sizeof(command), "exec '%s' call '%s %d'", process_self,
+	    inet_ntoa(at.sin_addr), ntohs(at.sin_port));
+	CHILD(pid)
+	{
+		clearenv();
+		_exit(system(command) == 0 ? 0 : 4);
+	}
+	CHECK(wait_for(listener, POLLIN, 20000) >= 0);
+	conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	CHECK(read(conn, &c, 1) == 1 && c == '?' && write(conn, "!", 1) == 1);
+	CHECK(ended_well(pid));
+	close(conn);
+	close(listener);
+}
+
 /* ---- processes started in other ways */
 
 static void vfork_exec(void)
@@ -172,6 +230,8 @@ void process_exec(void)
 	RUN(exec_stdio);
 	RUN(exec_async);
 	RUN(exec_numbers);
+	RUN(exec_clean);
+	RUN(system_clean);
 	RUN(vfork_exec);
 	RUN(spawn);
 }

@@ -1,7 +1,7 @@
 /*
  * Sockets that several processes hold, see pair.h: fork, exec, descriptor passing, kills; the tests
  * are in process_*.c. Run with "cat", "say", "async" or "serve" as its first word the program is a helper
- * that was given its sockets by exec.
+ * that was given its sockets by exec, with "call" or "jail" one that makes a socket of its own.
  */
 #include "tests/apps/process.h"
 
@@ -63,6 +63,37 @@ static int serve(const char *numbers)
 	return read(kept, &c, 1) == 1 && c == '?' && write(kept, "!", 1) == 1 ? 0 : 2;
 }
 
+/* Connects to where it was told. */
+static int call(const char *where)
+{
+	struct sockaddr_in at = {.sin_family = AF_INET};
+	char host[20], c;
+	int port, fd;
+
+	if (sscanf(where, "%19s %d", host, &port) != 2 ||
+	    inet_pton(AF_INET, host, &at.sin_addr) != 1)
+		return 1;
+	at.sin_port = htons((in_port_t)port);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&at, sizeof(at)))
+		return 2;
+	return write(fd, "?", 1) == 1 && read(fd, &c, 1) == 1 && c == '!' ? 0 : 3;
+}
+
+/* The same by a child, from a root folder that has nothing in it, if we may go there. */
+static int jail(const char *where)
+{
+	char folder[] = "/tmp/netd-jail.XXXXXX";
+	pid_t pid;
+
+	if (!mkdtemp(folder) || chdir(folder) || rmdir(folder) || (chroot(".") && errno != EPERM))
+		return 4;
+	pid = fork();
+	if (pid == 0)
+		_exit(call(where));
+	return ended_well(pid) ? 0 : 5;
+}
+
 int main(int argc, char **argv)
 {
 	process_self = argv[0];
@@ -74,5 +105,9 @@ int main(int argc, char **argv)
 		return say();
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		return serve(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "call"))
+		return call(argv[2]);
+	if (argc == 3 && !strcmp(argv[1], "jail"))
+		return jail(argv[2]);
 	return test_main(argc, argv, all);
 }
