@@ -3,6 +3,7 @@
  * come beside them.
  */
 #include "clientlib/control.h"
+#include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -175,6 +176,21 @@ int session_ask(
 	return ret;
 }
 
+/* CM_RIGHT_*: which of these this thread has as capabilities. */
+static uint32_t capabilities(void)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct set[2] = {{0}};
+	uint32_t has;
+
+	if (sys_call(SYS_capget, (long)&h, (long)set, 0, 0, 0, 0) < 0)
+		return 0;
+	has = set[0].effective;
+	return (has >> CAP_NET_BIND_SERVICE & 1 ? CM_RIGHT_BIND : 0) |
+	       (has >> CAP_NET_RAW & 1 ? CM_RIGHT_RAW : 0) |
+	       (has >> CAP_NET_ADMIN & 1 ? CM_RIGHT_ADMIN : 0);
+}
+
 /*
  * Says who we are by now: after fork, and before what depends on it after setuid(). `wait` for it
  * to have been heard.
@@ -182,7 +198,7 @@ int session_ask(
 int session_identify(struct session *ss, bool wait)
 {
 	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
-	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
+	Netd__Control__Identify identify = NETD__CONTROL__IDENTIFY__INIT;
 	struct ucred who = {.pid = sys_getpid(),
 	    .uid = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0),
 	    .gid = (gid_t)sys_call(SYS_getegid, 0, 0, 0, 0, 0, 0)};
@@ -193,19 +209,32 @@ int session_identify(struct session *ss, bool wait)
 	if (session_dead(ss))
 		return -ENETDOWN;
 	q.body_case = NETD__CONTROL__REQUEST__BODY_IDENTIFY;
-	q.identify = &nothing;
+	q.identify = &identify;
+	identify.keep = capabilities();
 	pthread_mutex_lock(&ss->ctl_lock);
 	q.id = ss->next_id++;
 	ret = control_send(ss->ctl, &q, &who);
 	if (ret == 0 && wait)
 		ret = control_await(ss->ctl, q.id, &r, &answer);
-	if (ret == 0)
+	if (ret == 0) {
 		store_once(&ss->uid, who.uid);
+		store_once(&ss->kept, who.uid ? identify.keep : 0);
+	}
 	pthread_mutex_unlock(&ss->ctl_lock);
 	if (answer)
 		netd__control__response__free_unpacked(answer, NULL);
 	reply_free(&r);
 	return ret;
+}
+
+int session_identify_changed(struct session *ss)
+{
+	uint32_t kept = load_once(&ss->kept);
+
+	if (load_once(&ss->uid) == (uint32_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0) &&
+	    (!kept || kept == capabilities()))
+		return 0;
+	return session_identify(ss, true);
 }
 
 /*

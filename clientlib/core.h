@@ -31,7 +31,7 @@ struct nset; /* a wait set: a descriptor to sleep on, and its member sockets wit
  * -ECONNREFUSED, -EACCES), -EPROTO.
  */
 int ns_attach(void);
-/* To be called before the process goes to where it cannot reach the control socket: it and its children do without from then on. */
+/* To be called before the process gives up what it needs to attach (the way to the control socket, its user): it and its children do without from then on. */
 void ns_enclose(void);
 /*
  * Is this one of the library's own descriptors (control socket, bells)? Then an application's

@@ -15,7 +15,7 @@
  * If there can be no clone the fork goes on; the child's sockets say -ENETDOWN.
  *
  * A child without sockets attaches by itself when it makes one. In a process that gave up what that
- * takes (ns_enclose()) it could not, and gets an empty clone.
+ * takes (ns_enclose()) it could not, or with less rights, and gets an empty clone.
  */
 #include "clientlib/control.h"
 #include "clientlib/fdtable.h"

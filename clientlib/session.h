@@ -62,7 +62,8 @@ struct home {
 struct session {
 	unsigned dead; /* SS_*, atomic */
 	int pid;
-	uint32_t uid; /* as the daemon knows it */
+	uint32_t uid,
+	    kept; /* as the daemon knows them; kept: capabilities that another user than root has still */
 	int ctl;
 	int bell;
 	int bell_reader;  /* our own reading end of it, so that writing never raises SIGPIPE; or -1
@@ -172,6 +173,8 @@ bool session_alive(struct session *ss);
 void session_break(struct session *ss);
 void session_unbuild(struct session *ss);
 int session_identify(struct session *ss, bool wait);
+/* The same, waiting, if we are others than the daemon knows. Before what it allows to some only. */
+int session_identify_changed(struct session *ss);
 /* To be called when an answer carried an end whose last copy says something. */
 void session_settle(struct session *ss);
 int fd_high(int fd);

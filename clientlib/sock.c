@@ -52,14 +52,6 @@ void sock_drop(struct nsock *s)
 	sock_give(s);
 }
 
-/* Before what the daemon allows to some users only: does it know who we are by now? */
-static int sock_identify(struct session *ss)
-{
-	if (load_once(&ss->uid) == (uint32_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0))
-		return 0;
-	return session_identify(ss, true);
-}
-
 static int check_kind(int family, int type, int protocol)
 {
 	int base = type & 0xf;
@@ -104,7 +96,7 @@ int ns_socket(int family, int type, int protocol, struct nsock **out)
 						       : IPPROTO_UDP);
 	store_once(&s->d->nonblock, !!(type & SOCK_NONBLOCK));
 	if (!known)
-		ret = sock_identify(ss);
+		ret = session_identify_changed(ss);
 	if (ret == 0)
 		ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
 	if (ret < 0) {
@@ -323,7 +315,7 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 		ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
 	}
 	if (ret == 0 && e.ep.port && e.ep.port < LOW_PORTS && s->type != SOCK_RAW)
-		ret = sock_identify(s->ss);
+		ret = session_identify_changed(s->ss);
 	if (ret == 0)
 		ret = request_wait(s->ss, &e, NULL);
 	if (ret == 0 && s->type == SOCK_DGRAM)

@@ -44,6 +44,13 @@
 #define CM_NO_SET     0xffffu
 #define CM_SLOT_SETS  4
 
+/* What a session may keep from its time as root's (Identify in control.proto). */
+enum cm_right {
+	CM_RIGHT_BIND = 1,  /* CAP_NET_BIND_SERVICE */
+	CM_RIGHT_RAW = 2,   /* CAP_NET_RAW */
+	CM_RIGHT_ADMIN = 4, /* CAP_NET_ADMIN: options only, not to change the network */
+};
+
 enum cm_op {
 	CM_NOP = 0,
 	CM_SOCKET,     /* arg0 family, arg1 type (no flags), arg2 protocol */

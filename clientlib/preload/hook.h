@@ -29,6 +29,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -66,7 +67,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(epoll_pwait2) X(mmap) X(mmap64) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
-	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot)
+	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(prctl)
 /* clang-format on */
 
 struct libc_calls {

@@ -259,7 +259,7 @@ int session_attach(
 	return 0;
 }
 
-int session_identify(struct stack *s, struct session *ss)
+int session_identify(struct stack *s, struct session *ss, uint32_t keep)
 {
 	struct session_rec *r = session_get(s, ss);
 	struct user *u;
@@ -278,6 +278,7 @@ int session_identify(struct stack *s, struct session *ss)
 		user_put(s->socket, ss->user);
 		ss->user = u;
 	}
+	r->kept = policy_rights(s, r) & keep;
 	r->pid = ss->sender.pid;
 	r->uid = ss->sender.uid;
 	r->gid = ss->sender.gid;

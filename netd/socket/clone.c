@@ -78,8 +78,8 @@ int session_clone(struct stack *s, struct session *ss, const char **why)
 		return ret;
 	a = session_peek(s, ss);
 	r = session_get(s, clone);
-	*r = (struct session_rec){.state = SESSION_ATTACHED, .version = a->version, .uid = a->uid, .gid = a->gid, .pid = a->pid,
-	    .slots = a->slots, .sets = 1, .since_ns = s->now};
+	*r = (struct session_rec){.state = SESSION_ATTACHED, .version = a->version, .uid = a->uid, .gid = a->gid, .kept = a->kept,
+	    .pid = a->pid, .slots = a->slots, .sets = 1, .since_ns = s->now};
 	memcpy(r->name, a->name, sizeof(r->name));
 	ret = clone_build(s, clone, r);
 	if (!ret)

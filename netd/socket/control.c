@@ -73,7 +73,7 @@ static bool client_change(struct stack *s, struct session *ss, const request *r,
 		*ret = session_join(s, ss, r->join, why);
 		return true;
 	case NETD__CONTROL__REQUEST__BODY_IDENTIFY:
-		*ret = session_identify(s, ss);
+		*ret = session_identify(s, ss, r->identify->keep);
 		return true;
 	default:
 		return false;

@@ -187,14 +187,18 @@ void user_put(struct socket_layer *l, struct user *u); /* forgets it if nothing 
 /* May this one succeed the supervisor? Whoever sent the request decides, not who made the connection. */
 bool policy_owner(const struct ucred *sender);
 bool policy_admin(const struct stack *s, uint32_t uid);
+/* CM_RIGHT_*, by the uid or kept. */
+uint32_t policy_rights(const struct stack *s, const struct session_rec *r);
 /* 0, -EACCES. */
-int policy_port(const struct stack *s, uint32_t uid, uint16_t port);
-/* May this user open a socket of this kind? 0, -EPERM (raw, packet), -EACCES (ping). */
+int policy_port(const struct stack *s, const struct session_rec *r, uint16_t port);
+/* May this session open a socket of this kind? 0, -EPERM (raw, packet), -EACCES (ping). */
 int policy_type(
-    const struct stack *s, uint32_t uid, uint32_t gid, int family, int type, int protocol);
+    const struct stack *s, const struct session_rec *r, int family, int type, int protocol);
 /* 0, -EPERM. */
-int policy_option(const struct stack *s, uint32_t uid, int level, int name, int value);
-int policy_ip_options(const struct stack *s, uint32_t uid, const void *val, uint32_t len);
+int policy_option(
+    const struct stack *s, const struct session_rec *r, int level, int name, int value);
+int policy_ip_options(
+    const struct stack *s, const struct session_rec *r, const void *val, uint32_t len);
 /* One more connection or session; one more socket; `bytes` more of ring memory. 0, -EMFILE, -ENOBUFS, -ENOMEM. */
 int policy_session(const struct stack *s, const struct user *u);
 int policy_socket(const struct stack *s, const struct user *u);
@@ -210,7 +214,7 @@ void session_charge(struct stack *s, struct session *ss);
 /* ---- attach.c */
 int session_attach(struct stack *s, struct session *ss, const Netd__Control__Attach *a, const char **why);
 /* The session's process and user are the sender's of this request. 0, -ENOMEM. */
-int session_identify(struct stack *s, struct session *ss);
+int session_identify(struct stack *s, struct session *ss, uint32_t keep);
 int session_new_set(struct stack *s, struct session *ss, uint32_t set, const char **why);
 /* The client has its newest answer: what was kept in order to give it again goes. */
 void session_release_answer(struct stack *s, struct session *ss);

@@ -71,42 +71,53 @@ bool policy_admin(const struct stack *s, uint32_t uid)
 	return false;
 }
 
-int policy_port(const struct stack *s, uint32_t uid, uint16_t port)
-{
-	return !port || port >= FIRST_FREE_PORT || policy_admin(s, uid) ? 0 : -EACCES;
-}
-
-/* CAP_NET_RAW: to see and send what is not one's own. */
-static bool policy_raw(const struct stack *s, uint32_t uid)
+uint32_t policy_rights(const struct stack *s, const struct session_rec *r)
 {
 	const Netd__Component__Config *c = config_of(s);
+	uint32_t rights = r->kept;
 
+	if (policy_admin(s, r->uid))
+		rights |= CM_RIGHT_BIND | CM_RIGHT_RAW | CM_RIGHT_ADMIN;
 	for (size_t i = 0; c && i < c->n_raw_uid; i++)
-		if (c->raw_uid[i] == uid)
-			return true;
-	return policy_admin(s, uid);
+		if (c->raw_uid[i] == r->uid)
+			rights |= CM_RIGHT_RAW;
+	return rights;
+}
+
+int policy_port(const struct stack *s, const struct session_rec *r, uint16_t port)
+{
+	bool free = !port || port >= FIRST_FREE_PORT;
+
+	return free || policy_rights(s, r) & CM_RIGHT_BIND ? 0 : -EACCES;
+}
+
+/* To see and send what is not one's own. */
+static bool policy_raw(const struct stack *s, const struct session_rec *r)
+{
+	return policy_rights(s, r) & CM_RIGHT_RAW;
 }
 
 /* net.ipv4.ping_group_range; where nothing is configured everybody may, as on systems with systemd. */
-static bool policy_ping(const struct stack *s, uint32_t uid, uint32_t gid)
+static bool policy_ping(const struct stack *s, const struct session_rec *r)
 {
 	const Netd__Component__Config *c = config_of(s);
 
 	if (!c || !c->ping_gids)
 		return true;
-	return (gid >= c->ping_gids->first && gid <= c->ping_gids->last) || policy_raw(s, uid);
+	return (r->gid >= c->ping_gids->first && r->gid <= c->ping_gids->last) || policy_raw(s, r);
 }
 
 int policy_type(
-    const struct stack *s, uint32_t uid, uint32_t gid, int family, int type, int protocol)
+    const struct stack *s, const struct session_rec *r, int family, int type, int protocol)
 {
 	if (family == AF_PACKET || type == SOCK_RAW)
-		return policy_raw(s, uid) ? 0 : -EPERM;
-	return protocol != IPPROTO_ICMP || policy_ping(s, uid, gid) ? 0 : -EACCES;
+		return policy_raw(s, r) ? 0 : -EPERM;
+	return protocol != IPPROTO_ICMP || policy_ping(s, r) ? 0 : -EACCES;
 }
 
 /* Options for which the kernel wants CAP_NET_ADMIN. */
-int policy_option(const struct stack *s, uint32_t uid, int level, int name, int value)
+int policy_option(
+    const struct stack *s, const struct session_rec *r, int level, int name, int value)
 {
 	bool asks = false;
 
@@ -116,16 +127,17 @@ int policy_option(const struct stack *s, uint32_t uid, int level, int name, int 
 		       (name == SO_DEBUG && value);
 	else if (level == IPPROTO_IP)
 		asks = name == IP_TRANSPARENT && value;
-	return asks && !policy_admin(s, uid) ? -EPERM : 0;
+	return asks && !(policy_rights(s, r) & CM_RIGHT_ADMIN) ? -EPERM : 0;
 }
 
 /* Of options of the IP header that are not known only CAP_NET_RAW may send any. */
-int policy_ip_options(const struct stack *s, uint32_t uid, const void *val, uint32_t len)
+int policy_ip_options(
+    const struct stack *s, const struct session_rec *r, const void *val, uint32_t len)
 {
 	struct ipopt o;
 	uint8_t bad;
 
-	return policy_raw(s, uid) ? 0 : ipopt_parse(&o, val, len, IPOPT_FROM_USER, &bad);
+	return policy_raw(s, r) ? 0 : ipopt_parse(&o, val, len, IPOPT_FROM_USER, &bad);
 }
 
 int policy_session(const struct stack *s, const struct user *u)

@@ -144,14 +144,14 @@ static int req_socket(
 	struct sock_rec *k;
 	uint32_t sk;
 	/* As the kernel: whoever may have none is not told which packet sockets there are. */
-	int ret = e->arg[0] == AF_PACKET ? policy_type(s, r->uid, r->gid, AF_PACKET, 0, 0) : 0;
+	int ret = e->arg[0] == AF_PACKET ? policy_type(s, r, AF_PACKET, 0, 0) : 0;
 
 	(void)none;
 	(void)c;
 	if (!ret)
 		ret = find_type(s, e->arg[0], e->arg[1], e->arg[2], &row);
 	if (!ret)
-		ret = policy_type(s, r->uid, r->gid, e->arg[0], e->arg[1], row->protocol);
+		ret = policy_type(s, r, e->arg[0], e->arg[1], row->protocol);
 	if (!ret)
 		ret = may_have_socket(s, ss, e->slot);
 	if (ret)
@@ -207,7 +207,7 @@ static int req_bind(
 
 	(void)c;
 	if (!ret && k->family != AF_PACKET && k->protocol != IPPROTO_ICMP && k->type != SOCK_RAW)
-		ret = policy_port(s, session_peek(s, ss)->uid, e->ep.port);
+		ret = policy_port(s, session_peek(s, ss), e->ep.port);
 	return ret ? ret : sock_ops_of(s, k)->bind(s, sk, &e->ep);
 }
 
@@ -313,9 +313,9 @@ static int req_setsockopt(
 		return -EINVAL;
 	POISON(e->data, len);
 	memcpy(&value, e->data, min_of((size_t)len, sizeof(value)));
-	ret = policy_option(s, session_peek(s, ss)->uid, e->arg[0], e->arg[1], value);
+	ret = policy_option(s, session_peek(s, ss), e->arg[0], e->arg[1], value);
 	if (!ret && e->arg[0] == IPPROTO_IP && e->arg[1] == IP_OPTIONS)
-		ret = policy_ip_options(s, session_peek(s, ss)->uid, e->data, len);
+		ret = policy_ip_options(s, session_peek(s, ss), e->data, len);
 	if (ret)
 		return ret;
 	return sock_ops_of(s, sock_peek(s, sk))

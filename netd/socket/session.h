@@ -38,7 +38,8 @@ struct session_rec {
 	uint8_t thrown;   /* it lied: the client lives and is to learn of its end */
 	uint8_t made_what; /* enum session_made: what its newest control request made ... */
 	uint32_t version; /* CM_VERSION of its client library */
-	uint32_t uid, gid; /* the peer's, at connect */
+	uint32_t uid, gid; /* the peer's, as it was identified last */
+	uint32_t kept;	   /* CM_RIGHT_*, beside what the uid may */
 	int32_t pid;
 	uint32_t slots;
 	uint64_t memory_size;

@@ -5,9 +5,12 @@
  * Unix socket.
  */
 #include "tests/apps/relatives.h"
+#include <linux/capability.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 
 static const char *self;
@@ -207,6 +210,63 @@ static void jailed_first(void)
 	CHECK(ended_well(pid));
 }
 
+static bool binds_low(void)
+{
+	struct sockaddr_in at = address;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), err = EADDRINUSE;
+
+	for (int port = 1023; err == EADDRINUSE && port > 900; port--) {
+		at.sin_port = htons((in_port_t)port);
+		err = bind(fd, (struct sockaddr *)&at, sizeof(at)) ? errno : 0;
+	}
+	close(fd);
+	errno = err;
+	return !err;
+}
+
+static bool has_only(uint32_t capabilities)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct set[2] = {
+	    {.effective = capabilities, .permitted = capabilities}};
+
+	return syscall(SYS_capset, &h, set) == 0;
+}
+
+/* Another user with one of root's capabilities, as name servers run: in a process that had no socket before, and its child. */
+static void kept_capability(void)
+{
+	pid_t pid, child;
+
+	if (!over_tcp || geteuid() != 0)
+		return;
+	CHILD(pid)
+	{
+		CHECK(prctl(PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L) == 0);
+		CHECK(setgid(65534) == 0 && setuid(65534) == 0 &&
+		      has_only(1u << CAP_NET_BIND_SERVICE));
+		CHECK(binds_low());
+		FAILS(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
+		CHILD(child)
+		{
+			CHECK(binds_low());
+			leave();
+		}
+		CHECK(ended_well(child));
+		CHECK(has_only(0));
+		CHECK(!binds_low() && errno == EACCES);
+		leave();
+	}
+	CHECK(ended_well(pid));
+	CHILD(pid)
+	{
+		CHECK(setgid(65534) == 0 && setuid(65534) == 0);
+		CHECK(!binds_low() && errno == EACCES);
+		leave();
+	}
+	CHECK(ended_well(pid));
+}
+
 /* A program started with its standard descriptors closed gets sockets there. */
 static void standard_numbers(void)
 {
@@ -364,6 +424,7 @@ static void all(void)
 	RUN(as_daemon);
 	RUN(jailed);
 	RUN(jailed_first);
+	RUN(kept_capability);
 	RUN(standard_numbers);
 	RUN(shell_on_socket);
 	RUN(io_signals);
