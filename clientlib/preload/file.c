@@ -65,7 +65,7 @@ static int input_check(int in, const off_t *off, bool ended)
 
 	if (fdtable_has(in))
 		return off ? -ESPIPE : -EINVAL;
-	if (fstat(in, &st) < 0 || (sys_fcntl(in, F_GETFL, 0) & O_ACCMODE) == O_WRONLY)
+	if (real.fstat(in, &st) < 0 || (sys_fcntl(in, F_GETFL, 0) & O_ACCMODE) == O_WRONLY)
 		return -EBADF;
 	if (off && sys_lseek(in, 0, SEEK_CUR) == -ESPIPE)
 		return -ESPIPE;

@@ -18,7 +18,7 @@ static bool is_pipe(int fd)
 {
 	struct stat st;
 
-	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
+	return real.fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
 /* Waits for `events` of the pipe: its revents, 0 if it may not be waited for, or negative errno. */

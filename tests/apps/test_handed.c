@@ -119,6 +119,41 @@ static void rights_cut_short(void)
 	close_pair(over);
 }
 
+static ino_t inode(int fd)
+{
+	struct stat st;
+
+	CHECK(fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode));
+	return st.st_ino;
+}
+
+/* By its inode a socket is known again, by whatever number, in whatever process. */
+static void identity(void)
+{
+	int p[2], over[2], again, got;
+	ino_t was;
+	pid_t pid;
+
+	make_pair(p);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, over) == 0);
+	was = inode(p[0]);
+	again = dup(p[0]);
+	CHECK(inode(again) == was && inode(p[1]) != was);
+	close(again);
+	CHECK(send_rights(over[0], p, 1) == 0);
+	CHECK(inode(p[0]) == was);
+	CHECK(take_rights(over[1], &got, 1, 0) == 1 && inode(got) == was);
+	close(got);
+	CHILD(pid)
+	{
+		CHECK(inode(p[0]) == was && inode(p[1]) != was);
+		leave();
+	}
+	CHECK(ended_well(pid));
+	close_pair(p);
+	close_pair(over);
+}
+
 /* ---- programs that change themselves */
 
 static void as_daemon(void)
@@ -421,6 +456,7 @@ static void all(void)
 
 	RUN(to_a_stranger);
 	RUN(rights_cut_short);
+	RUN(identity);
 	RUN(as_daemon);
 	RUN(jailed);
 	RUN(jailed_first);
