@@ -65,9 +65,7 @@ int netd_connect(int fd, const struct sockaddr *addr, socklen_t len)
 int netd_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
 	struct nsock *s = api_get(fd), *child;
-	struct sockaddr_storage tmp;
 	struct endpoint peer;
-	socklen_t need;
 	int ret;
 
 	if (!s)
@@ -77,10 +75,9 @@ int netd_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 	ret = ns_accept(s, ns_nonblock(s), &child, &peer);
 	if (ret < 0)
 		return finish(s, ret);
-	if (addr && len) {
-		need = ns_to_sockaddr(ns_family(s), &peer, (struct sockaddr *)&tmp);
-		__builtin_memcpy(addr, &tmp, *len < need ? *len : need);
-		*len = need;
+	if (addr && len && (ret = ns_give_name(ns_family(s), &peer, addr, len)) < 0) {
+		ns_put(child);
+		return finish(s, ret);
 	}
 	ns_put(s);
 	ns_set_nonblock(child, flags & SOCK_NONBLOCK);
@@ -230,19 +227,14 @@ int netd_recv_borrow(
     int fd, const void **data, size_t *len, int flags, struct sockaddr *from, socklen_t *fromlen)
 {
 	struct nsock *s = api_get(fd);
-	struct sockaddr_storage tmp;
 	struct endpoint peer = {.port = 0};
-	socklen_t need;
 	int ret;
 
 	if (!s)
 		return -1;
 	ret = ns_recv_borrow(s, data, len, &peer, ns_nonblock(s) || (flags & MSG_DONTWAIT));
-	if (ret == 0 && from && fromlen) {
-		need = ns_to_sockaddr(ns_family(s), &peer, (struct sockaddr *)&tmp);
-		__builtin_memcpy(from, &tmp, *fromlen < need ? *fromlen : need);
-		*fromlen = need;
-	}
+	if (ret == 0 && from && fromlen)
+		ret = ns_give_name(ns_family(s), &peer, from, fromlen);
 	return finish(s, ret);
 }
 

@@ -290,7 +290,8 @@ bool ns_pass_through(const struct sockaddr *sa, socklen_t len)
 	struct session *ss;
 	struct endpoint ep;
 
-	if (!sa || len < sizeof(sa->sa_family) || sa->sa_family == AF_PACKET || ns_from_sockaddr(sa->sa_family, sa, len, &ep) < 0 || session_get(&ss) < 0)
+	if (len < sizeof(sa->sa_family) || ns_check_name(sa, len) < 0 || sa->sa_family == AF_PACKET ||
+	    ns_from_sockaddr(sa->sa_family, sa, len, &ep) < 0 || session_get(&ss) < 0)
 		return false;
 	for (unsigned i = 0; i < pass_count; i++)
 		if (ipaddr_eq(&pass[i].addr, &ep.addr) &&

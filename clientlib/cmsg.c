@@ -6,6 +6,7 @@
  * are taken by the daemon on the machine's monotonic clock and turned into the wall clock's here.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/usermem.h"
 #include <linux/if_packet.h>
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
@@ -89,8 +90,10 @@ int cmsg_check(struct nsock *s, int level, int name, const void *val, socklen_t 
 
 /* ---- putting them */
 
-/* Appends one; MSG_CTRUNC if it finds no room, or not all of it. `used` is what the ones before it
- * took. */
+/*
+ * Appends one, if its place is there at all; MSG_CTRUNC if it finds no room, or not all of it. `used` is what the ones
+ * before it took.
+ */
 void cmsg_append(struct msghdr *m, size_t *used, int level, int type, const void *data, size_t len)
 {
 	struct cmsghdr h = {.cmsg_len = CMSG_LEN(len), .cmsg_level = level, .cmsg_type = type};
@@ -106,6 +109,8 @@ void cmsg_append(struct msghdr *m, size_t *used, int level, int type, const void
 		h.cmsg_len = room;
 		len = room - CMSG_LEN(0);
 	}
+	if (!user_writable(at, CMSG_LEN(len)))
+		return;
 	memcpy(at, &h, sizeof(h));
 	memcpy(at + CMSG_LEN(0), data, len);
 	*used += room < CMSG_SPACE(len) ? room : CMSG_SPACE(len);
@@ -135,8 +140,7 @@ int cmsg_stamp(const struct nsock *s, bool ns, void *arg)
 
 	if (!mono)
 		return -ENOENT;
-	memcpy(arg, ns ? (const void *)&ts : &tv, ns ? sizeof(ts) : sizeof(tv));
-	return 0;
+	return copy_to_user(arg, ns ? (const void *)&ts : &tv, ns ? sizeof(ts) : sizeof(tv));
 }
 
 void cmsg_time(const struct nsock *s, struct msghdr *m, size_t *used, uint64_t mono, bool sent)

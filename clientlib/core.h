@@ -217,7 +217,16 @@ int ns_mmap(struct nsock *s, void *addr, size_t len, int flags, off_t off, void 
 
 /* An endpoint as a sockaddr of `family` (room for a sockaddr_storage), and back. */
 socklen_t ns_to_sockaddr(int family, const struct endpoint *ep, struct sockaddr *sa);
+/* `family` is the socket's. -EINVAL (too short), -EAFNOSUPPORT. */
 int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struct endpoint *ep);
+/* Can a name be taken from the caller? 0, -EINVAL (too long), -EFAULT. */
+int ns_check_name(const struct sockaddr *sa, socklen_t len);
+/*
+ * Gives the caller as much of a name as there is room for, and its whole length. 0, -EINVAL (a negative room), -EFAULT.
+ */
+int ns_copy_name(
+    struct sockaddr *sa, socklen_t *len, const struct sockaddr_storage *name, socklen_t size);
+int ns_give_name(int family, const struct endpoint *ep, struct sockaddr *sa, socklen_t *len);
 
 /* ---- zero copy; the bytes lie in the ring */
 

@@ -8,6 +8,7 @@
  */
 #include "clientlib/cmsg.h"
 #include "clientlib/link.h"
+#include "clientlib/usermem.h"
 #include "proto/link.h"
 #include <netinet/in.h>
 #include <string.h>
@@ -57,7 +58,7 @@ lie:
 	return sock_lied(s);
 }
 
-static size_t scatter(const struct msghdr *m, const uint8_t *data, size_t len)
+ssize_t user_scatter(const struct msghdr *m, const uint8_t *data, size_t len)
 {
 	size_t done = 0;
 
@@ -65,29 +66,28 @@ static size_t scatter(const struct msghdr *m, const uint8_t *data, size_t len)
 		size_t part =
 		    m->msg_iov[i].iov_len < len - done ? m->msg_iov[i].iov_len : len - done;
 
-		memcpy(m->msg_iov[i].iov_base, data + done, part);
+		if (copy_to_user(m->msg_iov[i].iov_base, data + done, part) < 0)
+			return -EFAULT;
 		done += part;
 	}
-	return done;
+	return (ssize_t)done;
 }
 
 static ssize_t deliver(
     struct nsock *s, struct msghdr *m, int flags, const struct cm_dgram *d, const uint8_t *data)
 {
-	size_t n = scatter(m, data, d->len);
-	struct sockaddr_storage tmp;
-	socklen_t need;
+	ssize_t n = user_scatter(m, data, d->len);
+	int ret;
 
-	m->msg_flags = n < d->len ? MSG_TRUNC : 0;
-	if (m->msg_name) {
-		need = ns_to_sockaddr(s->family, &d->peer, (struct sockaddr *)&tmp);
-		memcpy(m->msg_name, &tmp, m->msg_namelen < need ? m->msg_namelen : need);
-		m->msg_namelen = need;
-	} else {
+	if (n < 0)
+		return n;
+	m->msg_flags = n < (ssize_t)d->len ? MSG_TRUNC : 0;
+	if (!m->msg_name)
 		m->msg_namelen = 0;
-	}
+	else if ((ret = ns_give_name(s->family, &d->peer, m->msg_name, &m->msg_namelen)) < 0)
+		return ret;
 	cmsg_put(s, m, d, data);
-	return flags & MSG_TRUNC ? (ssize_t)d->len : (ssize_t)n;
+	return flags & MSG_TRUNC ? (ssize_t)d->len : n;
 }
 
 /* One look: -EAGAIN if there is nothing. */
@@ -104,7 +104,7 @@ static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 	if (take == 0)
 		ret = -EAGAIN;
 	if (take > 0) {
-		ret = deliver(s, m, flags, &d, data);
+		ret = deliver(s, m, flags, &d, data); /* what cannot be taken is gone */
 		known_peer(s, &d.peer);
 		if (!cmsg_wants_time(s)) /* else it was told already */
 			store_once(&s->d->stamp, d.time_ns);
@@ -231,6 +231,15 @@ static int ask(struct nsock *s, const struct cm_dgram *d)
 static bool is_udp(const struct nsock *s)
 {
 	return s->type == SOCK_DGRAM && s->protocol == IPPROTO_UDP;
+}
+
+/* 0 or -EFAULT. */
+static int payload_there(const struct msghdr *m)
+{
+	for (size_t i = 0; i < m->msg_iovlen; i++)
+		if (!user_readable(m->msg_iov[i].iov_base, m->msg_iov[i].iov_len))
+			return -EFAULT;
+	return 0;
 }
 
 /* What goes well depends on the message itself, not on where it goes: each is waited for. */
@@ -365,6 +374,8 @@ ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		ret = dgram_address(s, m, flags, &d, &o);
 	if (ret == 0 && flags & MSG_OOB)
 		ret = -EOPNOTSUPP;
+	if (ret == 0)
+		ret = payload_there(m);
 	if (ret < 0)
 		return ret;
 	for (;;) {

@@ -95,29 +95,24 @@ static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry 
 	    .local = q->e.local,
 	    .spec_dst = ipaddr_to_v4(is_time(&q->e) ? &q->e.offender.addr : &q->e.local.addr),
 	    .ifindex = q->e.ifindex};
-	struct sockaddr_storage name;
-	size_t done = 0, used = 0;
-	socklen_t need;
+	ssize_t n = user_scatter(m, q->data, q->len);
+	size_t used = 0;
+	int ret;
 
-	for (size_t i = 0; i < m->msg_iovlen && done < q->len; i++) {
-		size_t n =
-		    m->msg_iov[i].iov_len < q->len - done ? m->msg_iov[i].iov_len : q->len - done;
-
-		memcpy(m->msg_iov[i].iov_base, q->data + done, n);
-		done += n;
-	}
-	m->msg_flags = MSG_ERRQUEUE | (done < q->len ? MSG_TRUNC : 0);
-	need = is_time(&q->e) ? 0 : ns_to_sockaddr(s->family, &q->name, (struct sockaddr *)&name);
-	if (m->msg_name)
-		memcpy(m->msg_name, &name, m->msg_namelen < need ? m->msg_namelen : need);
-	m->msg_namelen = m->msg_name ? need : 0;
+	if (n < 0)
+		return n;
+	m->msg_flags = MSG_ERRQUEUE | (n < (ssize_t)q->len ? MSG_TRUNC : 0);
+	if (!m->msg_name || is_time(&q->e))
+		m->msg_namelen = 0;
+	else if ((ret = ns_give_name(s->family, &q->name, m->msg_name, &m->msg_namelen)) < 0)
+		return ret;
 	if (cmsg_wants_time(s))
 		cmsg_time(s, m, &used, q->e.time_ns, is_time(&q->e));
 	if (q->e.origin == SO_EE_ORIGIN_ICMP || (is_time(&q->e) && about_packet(s, &q->e)))
 		cmsg_ip(s, m, &used, &d, NULL);
 	put_error(s, m, &used, &q->e);
 	m->msg_controllen = used;
-	return (ssize_t)done;
+	return n;
 }
 
 ssize_t errqueue_recv(struct nsock *s, struct msghdr *m)

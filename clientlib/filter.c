@@ -1,5 +1,6 @@
 /* Classic BPF filters: handed to the daemon a few instructions a request; the last attaches it. */
 #include "clientlib/link.h"
+#include "clientlib/usermem.h"
 #include <linux/filter.h>
 #include <string.h>
 
@@ -14,6 +15,8 @@ int filter_attach(struct nsock *s, const void *val, socklen_t len)
 	memcpy(&prog, val, sizeof(prog));
 	if (!prog.filter || !prog.len || prog.len > BPF_MAXINSNS)
 		return -EINVAL;
+	if (!user_readable(prog.filter, prog.len * sizeof(*prog.filter)))
+		return -EFAULT;
 	for (uint32_t at = 0; at < prog.len && ret == 0; at += CM_FILTER_PIECE) {
 		uint32_t n = prog.len - at < CM_FILTER_PIECE ? prog.len - at : CM_FILTER_PIECE;
 

@@ -6,6 +6,7 @@
  */
 #include "clientlib/control.h"
 #include "clientlib/link.h"
+#include "clientlib/usermem.h"
 #include "proto/region.h"
 #include <linux/ethtool.h>
 #include <linux/net_tstamp.h>
@@ -152,8 +153,7 @@ static int get_stamping(void *data)
 			       SOF_TIMESTAMPING_SOFTWARE,
 	    .phc_index = -1};
 
-	memcpy(data, &info, sizeof(info));
-	return 0;
+	return copy_to_user(data, &info, sizeof(info));
 }
 
 /* Whether frames longer than the MTU pass here: libpcap makes its frames so large. */
@@ -161,16 +161,14 @@ static int get_feature(const struct ns_iface *i, void *data)
 {
 	struct ethtool_value v;
 
-	if (!data)
+	if (copy_from_user(&v.cmd, data, sizeof(v.cmd)) < 0)
 		return -EFAULT;
-	memcpy(&v.cmd, data, sizeof(v.cmd));
 	if (v.cmd == ETHTOOL_GET_TS_INFO)
 		return get_stamping(data);
 	if (v.cmd != ETHTOOL_GTSO && v.cmd != ETHTOOL_GGSO && v.cmd != ETHTOOL_GGRO)
 		return -EOPNOTSUPP;
 	v.data = i->superframes;
-	memcpy(data, &v, sizeof(v));
-	return 0;
+	return copy_to_user(data, &v, sizeof(v));
 }
 
 static int get_one(const struct ns_iface *i, unsigned long req, struct ifreq *r)
@@ -227,8 +225,8 @@ static int get_conf(const struct ns_iface *v, int n, struct ifconf *c)
 				break;
 			memcpy(r.ifr_name, v[i].name, sizeof(v[i].name));
 			put_v4(&r.ifr_addr, v[i].addr[k].addr);
-			if (c->ifc_buf)
-				memcpy(c->ifc_buf + used, &r, sizeof(r));
+			if (c->ifc_buf && copy_to_user(c->ifc_buf + used, &r, sizeof(r)) < 0)
+				return -EFAULT;
 			used += (int)sizeof(r);
 		}
 	}
@@ -266,20 +264,25 @@ static bool known(unsigned long req)
 	}
 }
 
+/* Interfaces and routes are changed with netctl. */
+static bool changes(unsigned long req)
+{
+	return req == SIOCSIFFLAGS || req == SIOCSIFADDR || req == SIOCSIFNETMASK ||
+	       req == SIOCSIFBRDADDR || req == SIOCSIFMTU || req == SIOCSIFHWADDR ||
+	       req == SIOCADDRT || req == SIOCDELRT;
+}
+
 int iface_ioctl(unsigned long req, void *arg)
 {
 	struct ns_iface *v;
 	int n, ret;
 
-	/* Interfaces are changed with netctl. */
-	if (req == SIOCSIFFLAGS || req == SIOCSIFADDR || req == SIOCSIFNETMASK ||
-	    req == SIOCSIFBRDADDR || req == SIOCSIFMTU || req == SIOCSIFHWADDR ||
-	    req == SIOCADDRT || req == SIOCDELRT)
-		return -EPERM;
-	if (!known(req))
+	if (!known(req) && !changes(req))
 		return -ENOTTY;
-	if (!arg)
+	if (!user_writable(arg, req == SIOCGIFCONF ? sizeof(struct ifconf) : sizeof(struct ifreq)))
 		return -EFAULT;
+	if (changes(req))
+		return -EPERM;
 	n = ns_ifaces(&v);
 	if (n < 0)
 		return n;

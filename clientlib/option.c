@@ -7,6 +7,7 @@
  */
 #include "clientlib/cmsg.h"
 #include "clientlib/link.h"
+#include "clientlib/usermem.h"
 #include <linux/in6.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -24,8 +25,7 @@ static int copy_out(void *val, socklen_t *len, const void *from, size_t n)
 		return -EINVAL;
 	if (*len > n)
 		*len = (socklen_t)n;
-	memcpy(val, from, *len);
-	return 0;
+	return copy_to_user(val, from, *len);
 }
 
 /* A number of IPPROTO_IP may be asked for in a single byte. */
@@ -119,7 +119,8 @@ static int get_asked(struct nsock *s, int level, int name, void *val, socklen_t 
 			return ret;
 		n = c.arg < sizeof(c.data) ? c.arg : sizeof(c.data);
 		n = n < *len - done ? n : *len - done;
-		memcpy((char *)val + done, c.data, n);
+		if (copy_to_user((char *)val + done, c.data, n) < 0)
+			return -EFAULT;
 		done += n;
 	} while (n && c.arg > sizeof(c.data) && done < *len);
 	*len = done;
@@ -131,7 +132,7 @@ static int get_group(struct nsock *s, int name, void *val, socklen_t *len)
 	struct cm_sqe e = {.op = CM_GETSOCKOPT, .slot = s->slot, .arg = {IPPROTO_IP, name, 0}};
 	struct cm_group g;
 	struct cm_cqe c;
-	int ret = group_question(name, val, *len, &g);
+	int ret = user_writable(val, *len) ? group_question(name, val, *len, &g) : -EFAULT;
 
 	if (ret < 0)
 		return ret;
@@ -158,6 +159,8 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 {
 	int v, ret = sock_settle(s);
 
+	if (ret == 0 && !user_writable(len, sizeof(*len)))
+		ret = -EFAULT;
 	if (ret < 0)
 		return ret;
 	if ((int)*len < 0 && level == IPPROTO_IPV6)
@@ -303,12 +306,14 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 
 	if (ret < 0)
 		return ret;
-	if (group_option(level, name) && s->family != AF_PACKET && (int)len >= 0 && (!len || val))
-		return set_group(s, name, val, len);
-	if ((int)len < 0 || len > sizeof(e.data) || (len && !val))
-		return (int)len >= 0 && len && !val ? -EFAULT : -EINVAL;
-	if (len)
-		memcpy(e.data, val, len);
+	if ((int)len < 0)
+		return -EINVAL;
+	if (group_option(level, name) && s->family != AF_PACKET)
+		return user_readable(val, len) ? set_group(s, name, val, len) : -EFAULT;
+	if (len > sizeof(e.data))
+		return -EINVAL;
+	if (copy_from_user(e.data, val, len) < 0)
+		return -EFAULT;
 	memcpy(&v, e.data, sizeof(v));
 	if (level == SOL_SOCKET && s->type != SOCK_STREAM) {
 		if (name == SO_ATTACH_FILTER)
@@ -408,14 +413,12 @@ int ns_ioctl(struct nsock *s, unsigned long req, void *arg)
 	case SIOCGSTAMPNS_NEW:
 		return cmsg_stamp(s, req == SIOCGSTAMPNS_OLD || req == SIOCGSTAMPNS_NEW, arg);
 	case FIONBIO:
-		memcpy(&v, arg, sizeof(v));
-		ns_set_nonblock(s, v != 0);
-		return 0;
+		ret = copy_from_user(&v, arg, sizeof(v));
+		if (ret == 0)
+			ns_set_nonblock(s, v != 0);
+		return ret;
 	default:
 		return iface_ioctl(req, arg);
 	}
-	if (v < 0)
-		return v;
-	memcpy(arg, &v, sizeof(v));
-	return 0;
+	return v < 0 ? v : copy_to_user(arg, &v, sizeof(v));
 }

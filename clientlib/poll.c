@@ -7,6 +7,7 @@
  */
 #include "clientlib/cmsg.h"
 #include "clientlib/link.h"
+#include "clientlib/usermem.h"
 #include <limits.h>
 
 #define IN_BITS	 (POLLIN | POLLRDNORM)
@@ -150,16 +151,28 @@ int ns_wait(struct nsock *s, unsigned events, int timeout_ms)
 
 /* ---- the two calls that move bytes, for any type */
 
-ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
+/* The head of a message as the kernel takes it: 0 or a negative errno. */
+static int message_there(const struct msghdr *m)
 {
-	int ret = sock_check(s);
-
-	if (ret < 0)
-		return ret;
 	if (m->msg_name && (int)m->msg_namelen < 0)
 		return -EINVAL;
 	if (m->msg_iovlen > IOV_MAX)
 		return -EMSGSIZE;
+	return user_readable(m->msg_iov, m->msg_iovlen * sizeof(*m->msg_iov)) ? 0 : -EFAULT;
+}
+
+ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
+{
+	int ret = sock_check(s);
+
+	if (ret == 0)
+		ret = message_there(m);
+	if (ret == 0 && m->msg_name && m->msg_namelen <= sizeof(struct sockaddr_storage))
+		ret = ns_check_name(m->msg_name, m->msg_namelen);
+	if (ret == 0 && !user_readable(m->msg_control, m->msg_controllen))
+		ret = -EFAULT;
+	if (ret < 0)
+		return ret;
 	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock)
 				      : dgram_send(s, m, flags, nonblock);
 }
@@ -168,12 +181,10 @@ ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
 	int ret = sock_check(s);
 
+	if (ret == 0)
+		ret = message_there(m);
 	if (ret < 0)
 		return ret;
-	if (m->msg_name && (int)m->msg_namelen < 0)
-		return -EINVAL;
-	if (m->msg_iovlen > IOV_MAX)
-		return -EMSGSIZE;
 	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock)
 				      : dgram_recv(s, m, flags, nonblock);
 }

@@ -273,6 +273,8 @@ ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool non
 ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
 ssize_t dgram_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
+/* Spreads a message over the caller's buffers: the bytes that found room, or -EFAULT. */
+ssize_t user_scatter(const struct msghdr *m, const uint8_t *data, size_t len);
 int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data);
 int dgram_reserve(struct nsock *s, size_t len, uint8_t **at, uint64_t *skip);
 void dgram_write(struct nsock *s, uint8_t *at, uint64_t skip, const struct cm_dgram *d);

@@ -194,68 +194,15 @@ bool ns_foreign(const struct nsock *s)
 	return session_dead(s->ss) & SS_FOREIGN;
 }
 
-/* ---- names */
-
-socklen_t ns_to_sockaddr(int family, const struct endpoint *ep, struct sockaddr *sa)
-{
-	if (family == AF_PACKET)
-		return link_to_sockaddr(ep, sa);
-	if (family == AF_INET6) {
-		struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(ep->port)};
-
-		memcpy(&in6.sin6_addr, ep->addr.b, 16);
-		memcpy(sa, &in6, sizeof(in6));
-		return sizeof(in6);
-	} else {
-		struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(ep->port)};
-
-		in.sin_addr.s_addr = htonl(ipaddr_is_v4(&ep->addr) ? ipaddr_to_v4(&ep->addr) : 0);
-		memcpy(sa, &in, sizeof(in));
-		return sizeof(in);
-	}
-}
-
-/* `family` is the socket's. -EINVAL (too short), -EAFNOSUPPORT. */
-int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struct endpoint *ep)
-{
-	sa_family_t fam;
-
-	*ep = (struct endpoint){.port = 0};
-	if (!sa || len < sizeof(fam) || len > sizeof(struct sockaddr_storage))
-		return -EINVAL;
-	if (family == AF_PACKET)
-		return link_from_sockaddr(sa, len, ep);
-	memcpy(&fam, sa, sizeof(fam));
-	if (fam == AF_INET && len >= sizeof(struct sockaddr_in)) {
-		struct sockaddr_in in;
-
-		memcpy(&in, sa, sizeof(in));
-		ep->addr = ipaddr_v4(ntohl(in.sin_addr.s_addr));
-		ep->port = ntohs(in.sin_port);
-		return 0;
-	}
-	if (fam == AF_INET6 && family == AF_INET6 && len >= 24) {
-		struct sockaddr_in6 in6 = {0};
-
-		memcpy(&in6, sa, len < sizeof(in6) ? len : sizeof(in6));
-		memcpy(ep->addr.b, &in6.sin6_addr, 16);
-		if (ipaddr_is_v4(&ep->addr) && !ipaddr_to_v4(&ep->addr))
-			ep->addr = ipaddr_v4(0);
-		ep->port = ntohs(in6.sin6_port);
-		return 0;
-	}
-	if (len < (family == AF_INET6 ? 24 : sizeof(struct sockaddr_in)))
-		return -EINVAL;
-	return fam == AF_INET || (fam == AF_INET6 && family == AF_INET6) ? -EINVAL : -EAFNOSUPPORT;
-}
+/* ---- names (name.c) */
 
 int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 {
 	struct endpoint local, remote;
 	struct cm_sqe nop = {.op = CM_NOP, .slot = s->slot};
-	struct sockaddr_storage tmp;
+	struct sockaddr_storage name;
 	int ret = sock_settle(s);
-	socklen_t need;
+	socklen_t size;
 
 	if (ret == 0)
 		ret = sock_names(s, &local, &remote);
@@ -266,20 +213,16 @@ int ns_getname(struct nsock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 	}
 	if (ret < 0)
 		return ret;
-	if ((int)*len < 0)
-		return -EINVAL;
 	if (peer && s->family == AF_PACKET)
 		return -EOPNOTSUPP;
 	if (peer && (!remote.port ||
 			(s->type == SOCK_STREAM &&
 			    (sock_state(s) & (CM_ST_CONNECTED | CM_ST_DEAD)) != CM_ST_CONNECTED)))
 		return -ENOTCONN;
-	need = ns_to_sockaddr(s->family, peer ? &remote : &local, (struct sockaddr *)&tmp);
+	size = ns_to_sockaddr(s->family, peer ? &remote : &local, (struct sockaddr *)&name);
 	if (s->family == AF_PACKET)
-		need = link_name_length(&local);
-	memcpy(sa, &tmp, *len < need ? *len : need);
-	*len = need;
-	return 0;
+		size = link_name_length(&local);
+	return ns_copy_name(sa, len, &name, size);
 }
 
 /* ---- bind, listen, connect */
@@ -289,6 +232,8 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 	struct cm_sqe e = {.op = CM_BIND, .slot = s->slot};
 	int ret = sock_check(s);
 
+	if (ret == 0)
+		ret = ns_check_name(sa, len);
 	if (ret < 0)
 		return ret;
 	if (s->family == AF_PACKET) {
@@ -296,7 +241,7 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 		ret = link_from_sockaddr(sa, len, &e.ep);
 		return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
 	}
-	if (!sa || len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)) || len > sizeof(struct sockaddr_storage))
+	if (len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)))
 		return -EINVAL;
 	e.arg[0] = sa->sa_family;
 	if (sa->sa_family == AF_UNSPEC &&
@@ -386,9 +331,11 @@ int ns_connect(struct nsock *s, const struct sockaddr *sa, socklen_t len, bool n
 	int ret = sock_check(s);
 	uint32_t st;
 
+	if (ret == 0)
+		ret = ns_check_name(sa, len);
 	if (ret < 0)
 		return ret;
-	if (!sa || len < sizeof(sa->sa_family) || len > sizeof(struct sockaddr_storage))
+	if (len < sizeof(sa->sa_family))
 		return -EINVAL;
 	if (s->family == AF_PACKET)
 		return -EOPNOTSUPP;

@@ -6,6 +6,7 @@
  * the position, for the daemon says "end of file" after it has published the last byte.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/usermem.h"
 #include <limits.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -18,8 +19,8 @@ struct cursor { /* a place in a list of buffers */
 	size_t off;  /* in the first */
 };
 
-/* Copies n bytes between ring memory and buffers. */
-static void cursor_copy(struct cursor *c, uint8_t *ring, size_t n, bool out)
+/* Copies n bytes between ring memory and buffers. 0 or -EFAULT. */
+static int cursor_copy(struct cursor *c, uint8_t *ring, size_t n, bool out)
 {
 	while (n && c->left) {
 		size_t part = c->iov->iov_len - c->off;
@@ -27,10 +28,8 @@ static void cursor_copy(struct cursor *c, uint8_t *ring, size_t n, bool out)
 
 		if (part > n)
 			part = n;
-		if (out)
-			memcpy(ring, at, part);
-		else
-			memcpy(at, ring, part);
+		if (out ? copy_from_user(ring, at, part) : copy_to_user(at, ring, part))
+			return -EFAULT;
 		ring += part;
 		n -= part;
 		c->off += part;
@@ -40,21 +39,26 @@ static void cursor_copy(struct cursor *c, uint8_t *ring, size_t n, bool out)
 			c->off = 0;
 		}
 	}
+	return 0;
 }
 
-static void ring_copy(const struct nsock *s, const struct side *side, uint64_t pos,
-    struct cursor *c, uint64_t n, bool out)
+/* The same with a ring. After -EFAULT the cursor is of no use any more. */
+static int ring_copy(const struct nsock *s, const struct side *side, uint64_t pos, struct cursor *c,
+    uint64_t n, bool out)
 {
-	while (n) {
+	int ret = 0;
+
+	while (n && ret == 0) {
 		uint64_t at = (pos - side->place.base) & (side->place.cap - 1);
 		uint64_t run = side->place.cap - at;
 
 		if (run > n)
 			run = n;
-		cursor_copy(c, s->home->mem + side->place.off + at, run, out);
+		ret = cursor_copy(c, s->home->mem + side->place.off + at, run, out);
 		pos += run;
 		n -= run;
 	}
+	return ret;
 }
 
 static ssize_t total_of(const struct msghdr *m)
@@ -108,13 +112,13 @@ static ssize_t recv_some(struct nsock *s, struct receiving *r)
 	r->something |= left > 0;
 	n = left < r->want - r->done ? left : r->want - r->done;
 	if (n && !(r->flags & MSG_TRUNC))
-		ring_copy(s, &s->rx, s->rx.pos + r->skip, &r->c, n, false);
+		ret = ring_copy(s, &s->rx, s->rx.pos + r->skip, &r->c, n, false);
 	if (r->flags & MSG_PEEK)
 		r->skip += n;
-	else if (n)
+	else if (n && ret == 0)
 		rx_consume(s, n, avail);
 	side_unlock(s, true);
-	return (ssize_t)n;
+	return ret < 0 ? ret : (ssize_t)n;
 }
 
 /*
@@ -298,11 +302,14 @@ static ssize_t send_some(struct nsock *s, struct cursor *c, uint64_t want, int f
 		ret = room_wanted(s, &room);
 	if (ret == 0 && room) {
 		n = room < want ? room : want;
-		ring_copy(s, &s->tx, s->tx.pos, c, n, true);
+		ret = ring_copy(s, &s->tx, s->tx.pos, c, n, true);
+		if (ret < 0)
+			goto out;
 		if (flags & MSG_OOB)
 			ret = urgent_announce(s, s->tx.pos + n);
 		tx_publish(s, n, n == want && flags & MSG_MORE);
 	}
+out:
 	side_unlock(s, false);
 	return ret < 0 ? ret : (ssize_t)n;
 }

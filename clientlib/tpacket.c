@@ -13,6 +13,7 @@
  * Each mmap() is one more mapping of the same pages; it lives until the program unmaps it.
  */
 #include "clientlib/link.h"
+#include "clientlib/usermem.h"
 #include "proto/link.h"
 #include <linux/if_packet.h>
 #include <netinet/in.h>
@@ -245,7 +246,8 @@ int tpacket_getsockopt(struct nsock *s, int name, void *val, socklen_t *len)
 		v = t ? (int)t->reserve : 0;
 		break;
 	case PACKET_HDRLEN:
-		memcpy(&v, val, sizeof(v));
+		if (copy_from_user(&v, val, sizeof(v)) < 0)
+			return -EFAULT;
 		if (v != TPACKET_V2)
 			return -EINVAL;
 		v = sizeof(struct tpacket2_hdr);
@@ -253,9 +255,8 @@ int tpacket_getsockopt(struct nsock *s, int name, void *val, socklen_t *len)
 	default:
 		return -ENOPROTOOPT;
 	}
-	memcpy(val, &v, sizeof(v));
 	*len = sizeof(v);
-	return 0;
+	return copy_to_user(val, &v, sizeof(v));
 }
 
 /* One more mapping of the ring's pages. */

@@ -7,6 +7,7 @@
  * remembered in the description, so all who hold the socket agree.
  */
 #include "clientlib/cmsg.h"
+#include "clientlib/usermem.h"
 #include <string.h>
 
 static bool inlined(const struct nsock *s)
@@ -136,8 +137,8 @@ ssize_t urgent_recv(struct nsock *s, struct msghdr *m, int flags)
 		m->msg_flags |= MSG_TRUNC;
 		return 0;
 	}
-	if (!(flags & MSG_TRUNC))
-		memcpy(m->msg_iov[i].iov_base, &byte, 1);
+	if (!(flags & MSG_TRUNC) && copy_to_user(m->msg_iov[i].iov_base, &byte, 1) < 0)
+		return -EFAULT;
 	return 1;
 }
 

@@ -217,23 +217,28 @@ static int set_owner(struct nsock *s, int fd, int type, int pid)
 	return a ? ret : -ENOMEM;
 }
 
-static int set_owner_ex(struct nsock *s, int fd, const struct f_owner_ex *o)
+static int set_owner_ex(struct nsock *s, int fd, const struct f_owner_ex *from)
 {
-	if (o->type != F_OWNER_TID && o->type != F_OWNER_PID && o->type != F_OWNER_PGRP)
+	struct f_owner_ex o;
+
+	if (copy_from_user(&o, from, sizeof(o)) < 0)
+		return -EFAULT;
+	if (o.type != F_OWNER_TID && o.type != F_OWNER_PID && o.type != F_OWNER_PGRP)
 		return -EINVAL;
-	return set_owner(s, fd, o->type, o->type == F_OWNER_PGRP ? -o->pid : o->pid);
+	return set_owner(s, fd, o.type, o.type == F_OWNER_PGRP ? -o.pid : o.pid);
 }
 
-static void get_owner_ex(const struct nsock *s, struct f_owner_ex *o)
+static int get_owner_ex(const struct nsock *s, struct f_owner_ex *to)
 {
 	int owner = ns_kept(s, NS_KEPT_OWNER);
+	struct f_owner_ex o = {.pid = owner < 0 ? -owner : owner};
 	const struct async *a;
 
 	pthread_mutex_lock(&async_lock);
 	a = find(s);
-	o->type = owner < 0 ? F_OWNER_PGRP : a ? a->owner_type : F_OWNER_PID;
+	o.type = owner < 0 ? F_OWNER_PGRP : a ? a->owner_type : F_OWNER_PID;
 	pthread_mutex_unlock(&async_lock);
-	o->pid = owner < 0 ? -owner : owner;
+	return copy_to_user(to, &o, sizeof(o));
 }
 
 static int set_signal(struct nsock *s, int fd, long sig)
@@ -262,8 +267,7 @@ int async_fcntl(struct nsock *s, int fd, int cmd, long arg)
 	case F_SETOWN_EX:
 		return set_owner_ex(s, fd, (const struct f_owner_ex *)arg);
 	case F_GETOWN_EX:
-		get_owner_ex(s, (struct f_owner_ex *)arg);
-		return 0;
+		return get_owner_ex(s, (struct f_owner_ex *)arg);
 	case F_SETSIG:
 		return set_signal(s, fd, arg);
 	default:

@@ -78,22 +78,23 @@ HOOK int fcntl64(int fd, int cmd, ...)
  * knows. */
 static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 {
-	int ret;
+	int ret, v;
 
 	switch (req) {
-	case FIONBIO:
-		ns_set_nonblock(s, *(const int *)arg != 0);
-		return 0;
 	case FIOASYNC:
-		ns_keep(s, NS_KEPT_FLAGS, (ns_kept(s, NS_KEPT_FLAGS) & ~O_ASYNC) | (*(const int *)arg ? O_ASYNC : 0));
-		return async_set(s, fd, *(const int *)arg != 0);
+		ret = copy_from_user(&v, arg, sizeof(v));
+		if (ret < 0)
+			return ret;
+		ns_keep(
+		    s, NS_KEPT_FLAGS, (ns_kept(s, NS_KEPT_FLAGS) & ~O_ASYNC) | (v ? O_ASYNC : 0));
+		return async_set(s, fd, v != 0);
 	case FIOSETOWN:
 	case SIOCSPGRP:
-		return async_fcntl(s, fd, F_SETOWN, *(const int *)arg);
+		return copy_from_user(&v, arg, sizeof(v)) ?: async_fcntl(s, fd, F_SETOWN, v);
 	case FIOGETOWN:
 	case SIOCGPGRP:
-		*(int *)arg = async_fcntl(s, fd, F_GETOWN, 0);
-		return 0;
+		v = async_fcntl(s, fd, F_GETOWN, 0);
+		return copy_to_user(arg, &v, sizeof(v));
 	case SIOCATMARK:
 	case SIOCOUTQNSD:
 		return ns_ioctl(s, req, arg);

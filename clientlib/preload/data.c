@@ -73,6 +73,8 @@ static ssize_t vector_size(const struct iovec *iov, int n)
 
 	if (n < 0 || n > IOV_MAX)
 		return -EINVAL;
+	if (!user_readable(iov, (size_t)n * sizeof(*iov)))
+		return -EFAULT;
 	for (int i = 0; i < n; i++) {
 		if (iov[i].iov_len > SSIZE_MAX - sum)
 			return -EINVAL;
@@ -170,6 +172,8 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (s && !user_readable(m, sizeof(*m)))
+		return done_put(s, -EFAULT);
 	if (s && moved_to_kernel(s, m->msg_name, m->msg_namelen)) {
 		ns_put(s);
 		s = NULL;
@@ -187,7 +191,8 @@ HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 	ssize_t ret = 0;
 	unsigned i;
 
-	if (s && n && moved_to_kernel(s, v[0].msg_hdr.msg_name, v[0].msg_hdr.msg_namelen)) {
+	if (s && n && user_readable(v, sizeof(*v)) &&
+	    moved_to_kernel(s, v[0].msg_hdr.msg_name, v[0].msg_hdr.msg_namelen)) {
 		ns_put(s);
 		s = NULL;
 	}
@@ -197,7 +202,8 @@ HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 		return real.sendmmsg(fd, v, n, flags);
 	}
 	for (i = 0; i < n && i < BATCH_MAX; i++) {
-		ret = send_message(s, &v[i].msg_hdr, flags);
+		ret = user_writable(&v[i], sizeof(v[i])) ? send_message(s, &v[i].msg_hdr, flags)
+							 : -EFAULT;
 		if (ret < 0)
 			break;
 		v[i].msg_len = (unsigned)ret;
@@ -211,13 +217,15 @@ static ssize_t recv_from(
     struct nsock *s, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
-	struct msghdr m = {
-	    .msg_name = sa, .msg_namelen = sa && len ? *len : 0, .msg_iov = &iov, .msg_iovlen = 1};
+	struct sockaddr_storage name;
+	struct msghdr m = {.msg_name = sa ? &name : NULL,
+	    .msg_namelen = sa ? sizeof(name) : 0,
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1};
 	ssize_t ret = recv_message(s, &m, flags);
+	int fault = ret >= 0 && sa ? ns_copy_name(sa, len, &name, m.msg_namelen) : 0;
 
-	if (ret >= 0 && sa && len)
-		*len = m.msg_namelen;
-	return ret;
+	return fault < 0 ? fault : ret;
 }
 
 HOOK ssize_t recv(int fd, void *buf, size_t n, int flags)
@@ -259,7 +267,8 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 	ssize_t ret;
 
 	if (s)
-		return done_put(s, recv_message(s, m, flags));
+		return done_put(
+		    s, user_writable(m, sizeof(*m)) ? recv_message(s, m, flags) : -EFAULT);
 	ret = real.recvmsg(fd, m, flags);
 	if (ret >= 0)
 		rights_received(m);
@@ -285,6 +294,8 @@ HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct times
 			rights_received(&v[i].msg_hdr);
 		return (int)ret;
 	}
+	if (!user_readable(timeout, timeout ? sizeof(*timeout) : 0))
+		return (int)done_put(s, -EFAULT);
 	if (timeout && (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999))
 		return (int)done_put(s, -EINVAL);
 	if (timeout) {
@@ -293,7 +304,9 @@ HOOK int recvmmsg(int fd, struct mmsghdr *v, unsigned n, int flags, struct times
 		end.tv_nsec = (end.tv_nsec + timeout->tv_nsec) % 1000000000;
 	}
 	for (i = 0; i < n && i < BATCH_MAX; i++) {
-		ret = recv_message(s, &v[i].msg_hdr, flags & ~MSG_WAITFORONE);
+		ret = user_writable(&v[i], sizeof(v[i]))
+			  ? recv_message(s, &v[i].msg_hdr, flags & ~MSG_WAITFORONE)
+			  : -EFAULT;
 		if (ret < 0)
 			break;
 		v[i].msg_len = (unsigned)ret;

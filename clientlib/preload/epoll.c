@@ -111,7 +111,7 @@ static int ctl_netd(int epfd, int op, int fd, struct nsock *s, const struct epol
 
 	if (ep)
 		epset_revive(ep);
-	if (op != EPOLL_CTL_DEL && !ev)
+	if (op != EPOLL_CTL_DEL && !user_readable(ev, sizeof(*ev)))
 		ret = -EFAULT;
 	else if (!ep && sys_fcntl(epfd, F_GETFD, 0) < 0)
 		ret = -EBADF;
@@ -395,6 +395,9 @@ static int wait_any(struct wait *w, const struct timespec *timeout)
 	w->poll = timespec_zero(timeout);
 	w->until = w->poll ? (struct deadline){0} : deadline_in(timeout);
 	if (__atomic_load_n(&w->ep->set, __ATOMIC_ACQUIRE) || !wait_plain(w, &ret)) {
+		if (!user_writable(w->ev, sizeof(*w->ev)) ||
+		    (w->mask && !user_readable(w->mask, sizeof(uint64_t))))
+			return (int)done(-EFAULT);
 		epset_revive(w->ep);
 		ret = wait_mixed(w);
 	}
@@ -437,6 +440,10 @@ HOOK int epoll_pwait2(
 			epset_put(w.ep);
 		return real.epoll_pwait2 ? real.epoll_pwait2(epfd, ev, max, timeout, mask)
 					 : (int)done(-ENOSYS);
+	}
+	if (timeout && !user_readable(timeout, sizeof(*timeout))) {
+		epset_put(w.ep);
+		return (int)done(-EFAULT);
 	}
 	if (timeout &&
 	    (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec > 999999999)) {

@@ -111,6 +111,8 @@ HOOK ssize_t sendfile64(int out, int in, off64_t *off, size_t count)
 {
 	struct nsock *s = fdtable_get(out);
 
+	if (s && off && !user_writable(off, sizeof(*off)))
+		return done_put(s, -EFAULT);
 	if (s)
 		return done_put(s, send_file(s, in, (off_t *)off, count));
 	return fdtable_has(in) ? done(-EINVAL) : real.sendfile64(out, in, off, count);

@@ -17,6 +17,7 @@
 #include "clientlib/core.h"
 #include "clientlib/fdtable.h"
 #include "clientlib/sys.h"
+#include "clientlib/usermem.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -65,7 +66,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(dup) X(dup2) X(dup3) X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) \
 	X(ppoll) X(select) X(pselect) \
 	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
-	X(epoll_pwait2) X(mmap) X(mmap64) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
+	X(epoll_pwait2) X(mmap) X(mmap64) X(munmap) X(mprotect) X(mremap) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
 	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(prctl) X(fstat) X(fstat64)

@@ -57,18 +57,16 @@ HOOK int socket(int family, int type, int protocol)
 
 static int accept_at(struct nsock *l, struct sockaddr *sa, socklen_t *len, int flags)
 {
-	struct sockaddr_storage tmp;
 	struct endpoint peer;
 	struct nsock *child;
-	socklen_t need;
 	int ret = 0, fd;
 
 	if (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK))
 		return -EINVAL;
-	if (sa && len && (int)*len < 0)
-		return -EINVAL;
 	if (!stash_take(l, &child, &peer))
 		ret = ns_accept(l, ns_nonblock(l), &child, &peer);
+	if (ret == 0 && sa && (ret = ns_give_name(ns_family(l), &peer, sa, len)) < 0)
+		ns_put(child); /* and with it goes the connection, as in the kernel */
 	if (ret < 0)
 		return ret;
 	ns_set_nonblock(child, flags & SOCK_NONBLOCK);
@@ -76,11 +74,6 @@ static int accept_at(struct nsock *l, struct sockaddr *sa, socklen_t *len, int f
 	if (fd < 0) {
 		stash_put(l, child, &peer);
 		return fd;
-	}
-	if (sa && len) {
-		need = ns_to_sockaddr(ns_family(l), &peer, (struct sockaddr *)&tmp);
-		memcpy(sa, &tmp, *len < need ? *len : need);
-		*len = need;
 	}
 	ns_put(child);
 	return fd;

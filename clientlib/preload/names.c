@@ -53,8 +53,7 @@ HOOK int getsockname(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
 
 	if (!s)
 		return real.getsockname(fd, sa, len);
-	return (int)done_put(
-	    s, sa.__sockaddr__ && len ? ns_getname(s, false, sa.__sockaddr__, len) : -EFAULT);
+	return (int)done_put(s, ns_getname(s, false, sa.__sockaddr__, len));
 }
 
 HOOK int getpeername(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
@@ -63,8 +62,7 @@ HOOK int getpeername(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
 
 	if (!s)
 		return real.getpeername(fd, sa, len);
-	return (int)done_put(
-	    s, sa.__sockaddr__ && len ? ns_getname(s, true, sa.__sockaddr__, len) : -EFAULT);
+	return (int)done_put(s, ns_getname(s, true, sa.__sockaddr__, len));
 }
 
 HOOK int getsockopt(int fd, int level, int name, void *restrict val, socklen_t *restrict len)
@@ -73,7 +71,7 @@ HOOK int getsockopt(int fd, int level, int name, void *restrict val, socklen_t *
 
 	if (!s)
 		return real.getsockopt(fd, level, name, val, len);
-	return (int)done_put(s, val && len ? ns_getsockopt(s, level, name, val, len) : -EFAULT);
+	return (int)done_put(s, ns_getsockopt(s, level, name, val, len));
 }
 
 HOOK int setsockopt(int fd, int level, int name, const void *val, socklen_t len)

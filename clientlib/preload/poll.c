@@ -19,14 +19,18 @@ HOOK int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room)
 	return poll(fds, n, timeout);
 }
 
-static bool bad_time(const struct timespec *ts)
+/* What the kernel is to say, as it would: that they are not there, or that this is no time. */
+static bool bad_time(const struct timespec *ts, const sigset_t *mask)
 {
+	if ((ts && !user_readable(ts, sizeof(*ts))) ||
+	    (mask && !user_readable(mask, sizeof(uint64_t))))
+		return true;
 	return ts && (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec > 999999999);
 }
 
 HOOK int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask)
 {
-	if (!pollset_concerns(fds, n) || bad_time(ts))
+	if (!pollset_concerns(fds, n) || bad_time(ts, mask))
 		return real.ppoll(fds, n, ts, mask);
 	return pollset_wait(fds, n, ts, mask);
 }
@@ -61,8 +65,15 @@ static bool has(fd_set *set, int fd)
 	return set && (words(set)[fd / WORD] >> (fd % WORD) & 1);
 }
 
+static bool there(fd_set *set, int nfds)
+{
+	return !set || user_writable(set, (size_t)((nfds + WORD - 1) / WORD) * sizeof(long));
+}
+
 static bool select_concerns(int nfds, fd_set *in, fd_set *out, fd_set *except)
 {
+	if (!there(in, nfds) || !there(out, nfds) || !there(except, nfds))
+		return false; /* the kernel says so */
 	for (int w = 0; w * WORD < nfds; w++) {
 		unsigned long bits = (in ? words(in)[w] : 0) | (out ? words(out)[w] : 0) |
 				     (except ? words(except)[w] : 0);
@@ -201,6 +212,8 @@ HOOK int select(int nfds, fd_set *restrict in, fd_set *restrict out, fd_set *res
 		return real.select(nfds, in, out, except, tv);
 	if (!tv)
 		return select_wait(nfds, in, out, except, NULL, NULL);
+	if (!user_writable(tv, sizeof(*tv)))
+		return (int)done(-EFAULT);
 	if (tv->tv_sec < 0 || tv->tv_usec < 0)
 		return (int)done(-EINVAL);
 	ts.tv_sec = tv->tv_sec + tv->tv_usec / 1000000;
@@ -220,7 +233,7 @@ HOOK int pselect(int nfds, fd_set *restrict in, fd_set *restrict out, fd_set *re
 {
 	if (nfds < 0 || nfds > NFDS_MAX || !select_concerns(nfds, in, out, except))
 		return real.pselect(nfds, in, out, except, ts, mask);
-	if (bad_time(ts))
-		return (int)done(-EINVAL);
+	if (bad_time(ts, mask))
+		return real.pselect(nfds, in, out, except, ts, mask);
 	return select_wait(nfds, in, out, except, ts, mask);
 }

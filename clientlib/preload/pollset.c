@@ -71,7 +71,7 @@ static struct nset *my_set(bool again)
 
 bool pollset_concerns(struct pollfd *fds, nfds_t n)
 {
-	if (!fds || n > POLL_MAX)
+	if (n > POLL_MAX || !user_writable(fds, n * sizeof(*fds)))
 		return false; /* the kernel says what is wrong */
 	for (nfds_t i = 0; i < n; i++)
 		if (fds[i].fd >= 0 && (fdtable_has(fds[i].fd) || epset_has(fds[i].fd)))

@@ -49,7 +49,8 @@ static void arrived(int fd)
 
 void rights_send(const struct msghdr *m)
 {
-	if (m->msg_control && ns_owner())
+	if (user_readable(m, sizeof(*m)) && m->msg_control &&
+	    user_readable(m->msg_control, m->msg_controllen) && ns_owner())
 		each_fd(m, make_token);
 }
 

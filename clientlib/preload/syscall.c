@@ -16,6 +16,12 @@ typedef long arg_t;
 		*ret = call;                                                                       \
 		return true;
 
+/* libc's functions read the time by themselves. */
+static bool time_there(long at)
+{
+	return !at || user_readable(P(at), sizeof(struct timespec));
+}
+
 /* clang-format off */
 
 static bool moves_data(long nr, const arg_t *a, long *ret)
@@ -74,6 +80,10 @@ static bool numbers_and_waits(long nr, const arg_t *a, long *ret)
 	CALL(SYS_epoll_create1, epoll_create1(fd))
 	CALL(SYS_epoll_ctl, epoll_ctl(fd, (int)a[1], (int)a[2], P(a[3])))
 	CALL(SYS_epoll_pwait, epoll_pwait(fd, P(a[1]), (int)a[2], (int)a[3], P(a[4])))
+#ifdef SYS_epoll_pwait2
+	CALL(SYS_epoll_pwait2, epoll_pwait2(fd, P(a[1]), (int)a[2], P(a[3]), P(a[4])))
+#endif
+	CALL(SYS_ppoll, time_there(a[2]) ? ppoll(P(a[0]), (nfds_t)a[1], P(a[2]), P(a[3])) : done(-EFAULT))
 #ifdef SYS_close_range
 	CALL(SYS_close_range, close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]))
 #endif
@@ -83,6 +93,9 @@ static bool numbers_and_waits(long nr, const arg_t *a, long *ret)
 #endif
 #ifdef SYS_dup2
 	CALL(SYS_dup2, dup2(fd, (int)a[1]))
+#endif
+#ifdef SYS_select
+	CALL(SYS_select, time_there(a[4]) ? select(fd, P(a[1]), P(a[2]), P(a[3]), P(a[4])) : done(-EFAULT))
 #endif
 #ifdef SYS_poll
 	CALL(SYS_poll, poll(P(a[0]), (nfds_t)a[1], (int)a[2]))
