@@ -14,6 +14,7 @@
  */
 #include "clientlib/control.h"
 #include "clientlib/fdtable.h"
+#include "clientlib/space.h"
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #define ATTACH_TRIES   50
 #define ATTACH_STEP_NS 100000000L
 #define PASS_MAX       64
+#define MEMORY_A_SOCKET 65536u /* where there is little */
 #define SERVERS_MAX    4
 
 struct session *ns_current, *all_sessions;
@@ -88,11 +90,10 @@ static int session_map(struct session *ss, int fd, uint64_t size)
 
 	if (size < 65536 || size > (1ull << 46) || sys_lseek(fd, 0, SEEK_END) != (long)size)
 		return -EPROTO;
-	p = sys_mmap(size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd);
+	p = space_map(fd, size);
 	if (p < 0 && p > -4096)
 		return (int)p;
 	ss->mem = (uint8_t *)p;
-	sys_madvise(ss->mem, size, MADV_DONTDUMP);
 	ss->h = (struct cm_header *)(void *)ss->mem;
 	memcpy(&ss->lay, ss->h, sizeof(ss->lay));
 	ss->home = (struct home){.mem = ss->mem,
@@ -148,7 +149,7 @@ fail:
 void session_unbuild(struct session *ss)
 {
 	if (ss->mem)
-		sys_munmap(ss->mem, ss->lay.size);
+		space_unmap(ss->mem, ss->home.size);
 	for (uint32_t i = 0; i < ss->spares; i++)
 		sys_close(ss->spare[i].fd);
 	if (ss->bell >= 0)
@@ -173,6 +174,8 @@ static int session_try(struct session **out)
 		return fd;
 	attach.version = CM_VERSION;
 	attach.name = program_invocation_short_name;
+	attach.memory = space_room();
+	attach.slots = (uint32_t)(attach.memory / MEMORY_A_SOCKET);
 	q.id = 1;
 	q.body_case = NETD__CONTROL__REQUEST__BODY_ATTACH;
 	q.attach = &attach;
@@ -290,8 +293,9 @@ bool ns_pass_through(const struct sockaddr *sa, socklen_t len)
 	struct session *ss;
 	struct endpoint ep;
 
-	if (len < sizeof(sa->sa_family) || ns_check_name(sa, len) < 0 || sa->sa_family == AF_PACKET ||
-	    ns_from_sockaddr(sa->sa_family, sa, len, &ep) < 0 || session_get(&ss) < 0)
+	if (len < sizeof(sa->sa_family) || ns_check_name(sa, len) < 0 ||
+	    sa->sa_family == AF_PACKET || ns_from_sockaddr(sa->sa_family, sa, len, &ep) < 0 ||
+	    session_get(&ss) < 0)
 		return false;
 	for (unsigned i = 0; i < pass_count; i++)
 		if (ipaddr_eq(&pass[i].addr, &ep.addr) &&

@@ -18,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -62,6 +63,15 @@ const char *ns_name_server(int i);
 void ns_on_fork(void (*prepare)(void), void (*fork_done)(bool child));
 /* From here on; the first socket does the same. */
 void ns_heed_forks(void);
+
+/*
+ * RLIMIT_AS as the program thinks of it, without what this library has mapped (space.c). 0 or a negative errno.
+ */
+int ns_space_get(struct rlimit *l);
+int ns_space_set(const struct rlimit *l);
+/* Around an exec(): the limit is what the program thinks; back, as the exec failed. */
+void ns_space_exec(struct rlimit *was);
+void ns_space_stay(const struct rlimit *was);
 
 /* ---- life of a socket */
 

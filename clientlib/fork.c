@@ -20,6 +20,7 @@
 #include "clientlib/control.h"
 #include "clientlib/fdtable.h"
 #include "clientlib/share.h"
+#include "clientlib/space.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -173,6 +174,7 @@ static void session_leave(struct session *ss)
 	if (ss->dead & SS_FOREIGN)
 		return;
 	ss->dead |= SS_FOREIGN;
+	space_left(ss->home.size);
 	close_own(&ss->ctl);
 	close_own(&ss->bell);
 	close_own(&ss->bell_reader);
@@ -248,6 +250,7 @@ static void fork_child(void)
 	struct session *parent = ns_current, *clone = clone_made;
 
 	clone_made = NULL;
+	space_forked();
 	pool_fork_done(true);
 	pthread_mutex_init(&attach_lock, NULL);
 	pthread_mutex_init(&share_lock, NULL);

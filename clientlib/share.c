@@ -11,6 +11,7 @@
  */
 #include "clientlib/share.h"
 #include "clientlib/control.h"
+#include "clientlib/space.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,12 +33,11 @@ static struct share *share_map(const Netd__Control__Shared *a, struct reply *r)
 	if (sys_lseek(r->fds[0], 0, SEEK_END) != (long)a->memory_size)
 		return NULL;
 	sh = malloc(sizeof(*sh));
-	p = sys_mmap(a->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, r->fds[0]);
-	if (!sh || (p < 0 && p > -4096)) {
+	p = sh ? space_map(r->fds[0], a->memory_size) : -ENOMEM;
+	if (p < 0 && p > -4096) {
 		free(sh);
 		return NULL;
 	}
-	sys_madvise((void *)p, a->memory_size, MADV_DONTDUMP);
 	*sh = (struct share){.home = {.mem = (uint8_t *)p,
 				 .number = a->share,
 				 .heap_off = lay.heap_off,
@@ -55,7 +55,7 @@ static void share_put(struct share *sh)
 {
 	if (__atomic_fetch_sub(&sh->refs, 1, __ATOMIC_ACQ_REL) != 1)
 		return;
-	sys_munmap(sh->home.mem, sh->home.size);
+	space_unmap(sh->home.mem, sh->home.size);
 	free(sh);
 }
 

@@ -92,19 +92,23 @@ static char *const *with_words(char **room, char *const *envp)
 }
 
 /* `call` with `envp` as it must be; on the stack, for a child of fork() may not allocate. */
-#define EXEC(ret, envp, call)                                                                      \
+#define EXEC(ret, spawn, envp, call)                                                               \
 	do {                                                                                       \
 		char **room_ = __builtin_alloca((count(envp) + 3) * sizeof(*room_));               \
 		char *const *env_ = with_words(room_, envp);                                       \
+		struct rlimit was_ = {RLIM_INFINITY, RLIM_INFINITY};                               \
 		carry();                                                                           \
+		if (!(spawn) && ns_owner())                                                        \
+			ns_space_exec(&was_);                                                      \
 		(ret) = call;                                                                      \
+		ns_space_stay(&was_);                                                              \
 	} while (0)
 
 HOOK int execve(const char *path, char *const argv[], char *const envp[])
 {
 	int ret;
 
-	EXEC(ret, envp, real.execve(path, argv, env_));
+	EXEC(ret, false, envp, real.execve(path, argv, env_));
 	return ret;
 }
 
@@ -112,7 +116,7 @@ HOOK int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	int ret;
 
-	EXEC(ret, envp, real.execvpe(file, argv, env_));
+	EXEC(ret, false, envp, real.execvpe(file, argv, env_));
 	return ret;
 }
 
@@ -120,7 +124,7 @@ HOOK int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	int ret;
 
-	EXEC(ret, envp, real.fexecve(fd, argv, env_));
+	EXEC(ret, false, envp, real.fexecve(fd, argv, env_));
 	return ret;
 }
 
@@ -130,7 +134,7 @@ HOOK int execveat(int fd, const char *path, char *const argv[], char *const envp
 
 	if (!real.execveat)
 		return (int)done(-ENOSYS);
-	EXEC(ret, envp, real.execveat(fd, path, argv, env_, flags));
+	EXEC(ret, false, envp, real.execveat(fd, path, argv, env_, flags));
 	return ret;
 }
 
@@ -202,7 +206,7 @@ HOOK int posix_spawn(pid_t *restrict pid, const char *restrict path,
 {
 	int ret;
 
-	EXEC(ret, envp, real.posix_spawn(pid, path, fa, attr, argv, env_));
+	EXEC(ret, true, envp, real.posix_spawn(pid, path, fa, attr, argv, env_));
 	return ret;
 }
 
@@ -212,7 +216,7 @@ HOOK int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 {
 	int ret;
 
-	EXEC(ret, envp, real.posix_spawnp(pid, file, fa, attr, argv, env_));
+	EXEC(ret, true, envp, real.posix_spawnp(pid, file, fa, attr, argv, env_));
 	return ret;
 }
 

@@ -31,6 +31,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -66,7 +67,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(dup) X(dup2) X(dup3) X(close_range) X(fcntl) X(fcntl64) X(ioctl) X(poll) \
 	X(ppoll) X(select) X(pselect) \
 	X(epoll_create) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(epoll_pwait) \
-	X(epoll_pwait2) X(mmap) X(mmap64) X(munmap) X(mprotect) X(mremap) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
+	X(epoll_pwait2) X(mmap) X(mmap64) X(munmap) X(mprotect) X(mremap) X(mlockall) X(prlimit) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
 	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(prctl) X(fstat) X(fstat64)

@@ -199,12 +199,13 @@ static void unattach(struct stack *s, struct session *ss, struct session_rec *r)
 	l->env.withdraw(l->env.arg, DEPOSIT_ANSWER, ss->index * CM_SETS, ss->gen);
 }
 
-static int build(struct stack *s, struct session *ss, struct session_rec *r, const char **why)
+static int build(
+    struct stack *s, struct session *ss, struct session_rec *r, uint64_t size, const char **why)
 {
 	int ret;
 
 	*why = "no memory or descriptor for a session";
-	ret = session_memory(ss, r, limit_memory(s));
+	ret = session_memory(ss, r, size);
 	if (!ret)
 		ret = session_bells(ss);
 	if (!ret)
@@ -227,6 +228,15 @@ static void take_name(struct session_rec *r, const char *name)
 		r->name[i] = name[i] > ' ' && name[i] < 0x7f ? name[i] : '?';
 }
 
+/* A client with little address space asks for less than it might have. */
+static uint64_t memory_wanted(const struct stack *s, uint64_t asked)
+{
+	uint64_t most = limit_memory(s);
+
+	return asked && asked < most ? max_of(asked & ~(uint64_t)4095, min_of(MEMORY_LEAST, most))
+				     : most;
+}
+
 int session_attach(
     struct stack *s, struct session *ss, const Netd__Control__Attach *a, const char **why)
 {
@@ -245,7 +255,7 @@ int session_attach(
 	r->version = a->version;
 	r->slots = a->slots && a->slots < max ? round_up_pow2(max_of(a->slots, SLOTS_LEAST)) : max;
 	take_name(r, a->name);
-	ret = build(s, ss, r, why);
+	ret = build(s, ss, r, memory_wanted(s, a->memory), why);
 	if (ret) {
 		unattach(s, ss, r);
 		return ret;

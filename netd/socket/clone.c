@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
-static int clone_build(struct stack *s, struct session *ss, struct session_rec *r)
+static int clone_build(struct stack *s, struct session *ss, struct session_rec *r, uint64_t size)
 {
 	int pair[2], ret;
 
@@ -22,7 +22,7 @@ static int clone_build(struct stack *s, struct session *ss, struct session_rec *
 	ss->control = pair[0];
 	ss->client_control = pair[1];
 	session_credentials_wanted(ss->control);
-	ret = session_memory(ss, r, limit_memory(s));
+	ret = session_memory(ss, r, size);
 	if (!ret)
 		ret = session_bells(ss);
 	if (!ret)
@@ -81,7 +81,7 @@ int session_clone(struct stack *s, struct session *ss, const char **why)
 	*r = (struct session_rec){.state = SESSION_ATTACHED, .version = a->version, .uid = a->uid, .gid = a->gid, .kept = a->kept,
 	    .pid = a->pid, .slots = a->slots, .sets = 1, .since_ns = s->now};
 	memcpy(r->name, a->name, sizeof(r->name));
-	ret = clone_build(s, clone, r);
+	ret = clone_build(s, clone, r, a->memory_size);
 	if (!ret)
 		ret = hold_all(s, ss, clone);
 	if (ret) {

@@ -31,9 +31,9 @@ static int check_slots(const struct session *ss, const Netd__Control__Share *q)
 	return q->n_slot && q->n_slot <= ss->lay.slots ? 0 : -EINVAL;
 }
 
-static int share_build(struct stack *s, struct session *share, struct session_rec *r)
+static int share_build(struct stack *s, struct session *share, struct session_rec *r, uint64_t size)
 {
-	int ret = session_memory(share, r, limit_memory(s));
+	int ret = session_memory(share, r, size);
 
 	if (!ret)
 		ret = session_map(s, share, NULL);
@@ -65,7 +65,7 @@ static int share_new(struct stack *s, const struct session *asker, uint32_t n, s
 	    .slots = round_up_pow2(max_of(n, SHARE_SLOTS_LEAST)), .since_ns = s->now};
 	memcpy(r->name, a->name, sizeof(r->name));
 	s->random(s->random_arg, r->secret, sizeof(r->secret));
-	ret = share_build(s, share, r);
+	ret = share_build(s, share, r, a->memory_size); /* for more it may have no address space */
 	if (ret) {
 		session_unmake(s, share);
 		return ret;

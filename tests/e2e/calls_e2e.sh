@@ -8,10 +8,16 @@ bin=${NETD_BUILD:-$(dirname "$0")/../../build}/tests/apps
 bad=0
 ulimit -n 4096
 accepted() { netctl stats | awk '$1 == "tcp.accepted" { print $2 }'; }
-for t in calls wait epoll epfork self process handed threads files fault plugin calls_fortified wait_fortified files_fortified; do
+for t in calls wait epoll epfork self process handed threads files fault limit plugin calls_fortified wait_fortified files_fortified; do
 	before=$(accepted)
 	netctl run -- "$bin/test_$t" tcp "$NETD" || bad=1
 	# Proof that the connections were netd's; a successor counts from nothing.
 	[ "${STORM:-}" ] || [ "$(accepted)" -gt $((before + 5)) ] || fail "test_$t made no connections on netd"
 done
+# A limit of address space that was there before, and that nobody may lift.
+(
+	ulimit -v 204800
+	LIMITED=1 exec setpriv --bounding-set -sys_resource env LD_PRELOAD="$bin/../../clientlib/libnetd-preload.so" \
+		"$bin/test_limit" tcp "$NETD"
+) || bad=1
 exit $bad

@@ -202,7 +202,7 @@ Test(control, attach_of_another_version)
 	cr_assert(a);
 	cr_assert_eq(a->error, -EPROTONOSUPPORT);
 	netd__control__response__free_unpacked(a, NULL);
-	client_ask_attach(&c, 0);
+	client_ask_attach(&c, 0, 0);
 	rig_settle(r);
 	cr_assert(client_take_attached(&c), "the connection can still attach");
 }
@@ -212,7 +212,7 @@ Test(control, attach_when_the_supervisor_takes_nothing)
 	Netd__Control__Response *a;
 
 	r->fail_deposit = EPIPE;
-	client_ask_attach(&c, 16);
+	client_ask_attach(&c, 16, 0);
 	rig_settle(r);
 	a = client_answer(&c, &msg);
 	cr_assert(a);
@@ -220,7 +220,7 @@ Test(control, attach_when_the_supervisor_takes_nothing)
 	netd__control__response__free_unpacked(a, NULL);
 	r->fail_deposit = 0;
 	cr_assert_eq(rig_deposits(r), 1);
-	client_ask_attach(&c, 16);
+	client_ask_attach(&c, 16, 0);
 	rig_settle(r);
 	cr_assert(client_take_attached(&c));
 }
@@ -281,7 +281,7 @@ Test(control, an_answer_while_too_many_descriptors_are_under_way)
 	for (unsigned sent = 0; !ret && sent <= few.rlim_cur + CHANNEL_FDS_MAX; sent += CHANNEL_FDS_MAX)
 		ret = channel_send(pair[0], &answer.base, fds, CHANNEL_FDS_MAX);
 	cr_assert_eq(ret, -ETOOMANYREFS);
-	client_ask_attach(&c, 16);
+	client_ask_attach(&c, 16, 0);
 	rig_settle(r);
 	cr_assert_null(client_answer(&c, &msg));
 	cr_assert_not(socket_pending(&r->s), "nothing to spin for");

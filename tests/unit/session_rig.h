@@ -413,7 +413,7 @@ static Netd__Control__Response *client_answer(struct client *c, struct channel_m
 	return netd__control__response__unpack(NULL, m->len, m->data);
 }
 
-static void client_ask_attach(struct client *c, uint32_t slots)
+static void client_ask_attach(struct client *c, uint32_t slots, uint64_t room)
 {
 	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
 	Netd__Control__Attach at = NETD__CONTROL__ATTACH__INIT;
@@ -421,6 +421,7 @@ static void client_ask_attach(struct client *c, uint32_t slots)
 	at.version = CM_VERSION;
 	at.name = (char *)(uintptr_t) "rig";
 	at.slots = slots;
+	at.memory = room;
 	q.body_case = NETD__CONTROL__REQUEST__BODY_ATTACH;
 	q.attach = &at;
 	client_ask(c, &q);
@@ -454,7 +455,7 @@ static bool client_take_attached(struct client *c)
 static void client_attach(struct client *c, struct rig *r)
 {
 	client_open(c, r);
-	client_ask_attach(c, 64);
+	client_ask_attach(c, 64, 0);
 	rig_settle(r);
 	cr_assert(client_take_attached(c));
 }

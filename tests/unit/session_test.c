@@ -28,6 +28,30 @@ Test(session, attach_leaves_one_deposit)
 	cr_assert(client_lives(&c));
 }
 
+static uint64_t memory_for(uint64_t room)
+{
+	client_open(&c, r);
+	client_ask_attach(&c, 64, room);
+	rig_settle(r);
+	cr_assert(client_take_attached(&c));
+	return c.lay.size;
+}
+
+Test(session, memory_as_little_as_asked)
+{
+	cr_assert_eq(memory_for((20u << 20) + 5), 20u << 20);
+}
+
+Test(session, memory_of_use_at_least)
+{
+	cr_assert_eq(memory_for(1), 16u << 20);
+}
+
+Test(session, memory_no_more_than_allowed)
+{
+	cr_assert_eq(memory_for(64u << 20), 32u << 20);
+}
+
 /* A daemon that dies at any moment of an attach: the client gets one session that works. */
 static void attach_with_death_after(int steps)
 {
@@ -42,7 +66,7 @@ static void attach_with_death_after(int steps)
 		session_close_fd(&c.conn);
 		client_open(&c, r);
 	}
-	client_ask_attach(&c, 64);
+	client_ask_attach(&c, 64, 0);
 	if (steps >= 2)
 		rig_gather(r);
 	if (steps >= 3)
@@ -87,7 +111,7 @@ Test(session, answer_repeated_with_the_same_bells)
 
 	client_open(&c, r);
 	rig_cycle(r);
-	client_ask_attach(&c, 64);
+	client_ask_attach(&c, 64, 0);
 	rig_gather(r);
 	rig_commit(r);
 	rig_restart(r); /* committed, not answered; the successor answers ... */
