@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -70,7 +71,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(epoll_pwait2) X(mmap) X(mmap64) X(munmap) X(mprotect) X(mremap) X(mlockall) X(prlimit) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
-	X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(prctl) X(fstat) X(fstat64)
+	X(clone) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(prctl) X(fstat) X(fstat64)
 /* clang-format on */
 
 struct libc_calls {
@@ -136,6 +137,9 @@ bool number_own(int fd);
 void stdio_over(int fd);
 void stdio_fork_prepare(void);
 void stdio_fork_done(bool child);
+
+/* clone.c: a clone() by number that is ours to do: true, and its result as syscall() gives it. */
+bool clone_by_number(long nr, const long *a, long *ret);
 
 /*
  * rights.c: what sendmsg() and recvmsg() of the kernel's sockets carry. Before sending: netd's descriptors in the message

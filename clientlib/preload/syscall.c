@@ -3,11 +3,7 @@
  * nothing to do with descriptors of ours go straight on.
  */
 #include "clientlib/preload/hook.h"
-#include <sched.h>
-#include <signal.h>
 #include <stdarg.h>
-
-typedef long arg_t;
 
 #define SA(x) ((struct sockaddr *)(x))
 #define P(x)  ((void *)(x))
@@ -24,7 +20,7 @@ static bool time_there(long at)
 
 /* clang-format off */
 
-static bool moves_data(long nr, const arg_t *a, long *ret)
+static bool moves_data(long nr, const long *a, long *ret)
 {
 	int fd = (int)a[0];
 
@@ -45,7 +41,7 @@ static bool moves_data(long nr, const arg_t *a, long *ret)
 	}
 }
 
-static bool names_sockets(long nr, const arg_t *a, long *ret)
+static bool names_sockets(long nr, const long *a, long *ret)
 {
 	int fd = (int)a[0];
 
@@ -65,7 +61,7 @@ static bool names_sockets(long nr, const arg_t *a, long *ret)
 	}
 }
 
-static bool numbers_and_waits(long nr, const arg_t *a, long *ret)
+static bool numbers_and_waits(long nr, const long *a, long *ret)
 {
 	int fd = (int)a[0];
 
@@ -109,40 +105,18 @@ static bool numbers_and_waits(long nr, const arg_t *a, long *ret)
 
 /* clang-format on */
 
-static bool holds_sockets(void)
-{
-	int n = fdtable_limit(), fd = 0;
-
-	while (fd < n && !fdtable_has(fd))
-		fd++;
-	return fd < n;
-}
-
-/*
- * Without shared memory clone() is a fork of which libc knows nothing, nor do its handlers, which give the child its
- * session: so it is fork() where there are sockets. What that cannot do, new namespaces above all, is refused as by a
- * kernel that was built without it: such programs (vsftpd) do without then.
- */
-static bool forks(long nr, const arg_t *a, long *ret)
-{
-	if (nr != SYS_clone || a[0] & CLONE_VM || !holds_sockets())
-		return false;
-	*ret = a[0] == SIGCHLD && !a[1] ? fork() : done(-EINVAL);
-	return true;
-}
-
 HOOK long syscall(long nr, ...)
 {
-	arg_t a[6];
+	long a[6];
 	va_list ap;
 	long ret;
 
 	va_start(ap, nr);
 	for (int i = 0; i < 6; i++)
-		a[i] = va_arg(ap, arg_t);
+		a[i] = va_arg(ap, long);
 	va_end(ap);
-	if (moves_data(nr, a, &ret) || names_sockets(nr, a, &ret) || numbers_and_waits(nr, a, &ret) ||
-	    forks(nr, a, &ret))
+	if (moves_data(nr, a, &ret) || names_sockets(nr, a, &ret) ||
+	    numbers_and_waits(nr, a, &ret) || clone_by_number(nr, a, &ret))
 		return ret;
 	ret = sys_call(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
 	if (ret < 0 && ret > -4096)

@@ -40,6 +40,43 @@ static pid_t raw_clone(unsigned long flags)
 	return (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, NULL);
 }
 
+/* As it is used: clone() where there is no such call. */
+static pid_t raw_clone3(void)
+{
+	uint64_t args[11] = {[4] = SIGCHLD};
+	pid_t pid;
+
+	fflush(NULL);
+	pid = (pid_t)syscall(SYS_clone3, args, sizeof(args));
+	return pid < 0 && errno == ENOSYS ? raw_clone(SIGCHLD) : pid;
+}
+
+static int cloned(void *pair)
+{
+	const int *p = pair;
+
+	failures = 0;
+	CHECK(talk(p[0], p[1], "child"));
+	leave();
+}
+
+static void fork_by_clone(void)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	pid_t pid;
+	int p[2];
+
+	make_pair(p);
+	fflush(NULL);
+	pid = clone(cloned, stack + sizeof(stack), SIGCHLD, p);
+	CHECK(ended_well(pid) && talk(p[1], p[0], "parent"));
+	pid = raw_clone3();
+	if (pid == 0)
+		cloned(p);
+	CHECK(ended_well(pid) && talk(p[1], p[0], "parent"));
+	close_pair(p);
+}
+
 /* A fork past libc, with namespaces of its own if it can have them (as vsftpd does it). */
 static void fork_by_number(void)
 {
@@ -332,6 +369,7 @@ void process_fork(void)
 
 	RUN(fork_both_use);
 	RUN(fork_by_number);
+	RUN(fork_by_clone);
 	RUN(fork_last_close);
 	RUN(fork_grandchild);
 	RUN(fork_both_write);
