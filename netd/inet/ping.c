@@ -10,6 +10,7 @@
 #include "device/device.h"
 #include "inet/errq.h"
 #include "inet/raw.h"
+#include "proto/endian.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
 #include "wire/ipopt.h"
@@ -152,7 +153,7 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 	l.tail = &options;
 	if (!packet_read(p, ID_AT, id, sizeof(id)) || p->len > UINT16_MAX)
 		return;
-	to.port = (uint16_t)(id[0] << 8 | id[1]);
+	to.port = be16_at(id);
 	b = bucket_find(s, IPPROTO_ICMP, to.port);
 	for (uint32_t i = b ? bucket_at(s, b)->idle : 0; i; i = s->inet->node[i - 1].next) {
 		const struct sock_rec *k = sock_peek(s, i - 1);
@@ -174,8 +175,7 @@ void ping_input(struct stack *s, struct packet *p, const struct ip_meta *m)
 static void ping_error(struct stack *s, const struct ip_error *e)
 {
 	const uint8_t *head = e->quote;
-	struct endpoint local = {
-	    .addr = e->about.src, .port = (uint16_t)(head[ID_AT] << 8 | head[ID_AT + 1])};
+	struct endpoint local = {.addr = e->about.src, .port = be16_at(head + ID_AT)};
 	struct endpoint remote = {.addr = e->about.dst}, name = remote;
 	uint32_t b = head[0] == ICMP_T_ECHO ? bucket_find(s, IPPROTO_ICMP, local.port) : 0;
 

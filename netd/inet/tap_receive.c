@@ -10,6 +10,7 @@
 #include "base/util.h"
 #include "device/device.h"
 #include "inet/raw.h"
+#include "proto/endian.h"
 #include "proto/link.h"
 #include "wire/bpf.h"
 #include "wire/ether.h"
@@ -66,7 +67,7 @@ static bool look(struct sight *v, const struct device_rec *d)
 		v->off = ETHERNET_LEN;
 		v->total = v->p->len;
 	}
-	v->ethertype = (uint16_t)(v->link[12] << 8 | v->link[13]);
+	v->ethertype = be16_at(v->link + 12);
 	if (v->ethertype < ETH_P_802_3_MIN)
 		v->ethertype = ETH_P_802_2;
 	v->from = (struct link_name){.halen = 6,

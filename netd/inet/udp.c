@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include <errno.h>
 #include <netinet/in.h>
+#include "proto/endian.h"
 #include "wire/udp.h"
 #include <sys/socket.h>
 
@@ -140,8 +141,8 @@ static bool error_counts(const struct sock_rec *k, const struct ip_error *e)
 static void udp_error(struct stack *s, const struct ip_error *e)
 {
 	const uint8_t *head = e->quote;
-	struct endpoint local = {.addr = e->about.src, .port = (uint16_t)(head[0] << 8 | head[1])};
-	struct endpoint remote = {.addr = e->about.dst, .port = (uint16_t)(head[2] << 8 | head[3])};
+	struct endpoint local = {.addr = e->about.src, .port = be16_at(head)};
+	struct endpoint remote = {.addr = e->about.dst, .port = be16_at(head + 2)};
 	uint32_t sk = sock_lookup_connected(s, IPPROTO_UDP, &local, &remote);
 
 	if (sk == NO_INDEX)

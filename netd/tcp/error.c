@@ -6,6 +6,7 @@
 #include "tcp/layer.h"
 #include "inet/errq.h"
 #include "inet/sockx.h"
+#include "proto/endian.h"
 #include "wire/icmp.h"
 #include <netinet/in.h>
 
@@ -70,10 +71,9 @@ static void for_half_open(struct stack *s, uint32_t index, uint32_t seq, const s
 void tcp_icmp_error(struct stack *s, const struct ip_error *e)
 {
 	const uint8_t *head = e->quote;
-	struct endpoint local = {.addr = e->about.src, .port = (uint16_t)(head[0] << 8 | head[1])};
-	struct endpoint remote = {.addr = e->about.dst, .port = (uint16_t)(head[2] << 8 | head[3])};
-	uint32_t seq =
-	    (uint32_t)head[4] << 24 | (uint32_t)head[5] << 16 | (uint32_t)head[6] << 8 | head[7];
+	struct endpoint local = {.addr = e->about.src, .port = be16_at(head)};
+	struct endpoint remote = {.addr = e->about.dst, .port = be16_at(head + 2)};
+	uint32_t seq = be32_at(head + 4);
 	struct conn_ref ref;
 
 	if (!conn_find(s, IPPROTO_TCP, &local, &remote, &ref))

@@ -1,5 +1,6 @@
 /* Classic BPF: the checker and the interpreter. See bpf.h. */
 #include "wire/bpf.h"
+#include "proto/endian.h"
 #include <errno.h>
 #include <linux/filter.h>
 #include <string.h>
@@ -186,9 +187,7 @@ static uint32_t load(struct machine *m, const struct bpf_packet *p, uint32_t k, 
 		m->failed = true;
 		return 0;
 	}
-	return size == 4 ? (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]
-	       : size == 2 ? (uint32_t)b[0] << 8 | b[1]
-			   : b[0];
+	return size == 4 ? be32_at(b) : size == 2 ? be16_at(b) : b[0];
 }
 
 static bool fact(struct machine *m, const struct bpf_packet *p, uint32_t k)

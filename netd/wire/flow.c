@@ -1,5 +1,6 @@
 #include "wire/flow.h"
 #include "base/crc32c.h"
+#include "proto/endian.h"
 #include "wire/ether.h"
 #include "wire/ipv4.h"
 #include <netinet/in.h>
@@ -25,8 +26,8 @@ static void look_ipv4(struct flow *f, const uint8_t *p, size_t len)
 	if ((h.proto != IPPROTO_TCP && h.proto != IPPROTO_UDP) || h.frag_off || len < h.hdr_len + 4u)
 		return;
 	p += h.hdr_len;
-	f->sport = (uint16_t)(p[0] << 8 | p[1]);
-	f->dport = (uint16_t)(p[2] << 8 | p[3]);
+	f->sport = be16_at(p);
+	f->dport = be16_at(p + 2);
 }
 
 static void look_ethernet(struct flow *f, const uint8_t *frame, size_t len)
