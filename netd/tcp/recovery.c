@@ -408,15 +408,13 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 		ack_open(s, sk, t, n);
 		return;
 	}
+	if (t->ca_state == CA_LOSS && n->acked)
+		congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
 	if (t->snd_una >= t->recover) {
 		end_recovery(s, sk, t);
 		return;
 	}
-	if (t->ca_state == CA_LOSS) {
-		if (n->acked)
-			congestion_of(t)->acked(
-			    s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
-	} else {
+	if (t->ca_state == CA_RECOVERY) {
 		if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
 			t->dupacks++;
 		if (n->acked)

@@ -329,3 +329,27 @@ Test(recovery, without_sack_where_it_reorders)
 	say(&c, ACK, 0, 3 * MSS, NULL);
 	expect(&c, ACK, 3 * MSS, 0, MSS);
 }
+
+/* The acknowledgement that ends it lets the window grow like any other: two segments, so that none waits for a peer that
+ * acknowledges every second one. */
+Test(recovery, new_data_after_a_timeout)
+{
+	static char data[60000];
+
+	teardown();
+	setup_new();
+	establish_slowly(RTT);
+	sim_send(c.k, data, MSS);
+	after(&c, RTT);
+	say(&c, ACK, 0, MSS, NULL);
+	sim_send(c.k, data, MSS);
+	time_out();
+	after(&c, RTT);
+	(void)heard_count();
+	say(&c, ACK, 0, 2 * MSS, NULL);
+	cr_assert_eq(tcb()->ca_state, CA_OPEN);
+	cr_assert_eq(tcb()->cwnd, 2 * MSS);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	cr_assert_eq(heard_count(), 2);
+}
