@@ -1,14 +1,9 @@
 /*
- * One socket in the hands of several threads, and signals that come into the middle of calls; see
- * pair.h. What closing and shutting down do to a blocked thread is the kernel's way: shutdown wakes
- * it, close does not.
+ * One socket in the hands of several threads; see pair.h. What closing and shutting down do to a
+ * blocked thread is the kernel's way: shutdown wakes it, close does not.
  */
-#include "tests/apps/pair.h"
+#include "tests/apps/blocked.h"
 #include <sys/epoll.h>
-#include <sys/select.h>
-#include <sys/time.h>
-
-#define NAP 60000 /* microseconds in which what must not happen would have happened */
 
 /* ---- several in one call */
 
@@ -152,122 +147,6 @@ static void many_open_close(void)
 
 /* ---- close and shutdown under a blocked thread */
 
-enum what { READ, RECVMSG, WRITE, ACCEPT, POLL, SELECT, EPOLL };
-
-struct blocked {
-	enum what what;
-	int fd;
-	short events;
-	pthread_t t;
-	ssize_t ret; /* of the call */
-	int err;
-	short revents;
-	bool over; /* atomic */
-	int tid;   /* atomic */
-};
-
-static ssize_t fill(int fd)
-{
-	static const char buf[65536];
-	ssize_t n;
-
-	while ((n = write(fd, buf, sizeof(buf))) > 0)
-		;
-	return n;
-}
-
-static ssize_t blocked_call(struct blocked *b)
-{
-	struct epoll_event ev = {.events = (uint32_t)b->events};
-	struct pollfd p = {.fd = b->fd, .events = b->events};
-	struct iovec iov = {(char[8]){0}, 8};
-	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
-	ssize_t ret = -1;
-	fd_set in;
-	int ep;
-
-	switch (b->what) {
-	case READ:
-		return read(b->fd, iov.iov_base, 8);
-	case RECVMSG:
-		return recvmsg(b->fd, &m, 0);
-	case WRITE:
-		return fill(b->fd);
-	case ACCEPT:
-		return accept(b->fd, NULL, NULL);
-	case POLL:
-		ret = poll(&p, 1, -1);
-		b->revents = p.revents;
-		return ret;
-	case SELECT:
-		FD_ZERO(&in);
-		FD_SET(b->fd, &in);
-		return select(b->fd + 1, &in, NULL, NULL, NULL);
-	case EPOLL:
-		ep = epoll_create1(0);
-		epoll_ctl(ep, EPOLL_CTL_ADD, b->fd, &ev);
-		ret = epoll_wait(ep, &ev, 1, -1);
-		close(ep);
-		return ret;
-	}
-	return ret;
-}
-
-static void *blocked_main(void *arg)
-{
-	struct blocked *b = arg;
-
-	__atomic_store_n(&b->tid, (int)gettid(), __ATOMIC_SEQ_CST);
-	errno = 0;
-	b->ret = blocked_call(b);
-	b->err = errno;
-	__atomic_store_n(&b->over, true, __ATOMIC_SEQ_CST);
-	return NULL;
-}
-
-/* How often the thread has gone to sleep so far, if it sleeps now; else -1. */
-static long asleep(int tid)
-{
-	char path[64], line[128], state = 0;
-	long sleeps = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/status", tid);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "State: %c", &state);
-		sscanf(line, "voluntary_ctxt_switches: %ld", &sleeps);
-	}
-	if (f)
-		fclose(f);
-	return state == 'S' ? sleeps : -1;
-}
-
-/* Another thread begins the call and, unless it has returned, sleeps in it: one and the same sleep over two looks. */
-static bool block_for(struct blocked *b, enum what what, int fd, short events)
-{
-	long before, now = -1;
-
-	*b = (struct blocked){.what = what, .fd = fd, .events = events};
-	pthread_create(&b->t, NULL, blocked_main, b);
-	do {
-		before = now;
-		usleep(NAP / 4);
-		now = asleep(__atomic_load_n(&b->tid, __ATOMIC_SEQ_CST));
-	} while (!__atomic_load_n(&b->over, __ATOMIC_SEQ_CST) && (now < 0 || now != before));
-	return !__atomic_load_n(&b->over, __ATOMIC_SEQ_CST);
-}
-
-static void block(struct blocked *b, enum what what, int fd)
-{
-	CHECK(block_for(b, what, fd, POLLIN));
-}
-
-static void join(struct blocked *b)
-{
-	pthread_join(b->t, NULL);
-}
-
 /* Who waits for room has it when the buffer is made larger, though nothing of what is in it has gone. */
 static void larger_buffer_wakes(void)
 {
@@ -297,18 +176,6 @@ static void larger_buffer_wakes(void)
 		CHECK(write(p[0], "x", 1) == 1);
 		close_pair(p);
 	}
-}
-
-/* Somebody connects: the blocked accept() has it. */
-static void connection_ends(struct blocked *b, const struct sockaddr_in *at)
-{
-	int s = socket(AF_INET, SOCK_STREAM, 0);
-
-	CHECK(connect(s, (const struct sockaddr *)at, sizeof(*at)) == 0);
-	join(b);
-	CHECK(b->ret >= 0);
-	close((int)b->ret);
-	close(s);
 }
 
 static void shutdown_wakes(void)
@@ -489,131 +356,6 @@ static void cancelled(void)
 	}
 }
 
-/* ---- signals */
-
-static volatile sig_atomic_t signals;
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	signals++;
-}
-
-/* Sends a signal to the blocked thread. Is the call over after it? */
-static bool interrupted(struct blocked *b, int flags)
-{
-	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = flags};
-
-	sigaction(SIGUSR1, &sa, NULL);
-	signals = 0;
-	pthread_kill(b->t, SIGUSR1);
-	usleep(NAP);
-	CHECK(signals == 1);
-	return __atomic_load_n(&b->over, __ATOMIC_SEQ_CST);
-}
-
-static void signals_interrupt(void)
-{
-	static const enum what calls[] = {READ, RECVMSG, POLL, SELECT, EPOLL};
-	struct blocked b;
-	int p[2];
-
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		bool restarts = i < 2;
-
-		make_pair(p);
-		block(&b, calls[i], p[0]);
-		CHECK(interrupted(&b, 0));
-		join(&b);
-		CHECK(b.ret == -1 && b.err == EINTR);
-		block(&b, calls[i], p[0]);
-		CHECK(interrupted(&b, SA_RESTART) == !restarts);
-		CHECK(write(p[1], "x", 1) == 1);
-		join(&b);
-		CHECK(restarts ? b.ret == 1 : b.ret == -1 && b.err == EINTR);
-		close_pair(p);
-	}
-}
-
-static void signals_and_accept(void)
-{
-	struct sockaddr_in at;
-	struct blocked b;
-	int l;
-
-	if (!over_tcp)
-		return;
-	l = tcp_listener(&at);
-	block(&b, ACCEPT, l);
-	CHECK(interrupted(&b, 0));
-	join(&b);
-	CHECK(b.ret == -1 && b.err == EINTR);
-	block(&b, ACCEPT, l);
-	CHECK(!interrupted(&b, SA_RESTART));
-	connection_ends(&b, &at);
-	close(l);
-}
-
-/* With a time limit of the socket's a signal ends the call even under SA_RESTART (signal(7)). */
-static void signals_and_timeouts(void)
-{
-	struct timeval tv = {20, 0};
-	struct blocked b;
-	int p[2];
-
-	make_pair(p);
-	setsockopt(p[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
-	block(&b, READ, p[0]);
-	CHECK(interrupted(&b, SA_RESTART));
-	join(&b);
-	CHECK(b.ret == -1 && b.err == EINTR);
-	close_pair(p);
-}
-
-/* What was written before the signal came is the answer. */
-static void signal_in_write(void)
-{
-	static char buf[64 << 20];
-	const struct itimerval often = {{0, 100000}, {0, 100000}};
-	struct sigaction sa = {.sa_handler = on_signal}, old;
-	int p[2];
-	ssize_t n;
-
-	make_pair(p);
-	sigaction(SIGALRM, &sa, &old);
-	signals = 0;
-	alarm(1);
-	n = write(p[0], buf, sizeof(buf));
-	CHECK(n > 0 && n < (ssize_t)sizeof(buf) && signals == 1);
-	setitimer(ITIMER_REAL, &often, NULL);
-	FAILS(fill(p[0]), EINTR);
-	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-	sigaction(SIGALRM, &old, NULL);
-	close_pair(p);
-}
-
-/* A stopped and continued process finds its call as it was. */
-static void stopped(void)
-{
-	int p[2], status;
-	pid_t pid;
-	char c;
-
-	make_pair(p);
-	fflush(NULL);
-	pid = fork();
-	if (pid == 0)
-		_exit(read(p[0], &c, 1) == 1 && c == 's' ? 0 : 1);
-	usleep(NAP);
-	CHECK(kill(pid, SIGSTOP) == 0 && waitpid(pid, &status, WUNTRACED) == pid &&
-	      WIFSTOPPED(status));
-	CHECK(kill(pid, SIGCONT) == 0);
-	usleep(NAP);
-	CHECK(write(p[1], "s", 1) == 1);
-	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	close_pair(p);
-}
-
 static void all(void)
 {
 	int before_ = 0;
@@ -629,11 +371,6 @@ static void all(void)
 	RUN(dup2_under_read);
 	RUN(close_under_epoll);
 	RUN(cancelled);
-	RUN(signals_interrupt);
-	RUN(signals_and_accept);
-	RUN(signals_and_timeouts);
-	RUN(signal_in_write);
-	RUN(stopped);
 }
 
 int main(int argc, char **argv)
