@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/siphash.h"
 #include "base/util.h"
+#include "proto/channel.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -241,6 +242,36 @@ static int check_lists(struct report *r, const struct config *c)
 	return 0;
 }
 
+/* Bytes of a text in a message, with tag and length. */
+static size_t packed(const char *t)
+{
+	return 4 + (t ? strlen(t) : 0);
+}
+
+/* netd-inet gets all of it in one message (send_config.c); the numbers beside the texts take less than is counted here. */
+static int check_size(struct report *r, const struct config *c)
+{
+	size_t size = 1024;
+
+	for (unsigned i = 0; i < c->devices_count; i++) {
+		const struct config_device *d = &c->devices[i];
+
+		size += 32 + packed(d->name) + packed(d->driver);
+		for (unsigned k = 0; k < d->addresses_count; k++)
+			size += packed(d->addresses[k]);
+	}
+	for (unsigned i = 0; i < c->routes_count; i++)
+		size += 16 + packed(c->routes[i].destination) + packed(c->routes[i].gateway) + packed(c->routes[i].device);
+	for (unsigned i = 0; i < c->pass_through_count; i++)
+		size += 16 + packed(c->pass_through[i].address);
+	for (unsigned i = 0; i < c->name_servers_count; i++)
+		size += packed(c->name_servers[i]);
+	size += 8 * ((size_t)c->admin_uids_count + c->raw_uids_count);
+	return size <= CHANNEL_MSG_MAX ? 0
+	                               : wrong(r, "routes", "all addresses and routes take %zu bytes; there is room for %d", size,
+	                                     CHANNEL_MSG_MAX);
+}
+
 static int check_limits(struct report *r, const struct config_limits *l)
 {
 	int ret;
@@ -271,7 +302,7 @@ int config_check(struct config *c, char *key, size_t key_size, char *why, size_t
 	    (ret = range(&r, "arena_mib", c->arena_mib, 64, 1u << 20)) ||
 	    (ret = range(&r, "daemon_memory_mib", c->daemon_memory_mib, 64, 1u << 20)))
 		return ret;
-	if ((ret = check_lists(&r, c)))
+	if ((ret = check_lists(&r, c)) || (ret = check_size(&r, c)))
 		return ret;
 	return check_limits(&r, &c->limits);
 }

@@ -110,6 +110,18 @@ Test(config, mistakes_of_form)
 	expect("devices:\n  - name: t\nlimits:\n  session_memory: 4\n", ":4: limits.session_memory: there is no such key");
 }
 
+/* Each list is within its bounds, but netd-inet could not be told all of it at once. */
+Test(config, more_than_one_message_takes)
+{
+	static char text[200000];
+	char *at = text;
+
+	at += sprintf(at, "devices:\n  - name: long-name\nroutes:\n");
+	for (unsigned i = 0; i < 1024; i++)
+		at += sprintf(at, "  - {destination: 100.100.%u.%u/32, gateway: 100.200.100.100, device: long-name}\n", 100 + i / 256, i % 256);
+	expect(text, ":3: routes: all addresses and routes take ");
+}
+
 Test(config, mistakes_of_sense)
 {
 	expect("devices:\n  - name: t\n    mtu: 60\n", ":3: devices[0].mtu: 60 is not between");
