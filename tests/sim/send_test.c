@@ -341,8 +341,8 @@ Test(send, super_frames_are_pushed)
 	sim_send(c.k, data, sizeof(data));
 	after(&c, 0);
 	expect(&c, PSH_ACK, 0, 0, 14600);
-	for (uint32_t i = 0; i < 3; i++) /* the first five are lost, and go out as one, too */
-		say_sack(0, 1, &(struct sack_range){7300, 7300 + 1460 * (i + 1)});
+	/* The first five are lost; five have arrived, so they may go out as one, too. */
+	say_sack(0, 1, &(struct sack_range){7300, 14600});
 	expect(&c, ACK, 0, 0, 7300);
 	expect_nothing(&c);
 }
