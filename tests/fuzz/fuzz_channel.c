@@ -210,6 +210,17 @@ static unsigned owner_of(unsigned i)
 	return i < 2 ? 0 : i - 1;
 }
 
+/* What a driver may not deposit: several descriptors at once, and more than it has use for (dispatch.c). */
+static bool too_much(unsigned i, const Netd__Component__Key *k, unsigned n)
+{
+	struct escrow_key key = {owner_of(i), k->kind, k->index, k->generation};
+	unsigned has = 0;
+
+	for (const struct deposit *d = escrow_first(sup.escrow, key.owner); d; d = d->next)
+		has++;
+	return key.owner && (n > 1 || (has >= 4 && !escrow_find(sup.escrow, &key)));
+}
+
 /* What a message that was understood does to the model. */
 static void note(unsigned i, const from_component *m, const int *fds, unsigned n)
 {
@@ -220,7 +231,7 @@ static void note(unsigned i, const from_component *m, const int *fds, unsigned n
 		k = n ? m->deposit->key : NULL;
 	else if (m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_WITHDRAW)
 		k = m->withdraw;
-	if (!k)
+	if (!k || (m->body_case == NETD__COMPONENT__FROM_COMPONENT__BODY_DEPOSIT && too_much(i, k, n)))
 		return;
 	if (k->kind >= 4 || k->index >= KEYS || k->generation >= 2) {
 		odd_deposits++;
