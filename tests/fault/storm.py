@@ -172,6 +172,9 @@ def main():
     blamed = [d for d in box["deaths"] if d["set_aside"] or (d["hung"] and o.how != "spin")]
     if blamed:
         results["blackbox"] = {"end": "blackbox", "right": False, "blamed though innocent": blamed}
+    for k in killers:
+        if not k.kills:  # else a storm that never was would pass
+            results[f"kills of {k.name}"] = {"end": f"kills of {k.name}", "right": False, "not one": "spin needs a build with kill points" if o.how == "spin" else o.how}
     if o.bytes:
         compare_ends(results["serve"], results["fetch"], o.bytes, early)
     with open(LOG) as f:
