@@ -114,6 +114,11 @@ int channel_recv(int sock, struct channel_msg *m, int flags)
 	return n > 0 ? 1 : 0;
 }
 
+void channel_want_credentials(int sock)
+{
+	setsockopt(sock, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
+}
+
 void channel_consume(int sock)
 {
 	char byte;

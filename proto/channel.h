@@ -54,6 +54,11 @@ int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int
  * did not fit; dropped), or another negative errno.
  */
 int channel_recv(int sock, struct channel_msg *m, int flags);
+/*
+ * Each packet that comes to this socket tells who sent it (SCM_CREDENTIALS). Connections have it from the socket that listens:
+ * asked for after an accept() it would miss what was sent before.
+ */
+void channel_want_credentials(int sock);
 /* Drops the packet that was peeked at, whatever it was. */
 void channel_consume(int sock);
 /* Closes the descriptors that the message still holds (those not set to -1 by their taker). */

@@ -53,7 +53,7 @@ static int accept_session(struct stack *s, int conn, const struct ucred *peer, c
 		user_put(l, u);
 		return ret;
 	}
-	session_credentials_wanted(conn);
+	channel_want_credentials(conn);
 	ss->control = conn;
 	*session_get(s, ss) = (struct session_rec){.state = SESSION_CONTROL,
 	    .uid = peer->uid,
@@ -75,13 +75,6 @@ static int accept_session(struct stack *s, int conn, const struct ucred *peer, c
 	}
 	LIST_PUT(l, ss, ctl);
 	return 0;
-}
-
-void session_credentials_wanted(int control)
-{
-	int one = 1;
-
-	setsockopt(control, SOL_SOCKET, SO_PASSCRED, &one, sizeof(one));
 }
 
 void socket_accept(struct stack *s, int conn)

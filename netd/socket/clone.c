@@ -21,7 +21,7 @@ static int clone_build(struct stack *s, struct session *ss, struct session_rec *
 		return -errno;
 	ss->control = pair[0];
 	ss->client_control = pair[1];
-	session_credentials_wanted(ss->control);
+	channel_want_credentials(ss->control);
 	ret = session_memory(ss, r, size);
 	if (!ret)
 		ret = session_bells(ss);

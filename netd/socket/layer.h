@@ -227,8 +227,6 @@ int session_deposit(struct stack *s, struct session *ss);
 int session_memory(struct session *ss, struct session_rec *r, uint64_t size);
 int session_bells(struct session *ss);
 void session_header_fill(struct stack *s, struct session *ss);
-/* The connection tells its sender's credentials with each packet. */
-void session_credentials_wanted(int control);
 
 /* ---- holder.c, share.c, clone.c, token.c: sockets that several processes hold (proto/share.h) */
 /* The holder's index of a slot, NO_INDEX if its socket is not shared. */

@@ -16,15 +16,6 @@
 
 #define BACKLOG 4096
 
-/*
- * Who sends a request is known from its first one on: connections have it from this socket. netd-inet's own word for it comes
- * after its accept(), and a request may have come before.
- */
-static void want_credentials(int fd)
-{
-	setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &(int){1}, sizeof(int));
-}
-
 static struct sockaddr_un address(const struct supervisor *s)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -85,7 +76,7 @@ static int take_place(struct supervisor *s)
 	}
 	unlink(addr.sun_path);
 	s->listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	want_credentials(s->listening);
+	channel_want_credentials(s->listening);
 	if (s->listening >= 0 && bind(s->listening, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
 	    chmod(addr.sun_path, 0666) == 0 && listen(s->listening, BACKLOG) == 0)
 		return 0;
@@ -119,7 +110,7 @@ static int listen_anew(struct supervisor *s)
 int listening_start(struct supervisor *s)
 {
 	s->listening = store_take(s, "activated");
-	want_credentials(s->listening);
+	channel_want_credentials(s->listening);
 	if (s->listening >= 0)
 		return 0;
 	s->listening = store_take(s, "control");
