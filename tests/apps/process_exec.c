@@ -114,14 +114,28 @@ static void exec_numbers(void)
 	close(q[1]);
 }
 
+/* Somebody calls from another program, which ends well when it is answered. */
+static void answer_call(int listener, pid_t pid)
+{
+	int conn;
+	char c;
+
+	CHECK(wait_for(listener, POLLIN, 20000) >= 0);
+	conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	CHECK(read(conn, &c, 1) == 1 && c == '?' && write(conn, "!", 1) == 1);
+	CHECK(ended_well(pid));
+	close(conn);
+	close(listener);
+}
+
 /* Whoever is started with a clean environment, or goes to where the control socket is no more, has the same network. */
 static void exec_clean(void)
 {
 	const char *const how[] = {"call", "jail"};
 	char *const env[] = {NULL};
 	struct sockaddr_in at;
-	char word[32], c;
-	int listener, conn;
+	char word[32];
+	int listener;
 	pid_t pid;
 
 	if (!over_tcp)
@@ -135,12 +149,7 @@ static void exec_clean(void)
 			execle(process_self, process_self, how[i], word, (char *)NULL, env);
 			_exit(4);
 		}
-		CHECK(wait_for(listener, POLLIN, 20000) >= 0);
-		conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-		CHECK(read(conn, &c, 1) == 1 && c == '?' && write(conn, "!", 1) == 1);
-		CHECK(ended_well(pid));
-		close(conn);
-		close(listener);
+		answer_call(listener, pid);
 	}
 }
 
@@ -149,9 +158,8 @@ static void system_clean(void)
 {
 	struct sockaddr_in at;
 	char command[400];
-	int listener, conn;
+	int listener;
 	pid_t pid;
-	char c;
 
 	if (!over_tcp)
 		return;
@@ -164,12 +172,7 @@ static void system_clean(void)
 		clearenv();
 		_exit(system(command) == 0 ? 0 : 4);
 	}
-	CHECK(wait_for(listener, POLLIN, 20000) >= 0);
-	conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-	CHECK(read(conn, &c, 1) == 1 && c == '?' && write(conn, "!", 1) == 1);
-	CHECK(ended_well(pid));
-	close(conn);
-	close(listener);
+	answer_call(listener, pid);
 }
 
 /* ---- processes started in other ways */
