@@ -192,15 +192,6 @@ static int set_off(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return v ? -EOPNOTSUPP : 0;
 }
 
-/* Sockets that speak for others' addresses are refused to everybody: netd does not forward. */
-static int set_transparent(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
-{
-	(void)s;
-	(void)sk;
-	(void)k;
-	return v ? -EPERM : 0;
-}
-
 /* Packets to be forwarded that ask for every router's attention: none is, here, so none is shown. */
 static int set_router_alert(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 {
@@ -248,7 +239,7 @@ static const struct option rows[] = {
     {.level = IPPROTO_IP, .name = IP_MTU_DISCOVER, .empty = true, .set = set_mtu_discover, .get = get_mtu_discover},
     {.level = IPPROTO_IP, .name = IP_MTU, .access = GET_ONLY, .get = get_mtu, .fails = true},
     {.level = IPPROTO_IP, .name = IP_FREEBIND, .flag = SOCK_F_FREEBIND},
-    {.level = IPPROTO_IP, .name = IP_TRANSPARENT, .set = set_transparent, .get = get_off},
+    {.level = IPPROTO_IP, .name = IP_TRANSPARENT, .flag = SOCK_F_TRANSPARENT},
     {.level = IPPROTO_IP, .name = IP_BIND_ADDRESS_NO_PORT, .empty = true, .xflag = SOCKX_NO_PORT},
     {.level = IPPROTO_IP, .name = IP_ROUTER_ALERT, .set = set_router_alert, .get = get_off},
     {.level = IPPROTO_IP, .name = IP_RECVERR_RFC4884, .set = set_off, .get = get_off},
@@ -272,7 +263,7 @@ static const struct option rows[] = {
     {.level = IPPROTO_IPV6, .name = IPV6_MTU_DISCOVER, .family = AF_INET6, .set = set_mtu_discover, .get = get_mtu_discover},
     {.level = IPPROTO_IPV6, .name = IPV6_MTU, .family = AF_INET6, .access = GET_ONLY, .get = get_mtu, .fails = true},
     {.level = IPPROTO_IPV6, .name = IPV6_FREEBIND, .family = AF_INET6, .flag = SOCK_F_FREEBIND},
-    {.level = IPPROTO_IPV6, .name = IPV6_TRANSPARENT, .family = AF_INET6, .set = set_transparent, .get = get_off},
+    {.level = IPPROTO_IPV6, .name = IPV6_TRANSPARENT, .family = AF_INET6, .flag = SOCK_F_TRANSPARENT},
     {.level = IPPROTO_IPV6, .name = IPV6_RECVERR, .family = AF_INET6, .set = set_recverr, .get = get_recverr},
     {.level = IPPROTO_IPV6, .name = IPV6_FLOWINFO_SEND, .family = AF_INET6, .set = set_off, .get = get_off},
 };

@@ -160,7 +160,7 @@ static int address_ok(const struct stack *s, const struct sock_rec *k, const str
 		return -EAFNOSUPPORT;
 	if ((k->flags & SOCK_F_V6ONLY) && ipaddr_is_v4(a))
 		return -EINVAL;
-	if (ip_is_local(s, a) || (k->flags & SOCK_F_FREEBIND))
+	if (ip_is_local(s, a) || (k->flags & SOCK_F_FOREIGN))
 		return 0;
 	if (ip_is_multicast(a) || ip_is_broadcast(s, a))
 		return 0;

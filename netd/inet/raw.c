@@ -110,7 +110,7 @@ static int raw_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	bool any = ipaddr_is_any(&ep->addr);
 
 	if (!any && !ip_is_local(s, &ep->addr) && !ip_is_multicast(&ep->addr) &&
-	    !ip_is_broadcast(s, &ep->addr) && !(k->flags & SOCK_F_FREEBIND))
+	    !ip_is_broadcast(s, &ep->addr) && !(k->flags & SOCK_F_FOREIGN))
 		return -EADDRNOTAVAIL;
 	k->local.addr = ep->addr;
 	k->flags = any ? k->flags & ~(uint32_t)SOCK_F_BOUND_ADDR : k->flags | SOCK_F_BOUND_ADDR;

@@ -44,6 +44,9 @@ enum sock_flags {
 	SOCK_F_MEMBER = 1 << 26,   /* may have memberships (ip/group.h) */
 	SOCK_F_MINTTL = 1 << 27,   /* sockx_rec.min_ttl counts */
 	SOCK_F_CLAMP = 1 << 28,	   /* sockx_rec.window_clamp counts */
+	SOCK_F_TRANSPARENT = 1 << 29,
+	/* May bind addresses that are not ours, and speak for them. */
+	SOCK_F_FOREIGN = SOCK_F_FREEBIND | SOCK_F_TRANSPARENT,
 };
 
 struct ring_left { /* a ring that was left: what is needed to give it back */
@@ -228,7 +231,7 @@ void sock_resume(struct stack *s);
 
 struct route;
 /*
- * ip_route() for a socket: with IP_FREEBIND the source that it is bound to need not be ours, with SO_DONTROUTE the
+ * ip_route() for a socket: with SOCK_F_FOREIGN the source that it is bound to need not be ours, with SO_DONTROUTE the
  * destination must be a neighbour (-ENETUNREACH). inet/way.c.
  */
 int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const struct ipaddr *source, uint32_t oif,

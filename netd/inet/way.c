@@ -31,7 +31,7 @@ int sock_route(struct stack *s, uint32_t sk, const struct ipaddr *to, const stru
 		oif = x->unicast_dev - 1;
 	}
 	ret = ip_route(s, to, source, oif, r);
-	if (ret == -EADDRNOTAVAIL && (k->flags & SOCK_F_FREEBIND) &&
+	if (ret == -EADDRNOTAVAIL && (k->flags & SOCK_F_FOREIGN) &&
 	    ipaddr_eq(source, &k->local.addr)) {
 		ret = ip_route(s, to, NULL, oif, r);
 		r->source = *source;

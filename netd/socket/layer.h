@@ -194,7 +194,7 @@ int policy_port(const struct stack *s, const struct session_rec *r, uint16_t por
 /* May this session open a socket of this kind? 0, -EPERM (raw, packet), -EACCES (ping). */
 int policy_type(
     const struct stack *s, const struct session_rec *r, int family, int type, int protocol);
-/* 0, -EPERM. */
+/* 0, -EPERM, -EACCES. */
 int policy_option(
     const struct stack *s, const struct session_rec *r, int level, int name, int value);
 int policy_ip_options(

@@ -115,19 +115,39 @@ int policy_type(
 	return protocol != IPPROTO_ICMP || policy_ping(s, r) ? 0 : -EACCES;
 }
 
-/* Options for which the kernel wants CAP_NET_ADMIN. */
+/* One of these an option takes, as in the kernel; 0: everybody may set it. */
+static uint32_t option_rights(int level, int name, int value)
+{
+	const uint32_t admin = CM_RIGHT_ADMIN, either = CM_RIGHT_ADMIN | CM_RIGHT_RAW;
+
+	if ((level == IPPROTO_IP && name == IP_TRANSPARENT) ||
+	    (level == IPPROTO_IPV6 && name == IPV6_TRANSPARENT))
+		return value ? either : 0;
+	if (level != SOL_SOCKET)
+		return 0;
+	switch (name) {
+	case SO_RCVBUFFORCE:
+	case SO_SNDBUFFORCE:
+		return admin;
+	case SO_DEBUG:
+		return value ? admin : 0;
+	case SO_MARK:
+		return either;
+	case SO_PRIORITY:
+		return value < 0 || value > 6 ? either : 0;
+	default:
+		return 0;
+	}
+}
+
 int policy_option(
     const struct stack *s, const struct session_rec *r, int level, int name, int value)
 {
-	bool asks = false;
+	uint32_t rights = option_rights(level, name, value);
 
-	if (level == SOL_SOCKET)
-		asks = name == SO_MARK || name == SO_RCVBUFFORCE || name == SO_SNDBUFFORCE ||
-		       (name == SO_PRIORITY && (value < 0 || value > 6)) ||
-		       (name == SO_DEBUG && value);
-	else if (level == IPPROTO_IP)
-		asks = name == IP_TRANSPARENT && value;
-	return asks && !(policy_rights(s, r) & CM_RIGHT_ADMIN) ? -EPERM : 0;
+	if (!rights || policy_rights(s, r) & rights)
+		return 0;
+	return level == SOL_SOCKET && name == SO_DEBUG ? -EACCES : -EPERM;
 }
 
 /* Of options of the IP header that are not known only CAP_NET_RAW may send any. */

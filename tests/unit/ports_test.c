@@ -147,6 +147,8 @@ Test(ports, addresses_must_be_ours)
 	rig_flag(a, SOCK_F_FREEBIND);
 	cr_assert_eq(bind_it(a, PEER, PORT), 0);
 	cr_assert_eq(bind_it(a, PEER, PORT + 1), -EINVAL); /* bound already */
+	rig_flag(u = stream(0), SOCK_F_TRANSPARENT);
+	cr_assert_eq(bind_it(u, PEER, PORT + 1), 0);
 }
 
 Test(ports, connections_and_timewaits_keep_their_port)

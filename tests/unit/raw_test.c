@@ -205,8 +205,8 @@ Test(raw, a_death_before_the_commit_changes_nothing)
 	cr_assert_eq(rig_sent(buf, sizeof(buf)), 0, "once");
 }
 
-/* IP_FREEBIND: a source that is not ours, connected and not. */
-Test(raw, speaks_for_an_address_that_is_not_here_yet)
+/* A source that is not ours, connected and not. */
+static void speak_for_a_stranger(int option)
 {
 	uint32_t sk = open_socket(AF_INET, SOCK_RAW, 99), foreign = 0xc0000209;
 	struct endpoint from = rig_ep(foreign, 0), to = rig_ep(PEER, 0);
@@ -214,7 +214,7 @@ Test(raw, speaks_for_an_address_that_is_not_here_yet)
 	int one = 1;
 
 	cr_assert_eq(raw_ops.bind(&rig.s, sk, &from), -EADDRNOTAVAIL);
-	cr_assert_eq(raw_ops.setsockopt(&rig.s, sk, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one)), 0);
+	cr_assert_eq(raw_ops.setsockopt(&rig.s, sk, IPPROTO_IP, option, &one, sizeof(one)), 0);
 	cr_assert_eq(raw_ops.bind(&rig.s, sk, &from), 0);
 	for (int connected = 0; connected < 2; connected++) {
 		if (connected)
@@ -226,6 +226,16 @@ Test(raw, speaks_for_an_address_that_is_not_here_yet)
 		cr_assert_eq(h.src, foreign);
 		cr_assert_eq(h.dst, PEER);
 	}
+}
+
+Test(raw, speaks_for_an_address_that_is_not_here_yet)
+{
+	speak_for_a_stranger(IP_FREEBIND);
+}
+
+Test(raw, speaks_for_others)
+{
+	speak_for_a_stranger(IP_TRANSPARENT);
 }
 
 Test(raw, shutdown_keeps_nothing_from_a_raw_socket)

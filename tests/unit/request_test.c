@@ -109,8 +109,48 @@ Test(request, who_may_see_packets)
 	r->config.n_raw_uid = 1;
 	cr_assert_eq(client_socket(&c, 2, AF_INET, SOCK_RAW, IPPROTO_UDP), 0);
 	cr_assert_eq(client_socket(&c, 3, AF_PACKET, SOCK_RAW, 3), 0);
-	cr_assert_eq(
-	    client_do(&c, (struct cm_sqe){.op = CM_SETSOCKOPT, .slot = 0, .arg = {SOL_SOCKET, SO_MARK, 4}}), -EPERM);
+}
+
+/* What the policy says; the rig's sockets know no options. */
+static int refusal(uint32_t rights, int level, int name, int value)
+{
+	struct cm_sqe e = {.op = CM_SETSOCKOPT, .slot = 0, .arg = {level, name, sizeof(value)}};
+	int ret;
+
+	session_get(&r->s, session_at(&r->s, 0))->kept = rights;
+	memcpy(e.data, &value, sizeof(value));
+	ret = client_do(&c, e);
+	return ret == -ENOPROTOOPT ? 0 : ret;
+}
+
+/* Options that take CAP_NET_ADMIN, and those that take it or CAP_NET_RAW. */
+Test(request, options_that_take_rights)
+{
+	static const struct {
+		int level, name, value, none, raw;
+	} row[] =
+	    {
+		{SOL_SOCKET, SO_MARK, 1, -EPERM, 0},
+		{SOL_SOCKET, SO_PRIORITY, 6, 0, 0},
+		{SOL_SOCKET, SO_PRIORITY, 7, -EPERM, 0},
+		{SOL_SOCKET, SO_RCVBUFFORCE, 4096, -EPERM, -EPERM},
+		{SOL_SOCKET, SO_SNDBUFFORCE, 4096, -EPERM, -EPERM},
+		{SOL_SOCKET, SO_DEBUG, 0, 0, 0},
+		{SOL_SOCKET, SO_DEBUG, 1, -EACCES, -EACCES},
+		{IPPROTO_IP, IP_TRANSPARENT, 0, 0, 0},
+		{IPPROTO_IP, IP_TRANSPARENT, 1, -EPERM, 0},
+		{IPPROTO_IPV6, IPV6_TRANSPARENT, 1, -EPERM, 0},
+	    },
+	  *w = row;
+
+	session_get(&r->s, session_at(&r->s, 0))->uid = 54321;
+	cr_assert_eq(client_socket(&c, 0, AF_INET6, SOCK_STREAM, 0), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(row); i++, w++) {
+		cr_assert_eq(refusal(0, w->level, w->name, w->value), w->none, "row %u", i);
+		cr_assert_eq(
+		    refusal(CM_RIGHT_RAW, w->level, w->name, w->value), w->raw, "row %u", i);
+		cr_assert_eq(refusal(CM_RIGHT_ADMIN, w->level, w->name, w->value), 0, "row %u", i);
+	}
 }
 
 Test(request, families_of_names)
