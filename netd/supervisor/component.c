@@ -139,16 +139,30 @@ static int make_channel(int sv[2])
 	return 0;
 }
 
+static enum priority priority_of(const struct component *c)
+{
+	const struct supervisor *s = c->sup;
+
+	switch (c->state) {
+	case COMPONENT_STANDBY:
+		return PRIORITY_URGENT;
+	case COMPONENT_STARTING:
+		if (is_inet(c) && s->active)
+			return PRIORITY_BACKGROUND;
+		return s->ready ? PRIORITY_URGENT : PRIORITY_WORKING;
+	case COMPONENT_RUNNING:
+		return settling(s) ? PRIORITY_URGENT : PRIORITY_WORKING;
+	case COMPONENT_DEAD:
+		return PRIORITY_BACKGROUND;
+	default:
+		return PRIORITY_WORKING;
+	}
+}
+
 void component_priority(const struct component *c)
 {
-	enum priority p = PRIORITY_WORKING;
-
-	if (c->state == COMPONENT_STANDBY)
-		p = PRIORITY_STANDBY;
-	else if (c->state == COMPONENT_DEAD || (c->state == COMPONENT_STARTING && is_inet(c) && c->sup->active))
-		p = PRIORITY_BACKGROUND;
 	if (c->pid > 0)
-		priority_set(c->pid, p, c->sup->nice);
+		priority_set(c->pid, priority_of(c), c->sup->nice);
 }
 
 static int start_process(struct component *c)

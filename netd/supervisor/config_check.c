@@ -78,7 +78,7 @@ int config_defaults(struct config *c)
 		c->nice = malloc(sizeof(*c->nice));
 		if (!c->nice)
 			return -ENOMEM;
-		*c->nice = -10;
+		*c->nice = 0;
 	}
 	number_default(&c->hang_ms, 200);
 	number_default(&c->log_level, LOG_LEVEL_INFO);

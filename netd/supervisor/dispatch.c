@@ -99,6 +99,7 @@ static void on_take_over(struct component *c)
 	c->ready_ns = 0;
 	c->hang.grace_ns = c->take_over_ns + RECOVERY_NS;
 	s->changed = true;
+	settle_begin(s); /* the drivers are waited for as well */
 }
 
 static void note_pause(struct history *h, uint64_t from, uint64_t to)
@@ -163,6 +164,7 @@ static void note_driver(const struct component *c)
 		note_pause(h, h->died_ns, now_ns());
 		log_info("driver %s (pid %d) is active after a pause of %llu us", c->device->name, c->pid,
 		    (unsigned long long)h->pause_last_us);
+		settle_begin(c->sup);
 	}
 	h->died_ns = 0;
 }

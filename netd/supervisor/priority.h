@@ -1,11 +1,11 @@
 /*
  * Who runs before whom.
  *
- * The kernel's network stack runs before the programs that wait for it; components do so by their nice value
- * (`nice` of the configuration). A takeover is short and everybody waits for it: a standby that is ready, and the supervisor
- * that answers it, run at real-time priority, so that on a loaded machine neither stands in a queue
- * behind the programs. The one that has taken over goes back among the components a moment later (settle.c). A standby that still gets ready, and the
- * dead one that gives its memory back (which can take many milliseconds), have no hurry: nice 0.
+ * A takeover is short and everybody waits for it. So the supervisor that answers it, a standby that is ready, a driver
+ * that starts anew, and for a moment more all that work (settle.c) run at real-time priority: on a loaded machine they do not stand
+ * in a queue behind the programs, where a process that has just lost its processor waits for a whole tick, 4 ms. After that
+ * components are as good as any program, or as their nice value says (`nice` of the configuration). A standby that still
+ * gets ready, and the dead one that gives its memory back (which can take many milliseconds), have no hurry: nice 0 at best.
  *
  * Without the privilege (CAP_SYS_NICE) everything stays as it is.
  */
@@ -14,7 +14,7 @@
 
 enum priority {
 	PRIORITY_SUPERVISOR,
-	PRIORITY_STANDBY, /* ready, waits for the role */
+	PRIORITY_URGENT, /* waited for: a ready standby, a driver that starts, everybody for a moment after a pause */
 	PRIORITY_WORKING,
 	PRIORITY_BACKGROUND,
 };

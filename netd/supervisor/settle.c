@@ -1,20 +1,26 @@
 /*
- * The first milliseconds after a takeover belong to the successor: it has the backlog of the pause
- * before it, and all clients wait for it. So it keeps the priority that it had as a standby for a
- * moment more, and what has time waits for the end of that moment: the start of another standby, a
- * whole exec's work for the processors. A moment that is not over is not prolonged: deaths in quick
- * succession do not use up the standbys.
+ * The first milliseconds after a pause belong to those who work: netd-inet and the drivers have its
+ * backlog before them, and all clients wait for it. So they run at the priority of a ready standby
+ * for a moment more, and what has time waits for the end of that moment: the start of another
+ * standby, a whole exec's work for the processors. A moment that is not over is not prolonged:
+ * deaths in quick succession do not use up the standbys.
  */
 #include "supervisor/supervisor.h"
 
-#define SETTLE_MS 10
+#define SETTLE_MS 20
+
+static void priorities(const struct supervisor *s)
+{
+	for (const struct component *c = s->components; c; c = c->next)
+		if (c->state == COMPONENT_RUNNING)
+			component_priority(c);
+}
 
 static void on_settled(uv_timer_t *t)
 {
 	struct supervisor *s = t->data;
 
-	if (s->active)
-		component_priority(s->active);
+	priorities(s);
 	maintain_inets(s);
 }
 
@@ -28,6 +34,7 @@ void settle_begin(struct supervisor *s)
 {
 	if (!settling(s))
 		uv_timer_start(&s->settle, on_settled, SETTLE_MS, 0);
+	priorities(s);
 }
 
 bool settling(const struct supervisor *s)

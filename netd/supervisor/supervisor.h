@@ -209,11 +209,11 @@ void maintain_inets(struct supervisor *s);
 void restart_inets(struct supervisor *s, unsigned wait_ms);
 void restart_driver(struct supervisor *s, struct device *d, unsigned wait_ms);
 
-/* ---- settle.c: what has time after a takeover */
+/* ---- settle.c: the moment after a pause, and what has time until it is over */
 void settle_init(struct supervisor *s);
-/* A netd-inet has taken over just now. */
+/* A netd-inet takes over or has, or a driver is there again. */
 void settle_begin(struct supervisor *s);
-/* Not long ago one did. */
+/* Not long ago that was so. */
 bool settling(const struct supervisor *s);
 
 /* ---- send.c: messages to components */
