@@ -256,7 +256,7 @@ void sock_give(struct nsock *s);
 void pool_fork_prepare(void);
 void pool_fork_done(bool child);
 
-/* set.c */
+/* set.c, set_member.c */
 extern struct pool member_pool;
 void set_forget(struct nsock *s, bool all);
 

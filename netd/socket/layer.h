@@ -143,8 +143,6 @@ static inline uint32_t session_sock(const struct session *ss, uint32_t slot)
 {
 	return slot < ss->notes ? ss->note[slot].sk : NO_INDEX;
 }
-/* Puts a socket (NO_INDEX: nothing) into a slot. 0 or -ENOMEM. */
-int session_set_sock(struct session *ss, uint32_t slot, uint32_t sk);
 /* Maps its memory unless `premapped` has it; needs the record. 0 or a negative errno. */
 int session_map(struct stack *s, struct session *ss, void *premapped);
 /* Watches the control connection, and the bell if there is one. */
@@ -269,16 +267,24 @@ int tokens_reindex(struct stack *s);
 int tokens_redeposit(struct stack *s);
 void tokens_exit(struct socket_layer *l);
 
-/* ---- request.c */
-/* The client is told a slot's new state, after the commit. */
-void session_tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state);
-/* Takes up to `budget` entries; the number worked. `drain`: the client is gone, no completions. */
-unsigned session_take(struct stack *s, struct session *ss, unsigned budget, bool drain);
+/* ---- slot.c */
+/* Puts a socket (NO_INDEX: nothing) into a slot. 0 or -ENOMEM. */
+int session_set_sock(struct session *ss, uint32_t slot, uint32_t sk);
 /* Reads the client's positions of a socket once and gives them to the protocol. 0, or -EPROTO for a lie. */
 int session_poke(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk);
+/* The client is told a slot's new state, after the commit. */
+void session_tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state);
 #define TELL_NOBODY UINT32_MAX
 /* Takes the socket out of its slot and closes it for its client, who is told the slot's new state. */
 void session_close_sock(struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t tell);
+/* May the client have one more socket, in this slot? 0, -EEXIST, -EBADF (and a lie), or what policy.c says. */
+int slot_available(struct stack *s, struct session *ss, uint32_t slot);
+/* Gives a socket to a slot and its costs to the session's user. 0 or -ENOMEM. */
+int slot_settle(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk);
+
+/* ---- submission.c */
+/* Takes up to `budget` entries; the number worked. `drain`: the client is gone, no completions. */
+unsigned session_take(struct stack *s, struct session *ss, unsigned budget, bool drain);
 
 /* ---- death.c */
 /* The control connection is at its end, or (`lie`) the client is thrown out. */

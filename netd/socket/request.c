@@ -1,17 +1,5 @@
-/*
- * Requests: entries of the submission ring, one function each.
- *
- * Theory of operation. An entry is copied to private memory, checked, worked, and answered beyond the
- * published end of the completion ring. How far both rings are is in the session's record, so entries
- * and what they changed become true in the same commit: each is done exactly once, whenever the
- * daemon dies. Only as many are taken as the completion ring has room for.
- *
- * `sq_taken` is published before the positions of any socket are read, with a full fence between: a
- * client that still sees its poke untaken may count on its newest positions being seen.
- *
- * What a client gets wrong by mistake is answered with an errno. What no library would do (positions
- * or slot numbers that cannot be, unknown requests) costs the session: ss->lie.
- */
+/* The requests of the submission ring (submission.c), one function each, and their table. */
+#include "socket/request.h"
 #include "socket/layer.h"
 #include "inet/errq.h"
 #include "base/util.h"
@@ -22,87 +10,6 @@
 #include <sys/socket.h>
 
 #define OPTION_MAX 512 /* bytes of an option's value */
-
-/* Returns what the completion says. `sk` is the slot's socket where the table asks for one. */
-typedef int (*request_fn)(
-    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c);
-
-int session_poke(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
-{
-	const struct sock_rec *k = sock_peek(s, sk);
-	struct session *share = k && session_holder(ss, slot) != NO_INDEX ? share_of(s, sk) : NULL;
-	struct cm_slot *m = share ? session_slot(share, k->slot) : session_slot(ss, slot);
-	uint64_t rx_head, tx_tail;
-
-	if (!k)
-		return -EPROTO;
-	rx_head = load_acquire(&m->rx_head);
-	tx_tail = load_acquire(&m->tx_tail);
-	if (k->rx_old.cap)
-		sock_epoch_ack(s, sk, load_once(&m->rx_epoch_ack));
-	return sock_ops_of(s, k)->poke(s, sk, rx_head, tx_tail);
-}
-
-void session_tell(struct stack *s, struct session *ss, uint32_t slot, uint32_t state)
-{
-	struct socket_layer *l = s->socket;
-
-	if (state == TELL_NOBODY || l->n_news == NEWS_MAX)
-		return;
-	l->news[l->n_news++] = (struct news){ss, slot, state};
-}
-
-void session_close_sock(
-    struct stack *s, struct session *ss, uint32_t slot, bool killed, uint32_t state)
-{
-	uint32_t sk = session_sock(ss, slot);
-	struct sock_rec *k;
-
-	if (session_holder(ss, slot) != NO_INDEX) {
-		holder_end(s, ss, slot, killed, state);
-		return;
-	}
-	k = sock_get(s, sk);
-	session_set_sock(ss, slot, NO_INDEX);
-	session_tell(s, ss, slot, state);
-	if (!k)
-		return;
-	k->flags |= SOCK_F_ORPHAN;
-	k->session = NO_INDEX;
-	sock_ops_of(s, k)->close(s, sk, killed);
-	if (!ss->socks && session_peek(s, ss)->state == SESSION_SHARE) {
-		session_get(s, ss)->state = SESSION_DEAD;
-		LIST_PUT(s->socket, ss, done);
-	}
-}
-
-/* Gives a socket to a slot and its costs to the session's user. */
-static int settle_in(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk)
-{
-	struct session_rec *r = session_get(s, ss);
-	int ret = r ? session_set_sock(ss, slot, sk) : -ENOMEM;
-
-	if (ret)
-		return ret;
-	r->slot_high = max_of(r->slot_high, slot + 1);
-	socket_charge(s, sk, ss, r->uid);
-	sock_changed(s, sk);
-	return 0;
-}
-
-static int may_have_socket(struct stack *s, struct session *ss, uint32_t slot)
-{
-	int ret;
-
-	if (slot >= ss->lay.slots) {
-		ss->lie = "slot number";
-		return -EBADF;
-	}
-	if (session_sock(ss, slot) != NO_INDEX)
-		return -EEXIST;
-	ret = policy_socket(s, ss->user);
-	return ret ? ret : policy_memory(s, ss->user, 0);
-}
 
 /* ---- socket */
 
@@ -153,7 +60,7 @@ static int req_socket(
 	if (!ret)
 		ret = policy_type(s, r, e->arg[0], e->arg[1], row->protocol);
 	if (!ret)
-		ret = may_have_socket(s, ss, e->slot);
+		ret = slot_available(s, ss, e->slot);
 	if (ret)
 		return ret;
 	k = sock_alloc(s, &sk);
@@ -171,7 +78,7 @@ static int req_socket(
 	k->slot = e->slot;
 	ret = row->ops->create(s, sk);
 	if (!ret)
-		ret = settle_in(s, ss, e->slot, sk);
+		ret = slot_settle(s, ss, e->slot, sk);
 	if (ret) {
 		k->session = NO_INDEX;
 		sock_free(s, sk);
@@ -245,7 +152,7 @@ static int req_accept(
 
 	if (!ops->accept)
 		return -EOPNOTSUPP;
-	ret = may_have_socket(s, ss, slot);
+	ret = slot_available(s, ss, slot);
 	if (!ret)
 		ret = ops->accept(s, sk, &child);
 	if (ret)
@@ -254,7 +161,7 @@ static int req_accept(
 	ret = sock_adopt(s, child, ss->index, ss->gen, slot);
 	if (!ret) {
 		sock_get(s, child)->uid = session_peek(s, ss)->uid;
-		ret = settle_in(s, ss, slot, child);
+		ret = slot_settle(s, ss, slot, child);
 	}
 	sock_changed(s, sk);
 	if (ret) {
@@ -450,15 +357,7 @@ static int req_error(
 
 /* ---- the table */
 
-enum request_needs {
-	NEEDS_NOTHING,
-	NEEDS_SOCKET, /* a socket in the slot, whose positions are read first: requests keep their order with the bytes */
-};
-
-static const struct request_row {
-	request_fn fn;
-	enum request_needs needs;
-} requests[CM_OPS] = {
+const struct request_row requests[CM_OPS] = {
     [CM_NOP] = {req_nop, NEEDS_NOTHING},
     [CM_SOCKET] = {req_socket, NEEDS_NOTHING},
     [CM_BIND] = {req_bind, NEEDS_SOCKET},
@@ -476,117 +375,3 @@ static const struct request_row {
     [CM_SENT] = {req_sent, NEEDS_SOCKET},
     [CM_ERROR] = {req_error, NEEDS_SOCKET},
 };
-
-static int no_socket(struct stack *s, struct session *ss, const struct cm_sqe *e)
-{
-	/* A slot whose socket was lost, or that was closed twice: closing leaves it free. */
-	if (e->op == CM_CLOSE)
-		session_tell(s, ss, e->slot, 0);
-	return -EBADF;
-}
-
-static int work(
-    struct stack *s, struct session *ss, const struct cm_sqe *e, struct cm_cqe *c, bool drain)
-{
-	const struct request_row *row = &requests[e->op];
-	uint32_t sk = NO_INDEX;
-
-	if (row->needs == NEEDS_SOCKET) {
-		if (e->slot >= ss->lay.slots) {
-			ss->lie = "slot number";
-			return -EBADF;
-		}
-		sk = session_sock(ss, e->slot);
-		if (sk == NO_INDEX || !sock_peek(s, sk))
-			return no_socket(s, ss, e);
-		if (session_poke(s, ss, e->slot, sk) == -EPROTO) {
-			if (session_holder(ss, e->slot) != NO_INDEX) {
-				share_lie(s, sk);
-				return -EBADF;
-			}
-			ss->lie = "ring positions";
-			return -EPROTO;
-		}
-	}
-	if (drain && (e->op == CM_ACCEPT || e->op == CM_GROW))
-		return 0;
-	return row->fn(s, ss, sk, e, c);
-}
-
-/* Entries that may be taken now; sets ss->lie for positions that cannot be. */
-static unsigned allowed(struct stack *s, struct session *ss, unsigned budget, bool drain)
-{
-	const struct session_rec *r = session_peek(s, ss);
-	int64_t n = session_waiting(s, ss);
-	uint64_t used;
-
-	if (n < 0) {
-		ss->lie = "submission position";
-		return 0;
-	}
-	n = min_of(n, (int64_t)budget);
-	if (drain || !n)
-		return (unsigned)n;
-	used = r->cq_prod - load_acquire(&session_header(ss)->cq_cons);
-	if (used > CM_CQ_ENTRIES) {
-		ss->lie = "completion position";
-		return 0;
-	}
-	n = min_of(n, (int64_t)(CM_CQ_ENTRIES - used));
-	return (unsigned)min_of(n, (int64_t)(NEWS_MAX - s->socket->n_news));
-}
-
-static void one(struct stack *s, struct session *ss, struct session_rec *r, bool drain)
-{
-	struct cm_sqe *ring = (struct cm_sqe *)(void *)(ss->mem + ss->lay.sq_off);
-	struct cm_cqe *out = (struct cm_cqe *)(void *)(ss->mem + ss->lay.cq_off);
-	struct cm_cqe c = {0};
-	struct cm_sqe e;
-
-	memcpy(&e, &ring[r->sq_cons & (CM_SQ_ENTRIES - 1)], sizeof(e));
-	/* Read once: what is checked below is what is used. */
-	__asm__ __volatile__("" ::: "memory");
-	box_note(s->box, BOX_REQUEST, ss->index, r->sq_cons);
-	r->sq_cons++;
-	s->count.requests++;
-	if (e.op >= CM_OPS) {
-		ss->lie = "unknown request";
-		return;
-	}
-	e.ep.pad = 0;
-	c.token = e.token;
-	c.res = work(s, ss, &e, &c, drain);
-	KILLPOINT("socket.request.worked");
-	if (e.op == CM_POKE || drain || ss->lie)
-		return;
-	memcpy(&out[r->cq_prod & (CM_CQ_ENTRIES - 1)], &c, sizeof(c));
-	r->cq_prod++;
-}
-
-unsigned session_take(struct stack *s, struct session *ss, unsigned budget, bool drain)
-{
-	unsigned n = allowed(s, ss, budget, drain), done = 0;
-	struct session_rec *r;
-
-	if (n) {
-		r = session_get(s, ss);
-		if (!r)
-			return 0;
-		store_release(&session_header(ss)->sq_taken, r->sq_cons + n);
-		fence_full();
-		for (; done < n && !ss->lie; done++)
-			one(s, ss, r, drain);
-		LIST_PUT(s->socket, ss, done);
-	}
-	if (ss->lie) {
-		const char *lie = ss->lie;
-
-		ss->lie = NULL;
-		if (drain)
-			ss->drained = CM_SQ_ENTRIES;
-		else
-			session_die(s, ss, lie);
-		return done + !drain;
-	}
-	return done;
-}

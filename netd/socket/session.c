@@ -203,27 +203,6 @@ void session_drop(struct stack *s, struct session *ss)
 	free(ss);
 }
 
-int session_set_sock(struct session *ss, uint32_t slot, uint32_t sk)
-{
-	if (slot >= ss->notes) {
-		uint32_t room = round_up_pow2(max_of(slot + 1, 64u));
-		struct slot_note *grown;
-
-		if (sk == NO_INDEX)
-			return 0;
-		grown = realloc(ss->note, room * sizeof(*grown));
-		if (!grown)
-			return -ENOMEM;
-		for (uint32_t i = ss->notes; i < room; i++)
-			grown[i] = (struct slot_note){.sk = NO_INDEX, .holder = NO_INDEX};
-		ss->note = grown;
-		ss->notes = room;
-	}
-	ss->socks += (sk != NO_INDEX) - (ss->note[slot].sk != NO_INDEX);
-	ss->note[slot].sk = sk;
-	return 0;
-}
-
 int session_map(struct stack *s, struct session *ss, void *premapped)
 {
 	const struct session_rec *r = session_peek(s, ss);
