@@ -17,18 +17,25 @@
 
 #define SHARE_SLOTS_LEAST 16u
 
+static int check_slot(const struct session *ss, uint32_t slot, uint8_t *named)
+{
+	if (slot >= ss->lay.slots || session_sock(ss, slot) == NO_INDEX)
+		return -EBADF;
+	if (session_holder(ss, slot) != NO_INDEX)
+		return -EALREADY;
+	/* Named twice it would have two places in the share, and two claims. */
+	return named[slot]++ ? -EINVAL : 0;
+}
+
 static int check_slots(const struct session *ss, const Netd__Control__Share *q)
 {
-	for (size_t i = 0; i < q->n_slot; i++) {
-		if (q->slot[i] >= ss->lay.slots || session_sock(ss, q->slot[i]) == NO_INDEX)
-			return -EBADF;
-		if (session_holder(ss, q->slot[i]) != NO_INDEX)
-			return -EALREADY;
-		for (size_t k = 0; k < i && q->n_slot <= 64; k++)
-			if (q->slot[k] == q->slot[i])
-				return -EINVAL;
-	}
-	return q->n_slot && q->n_slot <= ss->lay.slots ? 0 : -EINVAL;
+	uint8_t *named = calloc(ss->lay.slots, 1);
+	int ret = !named ? -ENOMEM : q->n_slot ? 0 : -EINVAL;
+
+	for (size_t i = 0; i < q->n_slot && !ret; i++)
+		ret = check_slot(ss, q->slot[i], named);
+	free(named);
+	return ret;
 }
 
 static int share_build(struct stack *s, struct session *share, struct session_rec *r, uint64_t size)

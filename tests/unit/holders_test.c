@@ -52,17 +52,23 @@ static Netd__Control__Response *answered(void)
 	return a;
 }
 
-static void ask_share(void)
+static void ask_share_of(uint32_t *slot, size_t n)
 {
 	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
 	Netd__Control__Share share = NETD__CONTROL__SHARE__INIT;
-	uint32_t slot = 0;
 
-	share.n_slot = 1;
-	share.slot = &slot;
+	share.n_slot = n;
+	share.slot = slot;
 	q.body_case = NETD__CONTROL__REQUEST__BODY_SHARE;
 	q.share = &share;
 	client_ask(&c, &q);
+}
+
+static void ask_share(void)
+{
+	uint32_t slot = 0;
+
+	ask_share_of(&slot, 1);
 }
 
 static bool take_shared(void)
@@ -178,6 +184,42 @@ Test(holders, share_with_a_death_at_each_step)
 		client_die(&c);
 		nothing_is_left();
 	}
+}
+
+/* The client begins anew, with `n` sockets in its first slots, whose numbers go into slot[]. */
+static void open_sockets(uint32_t *slot, uint32_t n)
+{
+	client_die(&c);
+	client_open(&c, r);
+	client_ask_attach(&c, n, 0);
+	rig_settle(r);
+	cr_assert(client_take_attached(&c));
+	for (uint32_t i = 0; i < n; i++) {
+		slot[i] = i;
+		cr_assert_eq(client_socket(&c, i, AF_INET, SOCK_STREAM, 0), 0);
+	}
+}
+
+/* However many are named: a socket has one place in a share, and one claim through a slot. */
+Test(holders, share_names_a_slot_once)
+{
+	static const uint32_t twice[] = {1, 63, 64, RIG_HOLDERS - 1};
+	uint32_t slot[RIG_HOLDERS];
+
+	open_sockets(slot, ARRAY_SIZE(slot));
+	for (unsigned i = 0; i < ARRAY_SIZE(twice); i++) {
+		slot[twice[i]] = 0;
+		ask_share_of(slot, ARRAY_SIZE(slot));
+		rig_settle(r);
+		cr_assert_not(take_shared(), "slot 0 is named twice");
+		cr_assert_eq(state_count(r->s.state, KIND_HOLDER), 0);
+		slot[twice[i]] = twice[i];
+	}
+	ask_share_of(slot, ARRAY_SIZE(slot));
+	rig_settle(r);
+	cr_assert(take_shared());
+	client_die(&c);
+	nothing_is_left();
 }
 
 /* `deaths` in a row, each as soon as the successor has spoken to everybody. */
@@ -316,35 +358,26 @@ Test(holders, token_ends_with_its_asker)
 /* One more than can be held: that one is reset, and nobody else notices. */
 Test(holders, who_cannot_be_shared_is_reset_alone)
 {
-	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
-	Netd__Control__Share share = NETD__CONTROL__SHARE__INIT;
+	enum { LAST = RIG_HOLDERS };
 	Netd__Control__Response *a;
-	uint32_t slot[33];
+	uint32_t slot[LAST + 1];
 
-	for (uint32_t i = 0; i < ARRAY_SIZE(slot); i++) {
-		slot[i] = i;
-		if (i)
-			cr_assert_eq(client_socket(&c, i, AF_INET, SOCK_STREAM, 0), 0);
-	}
-	share.n_slot = ARRAY_SIZE(slot);
-	share.slot = slot;
-	q.body_case = NETD__CONTROL__REQUEST__BODY_SHARE;
-	q.share = &share;
-	client_ask(&c, &q);
+	open_sockets(slot, ARRAY_SIZE(slot));
+	ask_share_of(slot, ARRAY_SIZE(slot));
 	rig_settle(r);
 	a = answered();
 	cr_assert(a && a->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED);
 	cr_assert_eq(a->shared->n_slot, ARRAY_SIZE(slot));
-	for (uint32_t i = 0; i < ARRAY_SIZE(slot) - 1; i++)
+	for (uint32_t i = 0; i < LAST; i++)
 		cr_assert_lt(a->shared->slot[i], a->shared->slots);
-	cr_assert_geq(a->shared->slot[32], a->shared->slots);
+	cr_assert_geq(a->shared->slot[LAST], a->shared->slots);
 	netd__control__response__free_unpacked(a, NULL);
 	channel_close_fds(&m);
-	cr_assert_eq(client_slot(&c, 32)->state, CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
-	cr_assert_eq(client_slot(&c, 31)->state, CM_ST_OPEN | CM_ST_SHARED);
-	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = 32}), -EBADF);
-	cr_assert_eq(client_slot(&c, 32)->state, 0);
-	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_LISTEN, .slot = 31, .arg = {5}}), 0);
+	cr_assert_eq(client_slot(&c, LAST)->state, CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
+	cr_assert_eq(client_slot(&c, LAST - 1)->state, CM_ST_OPEN | CM_ST_SHARED);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = LAST}), -EBADF);
+	cr_assert_eq(client_slot(&c, LAST)->state, 0);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_LISTEN, .slot = LAST - 1, .arg = {5}}), 0);
 	client_die(&c);
 	nothing_is_left();
 }

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define RIG_DEPOSITS 64
+#define RIG_HOLDERS  100
 #define MEM0_SIZE    (1u << 20)
 
 struct rig_deposit {
@@ -318,7 +319,7 @@ static struct rig *rig_new(void)
 	r->records[KIND_SOCK] =
 	    (struct record_type){.name = "sock", .size = sizeof(struct sock_rec), .capacity = 4096};
 	r->records[KIND_HOLDER] = (struct record_type){
-	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = 32};
+	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = RIG_HOLDERS};
 	r->records[KIND_TOKEN] =
 	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = 16};
 	r->board = (struct switchboard){
