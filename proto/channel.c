@@ -110,6 +110,8 @@ int channel_recv(int sock, struct channel_msg *m, int flags)
 		channel_close_fds(m);
 		return -EMSGSIZE;
 	}
+	if (n == 0) /* nobody looks into a packet without content */
+		channel_close_fds(m);
 	m->len = (size_t)n;
 	return n > 0 ? 1 : 0;
 }

@@ -50,7 +50,7 @@ int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int
 
 /*
  * Receives one packet; descriptors get close-on-exec. `flags` may hold MSG_PEEK: then the packet stays, with its
- * descriptors, of which the caller has duplicates. Returns 1, 0 at end of file, -EAGAIN, -EMSGSIZE (packet or descriptors
+ * descriptors, of which the caller has duplicates. Returns 1, 0 at end of file (or for an empty packet), -EAGAIN, -EMSGSIZE (packet or descriptors
  * did not fit; dropped), or another negative errno.
  */
 int channel_recv(int sock, struct channel_msg *m, int flags);

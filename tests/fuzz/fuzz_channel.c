@@ -301,7 +301,7 @@ static void component_speaks(unsigned i)
 		memset(buf, 0, len);
 	}
 	if (!len)
-		return; /* an empty packet is the end of a channel: see round_end() */
+		return; /* an empty packet is the end of a channel */
 	n = some_fds(fds, 100);
 	m = len <= CHANNEL_MSG_MAX && n <= CHANNEL_FDS_MAX
 		? netd__component__from_component__unpack(NULL, len, buf)

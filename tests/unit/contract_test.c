@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <poll.h>
 #include <unistd.h>
 
 static struct region_geometry good(void)
@@ -206,4 +207,24 @@ Test(contract, channel_carries_descriptors_and_refuses_what_is_too_large)
 	close(s[1]);
 	cr_assert_eq(channel_recv(s[0], &m, 0), 0);
 	close(s[0]);
+}
+
+/* Nobody sends an empty packet but to do harm: it is an end of file, and what came beside it is not kept. */
+Test(contract, empty_packet_leaves_no_descriptors)
+{
+	static struct channel_msg m;
+	int s[2], p[2];
+	struct pollfd writer;
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s), 0);
+	cr_assert_eq(pipe(p), 0);
+	cr_assert_eq(channel_send_packed(s[1], "", 0, &p[0], 1), 0);
+	close(p[0]);
+	cr_assert_eq(channel_recv(s[0], &m, 0), 0);
+	writer = (struct pollfd){.fd = p[1]};
+	cr_assert_eq(poll(&writer, 1, 0), 1, "the pipe's reading end is open somewhere");
+	cr_assert(writer.revents & POLLERR);
+	close(p[1]);
+	close(s[0]);
+	close(s[1]);
 }
