@@ -5,6 +5,7 @@
  */
 #include "session_rig.h"
 #include "proto/share.h"
+#include <sys/mman.h>
 
 /* How far the daemon comes with a request before it dies. */
 enum step { TAKEN, COMMITTED, SPOKEN, STEPS };
