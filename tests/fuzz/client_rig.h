@@ -14,7 +14,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define SLOTS 64u
+#define SLOTS 128u
 
 extern struct world world;
 extern struct channel_msg msg; /* scratch */

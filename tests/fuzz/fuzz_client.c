@@ -1,6 +1,7 @@
 /*
  * Hostile clients against the socket layer of a whole stack. One session lies in every word it can
- * write (submission entries, positions, slots, sets, rings), others misuse the control socket; beside
+ * write (submission entries, positions, slots, sets, rings), one shares its sockets and lies about
+ * that (client_share.h), others misuse the control socket; beside
  * them an honest session keeps a TCP connection and a datagram pair over lo, byte for byte exact. The
  * daemon dies now and then. At the end nothing is left: no session, no socket, no descriptor.
  *
@@ -8,6 +9,7 @@
  *	honest session  --+-- [stack, lo] --+
  */
 #include "client_rig.h"
+#include "client_share.h"
 #include "wire/bpf.h"
 #include <linux/if_ether.h>
 #include <netinet/tcp.h>
@@ -246,6 +248,8 @@ static size_t some_request(uint8_t *out)
 	Netd__Control__SockList list = NETD__CONTROL__SOCK_LIST__INIT;
 	Netd__Control__KillPoint kp = NETD__CONTROL__KILL_POINT__INIT;
 	Netd__Control__Empty empty = NETD__CONTROL__EMPTY__INIT;
+	static const Netd__Control__Request__BodyCase without_content[] = {NETD__CONTROL__REQUEST__BODY_CLONE,
+	    NETD__CONTROL__REQUEST__BODY_BLACK_BOX, NETD__CONTROL__REQUEST__BODY_SUCCEED};
 	static uint8_t bytes[64];
 
 	rnd_bytes(bytes, sizeof(bytes));
@@ -261,6 +265,8 @@ static size_t some_request(uint8_t *out)
 	kp.name = (char *)(uintptr_t)(one_in(2) ? "" : "cycle.speak");
 	q.id = one_in(4) ? rnd_odd() : rnd(8);
 	q.body_case = (Netd__Control__Request__BodyCase)(2 + rnd(16));
+	if (one_in(6))
+		q.body_case = without_content[rnd(ARRAY_SIZE(without_content))];
 	switch (q.body_case) {
 	case NETD__CONTROL__REQUEST__BODY_ATTACH:
 		q.attach = &at;
@@ -366,6 +372,7 @@ static void control_step(void)
 static void all_gone(unsigned fds)
 {
 	die(&liar);
+	share_end();
 	die(&honest);
 	for (int i = 0; i < FLOODS; i++)
 		close_fd(&flood[i]);
@@ -384,6 +391,8 @@ static void all_gone(unsigned fds)
 	    state_count(world.s.state, KIND_SESSION));
 	check(!state_count(world.s.state, KIND_SOCK), "%u sockets are left",
 	    state_count(world.s.state, KIND_SOCK));
+	check(!state_count(world.s.state, KIND_HOLDER) && !state_count(world.s.state, KIND_TOKEN), "%u holders, %u tokens are left",
+	    state_count(world.s.state, KIND_HOLDER), state_count(world.s.state, KIND_TOKEN));
 	check(count_fds() == fds, "%u descriptors instead of %u", count_fds(), fds);
 }
 
@@ -402,9 +411,12 @@ static void round_client(void)
 	fds = count_fds();
 	honest_open();
 	attach(&liar);
+	share_begin();
 	for (int i = 0; i < STEPS; i++) {
 		honest_step();
 		liar_step();
+		if (one_in(2))
+			share_step();
 		if (one_in(3))
 			control_step();
 		cycle();
