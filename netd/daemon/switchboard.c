@@ -38,7 +38,7 @@ static const struct record_type records[KIND_COUNT] = {
 	[KIND_DEVICE] = {.name = "device", .size = sizeof(struct device_rec), .capacity = 32},
 	[KIND_CHUNKS] = {.name = "chunks", .size = sizeof(struct chunks_rec), .capacity = 4096},
 	[KIND_ADDR] = {.name = "addr", .size = sizeof(struct addr_rec), .capacity = 1024},
-	[KIND_ROUTE] = {.name = "route", .size = sizeof(struct route_rec), .capacity = 16384},
+	[KIND_ROUTE] = {.name = "route", .size = sizeof(struct route_rec), .capacity = 16384, .lost = route_lost},
 	[KIND_NEIGH] = {.name = "neigh", .size = sizeof(struct neigh_rec), .capacity = 8192,
 	    .expired = neigh_expired},
 	[KIND_MEMBER] = {.name = "member", .size = sizeof(struct member_rec), .capacity = 4096},

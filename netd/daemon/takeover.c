@@ -68,14 +68,14 @@ int takeover(struct daemon *d, bool predecessor_died)
 	struct stack *s = &d->stack;
 	struct world_rec *w;
 	bool fresh;
-	int ret = drain_predecessor(d);
+	int ret = drain_predecessor(d), corrupt;
 
 	if (ret < 0)
 		return ret;
 	KILLPOINT("takeover.granted");
 	s->now = clock_now();
-	if ((ret = world_recover(s)) < 0)
-		return ret;
+	if ((corrupt = world_recover(s)) < 0)
+		return corrupt;
 	if ((ret = socket_layer_init(s, &d->env)) < 0)
 		return ret;
 	configure_limits(d);
@@ -97,6 +97,8 @@ int takeover(struct daemon *d, bool predecessor_died)
 		configure_addresses(d);
 		configure_in_force(d);
 	} else {
+		if (corrupt)
+			configure_addresses(d); /* those that were lost */
 		world_resume(s, down_since(d));
 		handover_in_force(&d->hand, w->config_id); /* if a reload met the predecessor's death, the cycle carries it out */
 	}

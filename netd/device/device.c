@@ -74,6 +74,15 @@ static void count_up_to(struct stack *s, uint32_t dev)
 	s->device->count = max_of(s->device->count, dev + 1);
 }
 
+/* The first that is not there: if one was lost, its number, which addresses and routes name. */
+static struct device_rec *free_record(struct stack *s, uint32_t *dev)
+{
+	for (*dev = DEVICE_LO + 1; *dev < state_capacity(s->state, KIND_DEVICE); ++*dev)
+		if (!state_live(s->state, KIND_DEVICE, *dev))
+			return state_alloc_at(s->state, KIND_DEVICE, *dev);
+	return NULL;
+}
+
 /* Finds the record by name, or makes it. NULL: the table is full. */
 static struct device_rec *make_record(
     struct stack *s, const char *name, const char *driver, uint32_t *dev)
@@ -85,7 +94,7 @@ static struct device_rec *make_record(
 		*dev = (uint32_t)found;
 		r = device_get(s, *dev);
 	} else {
-		r = state_alloc(s->state, KIND_DEVICE, dev);
+		r = free_record(s, dev);
 		if (r)
 			memcpy(r->name, name, strlen(name));
 	}
@@ -96,11 +105,25 @@ static struct device_rec *make_record(
 	return r;
 }
 
-/* A region that nobody ever spoke to, or one of another size: the record starts over with it. */
+/* A region that nobody ever spoke to, one of another size, or one whose record was lost. */
 static bool is_fresh(
     const struct device_rec *r, const struct region *region, const struct region_geometry *g)
 {
 	return !load_once(&region->inet_ready) || r->chunks != g->chunks;
+}
+
+/*
+ * The record begins where the driver stands, with nothing given to it: at 0, but for a region whose record was lost. What
+ * that driver still has in hand then is a lie, and its successor has nothing.
+ */
+static void begin(struct device_rec *r, const struct region *region, const struct region_geometry *g)
+{
+	const struct region_queue *q = &region->queue[0];
+
+	r->fill_prod = r->receive_cons = load_acquire(&q->receive_prod.v);
+	r->transmit_prod = r->completion_cons = load_acquire(&q->completion_prod.v);
+	r->driver_incarnation = 0;
+	r->chunks = g->chunks;
 }
 
 static int open_region(struct stack *s, uint32_t dev, struct device_rec *r, struct region *region,
@@ -113,11 +136,8 @@ static int open_region(struct stack *s, uint32_t dev, struct device_rec *r, stru
 	*d = (struct device){.geo = *g, .bell = -1};
 	if ((ret = chunks_open(d)) < 0)
 		return ret;
-	if (fresh) {
-		r->fill_prod = r->receive_cons = r->transmit_prod = r->completion_cons = 0;
-		r->driver_incarnation = 0;
-		r->chunks = g->chunks;
-	}
+	if (fresh)
+		begin(r, region, g);
 	if ((ret = chunks_bind(s, dev, fresh)) < 0) {
 		chunks_close(d);
 		return ret;

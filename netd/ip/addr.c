@@ -76,6 +76,16 @@ int addr_add(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint8_t p
 	return 0;
 }
 
+void addr_connect(struct stack *s)
+{
+	const struct addr_rec *a;
+	struct route_rec r;
+
+	for (uint32_t i = addr_next(s, 0, &a); i != NO_INDEX; i = addr_next(s, i + 1, &a))
+		if (a->dev != DEVICE_LO && connected_route(a, &r))
+			route_add(s, &r);
+}
+
 /* Another address of ours in the same subnet takes the connected route over. */
 static void hand_on_route(struct stack *s, const struct addr_rec *gone)
 {

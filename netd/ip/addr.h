@@ -17,6 +17,8 @@ struct addr_rec {
 
 /* 0, -EEXIST, -ENODEV, -EINVAL, -EAFNOSUPPORT, -ENOSPC. */
 int addr_add(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint8_t prefix);
+/* Gives each address the connected route that it should have. */
+void addr_connect(struct stack *s);
 /* Its connected route goes with it. 0, -EADDRNOTAVAIL. */
 int addr_delete(struct stack *s, uint32_t dev, const struct ipaddr *addr, uint8_t prefix);
 /* The next one at or after `from`, NO_INDEX after the last. For lists: for (i = addr_next(s, 0,

@@ -1,5 +1,6 @@
 /* The IP layer's private things: made empty, rebuilt from the records. */
 #include "ip/layer.h"
+#include "ip/addr.h"
 #include "ip/igmp.h"
 #include "ip/reassemble.h"
 #include <errno.h>
@@ -45,6 +46,9 @@ int ip_reindex(struct stack *s)
 	ip->id_next = ip->id_end =
 	    0; /* the next packet reserves a stride beyond those used before */
 	fib_changed(s);
+	if (ip->routes_lost)
+		addr_connect(s);
+	ip->routes_lost = false;
 	if ((ret = group_reindex(s)) < 0 || (ret = igmp_reindex(s)) < 0)
 		return ret;
 	return frag_reindex(s);

@@ -70,6 +70,7 @@ struct group_table { /* of KIND_MEMBER; heads are index + 1 */
 struct ip_layer {
 	struct group_table *groups; /* NULL until somebody joins */
 	struct fib fib;
+	bool routes_lost; /* to corruption: until the reindex */
 	struct route_line cache[ROUTE_CACHE];
 	struct pmtu_line pmtu[PMTU_CACHE];
 	/* Reassembly: index of KIND_FRAG by key, and what is held */

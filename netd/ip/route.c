@@ -75,6 +75,12 @@ int route_add(struct stack *s, const struct route_rec *want)
 	return 0;
 }
 
+void route_lost(struct stack *s, uint32_t index)
+{
+	(void)index;
+	ip_of(s)->routes_lost = true;
+}
+
 int route_delete(struct stack *s, const struct route_rec *which)
 {
 	const struct route_rec *r;

@@ -30,6 +30,8 @@ struct route_rec {
  * -ENOSPC. `dev` may be NO_INDEX: the gateway's.
  */
 int route_add(struct stack *s, const struct route_rec *want);
+/* This record was corrupt and is gone. If it came with an address, ip_reindex() makes it again. */
+void route_lost(struct stack *s, uint32_t index);
 /* The one with this destination and, where given, gateway, device (NO_INDEX: any) and metric (0:
  * any). 0, -ESRCH. */
 int route_delete(struct stack *s, const struct route_rec *which);

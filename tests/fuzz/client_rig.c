@@ -121,3 +121,25 @@ bool completed(struct client *c, struct cm_cqe *out)
 	store_release(&header(c)->cq_cons, c->cq_cons);
 	return true;
 }
+
+static unsigned left(enum record_kind kind)
+{
+	return state_count(world.s.state, kind);
+}
+
+void nothing_is_left(unsigned fds)
+{
+	static uint8_t frame[FRAME_MAX];
+
+	for (unsigned i = 0; i < 1200 && (left(KIND_SESSION) || left(KIND_SOCK)); i++) {
+		world.s.now += NSEC_PER_SEC;
+		world_cycle(&world, LIVE);
+		while (world_sent(&world, frame))
+			;
+	}
+	world_cycle(&world, LIVE);
+	check(!left(KIND_SESSION), "%u sessions are left", left(KIND_SESSION));
+	check(!left(KIND_SOCK), "%u sockets are left", left(KIND_SOCK));
+	check(!left(KIND_HOLDER) && !left(KIND_TOKEN), "%u holders, %u tokens are left", left(KIND_HOLDER), left(KIND_TOKEN));
+	check(count_fds() == fds, "%u descriptors instead of %u", count_fds(), fds);
+}

@@ -39,6 +39,8 @@ struct cm_header *header(const struct client *c);
 struct cm_slot *slot_of(const struct client *c, uint32_t slot);
 void submit(struct client *c, struct cm_sqe e);
 bool completed(struct client *c, struct cm_cqe *out);
+/* Nothing is left of anybody, now that all clients are dead: no session, no socket, no more than so many descriptors. */
+void nothing_is_left(unsigned fds);
 
 /* ---- client_honest.c */
 enum honest_slots { LISTENER, CALLER, CHILD, GRAM_A, GRAM_B, HONEST_SLOTS };

@@ -368,7 +368,6 @@ static void control_step(void)
 
 /* ---- */
 
-/* Nothing is left of anybody. */
 static void all_gone(unsigned fds)
 {
 	die(&liar);
@@ -376,24 +375,7 @@ static void all_gone(unsigned fds)
 	die(&honest);
 	for (int i = 0; i < FLOODS; i++)
 		close_fd(&flood[i]);
-	for (unsigned i = 0; i < 1200 && (state_count(world.s.state, KIND_SESSION) ||
-					     state_count(world.s.state, KIND_SOCK));
-	     i++) {
-		static uint8_t frame[FRAME_MAX];
-
-		world.s.now += NSEC_PER_SEC;
-		world_cycle(&world, LIVE);
-		while (world_sent(&world, frame))
-			;
-	}
-	world_cycle(&world, LIVE);
-	check(!state_count(world.s.state, KIND_SESSION), "%u sessions are left",
-	    state_count(world.s.state, KIND_SESSION));
-	check(!state_count(world.s.state, KIND_SOCK), "%u sockets are left",
-	    state_count(world.s.state, KIND_SOCK));
-	check(!state_count(world.s.state, KIND_HOLDER) && !state_count(world.s.state, KIND_TOKEN), "%u holders, %u tokens are left",
-	    state_count(world.s.state, KIND_HOLDER), state_count(world.s.state, KIND_TOKEN));
-	check(count_fds() == fds, "%u descriptors instead of %u", count_fds(), fds);
+	nothing_is_left(fds);
 }
 
 static void round_client(void)

@@ -85,21 +85,32 @@ static void hand_over(struct world *w)
 
 /* ---- life: the steps of netd/daemon/takeover.c */
 
+static void configure(struct world *w)
+{
+	struct ipaddr us = ipaddr_v4(HOST);
+	struct route_rec out = {.gateway = ipaddr_v4(PEER), .dev = NO_INDEX};
+	int ret = addr_add(&w->s, w->dev, &us, 24);
+
+	check(!ret || ret == -EEXIST, "address: %d", ret);
+	ret = route_add(&w->s, &out);
+	check(!ret || ret == -EEXIST, "route: %d", ret);
+}
+
 static void start(struct world *w, bool fresh)
 {
 	struct stack *s = &w->s;
 	uint64_t now = s->now;
 	struct world_rec *rec;
-	int ret;
+	int ret, corrupt;
 
 	memset(s, 0, sizeof(*s));
 	s->now = now;
 	s->random = world_random;
 	ret = world_open(s, w->arena, w->arena_size, w->mem0, MEM0_SIZE);
 	check(!ret, "open: %d", ret);
-	ret = world_recover(s);
-	check(ret >= 0, "recover: %d", ret);
-	check(!ret, "%d records are corrupt", ret);
+	corrupt = world_recover(s);
+	check(corrupt >= 0, "recover: %d", corrupt);
+	check(!corrupt || w->damaged, "%d records are corrupt", corrupt);
 	if (w->sockets) {
 		ret = socket_layer_init(s, &w->env);
 		check(!ret, "socket layer: %d", ret);
@@ -118,6 +129,8 @@ static void start(struct world *w, bool fresh)
 	check(rec, "no world");
 	if (rec)
 		rec->incarnation++;
+	if (fresh || corrupt)
+		configure(w);
 	if (!fresh)
 		world_resume(s, w->down_ns);
 	world_commit(s);
@@ -152,17 +165,6 @@ static void make_region(struct world *w)
 	memcpy(r->mac, HOST_MAC, 6);
 }
 
-static void configure(struct world *w)
-{
-	struct ipaddr us = ipaddr_v4(HOST);
-	struct route_rec out = {.gateway = ipaddr_v4(PEER), .dev = NO_INDEX};
-	int ret = addr_add(&w->s, w->dev, &us, 24);
-
-	check(!ret, "address: %d", ret);
-	ret = route_add(&w->s, &out);
-	check(!ret, "route: %d", ret);
-}
-
 void world_new(struct world *w, bool sockets)
 {
 	memset(w, 0, sizeof(*w));
@@ -183,7 +185,6 @@ void world_new(struct world *w, bool sockets)
 	w->env = (struct socket_env){
 	    .arg = w, .deposit = deposit, .withdraw = withdraw, .config = config_of, .clock_fd = -1};
 	start(w, true);
-	configure(w);
 	world_cycle(w, LIVE);
 }
 
@@ -223,6 +224,7 @@ unsigned world_cycle(struct world *w, enum world_death death)
 	if (death == LIVE)
 		return work;
 	w->restarts++;
+	w->damaged = w->damage && w->damage();
 	stop(w);
 	w->down_ns = w->s.now;
 	w->s.now += rnd(3) * NSEC_PER_MSEC;

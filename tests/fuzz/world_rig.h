@@ -49,7 +49,9 @@ struct world {
 	bool complete;	 /* it completes what it is given (else it keeps it for a while) */
 	uint64_t tx_dirty; /* what stands before this in the transmit ring may be a lie's consequence */
 	uint64_t down_ns; /* of the last death */
-	unsigned restarts, accusations, corrupt;
+	unsigned restarts, accusations;
+	bool (*damage)(void); /* called at each death: true if records may be corrupt now */
+	bool damaged;
 	bool forged; /* somebody may send raw packets: what goes out need not be right */
 	/* socket layer */
 	bool sockets;

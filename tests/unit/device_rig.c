@@ -61,7 +61,8 @@ static void stack_open(struct rig *g)
 	g->s.timers = timers_new();
 	cr_assert_eq(state_open(&g->s.state, g->arena, g->arena_size, g->records), 0);
 	cr_assert_eq(device_layer_init(&g->s), 0);
-	cr_assert_eq(state_recover(g->s.state, NULL, NULL), 0);
+	cr_assert_eq(state_recover(g->s.state, NULL, NULL), g->damaged);
+	g->damaged = 0;
 	if (!world_peek(&g->s))
 		cr_assert_not_null(state_alloc_at(g->s.state, KIND_WORLD, 0));
 	cr_assert_eq(device_attach(&g->s, "tap0", "tap", g->mem, g->size, -1), 1);
@@ -156,6 +157,12 @@ void rig_restart(struct rig *g)
 {
 	stack_close(g);
 	stack_open(g);
+}
+
+void rig_damage(struct rig *g, enum record_kind kind, uint32_t index)
+{
+	*(uint8_t *)(uintptr_t)state_peek(g->s.state, kind, index) ^= 1;
+	g->damaged++;
 }
 
 bool rig_driver_receive(struct rig *g, const void *frame, uint32_t len, uint16_t flags)

@@ -22,6 +22,7 @@ struct rig {
 	struct region_geometry geo;
 	uint32_t dev;
 	uint64_t rx, tx; /* the driver's own positions */
+	int damaged;	 /* records that the successor will find corrupt */
 };
 
 /* `input` takes what arrives with ethertype 0x0800, on lo too; may be NULL. */
@@ -37,6 +38,8 @@ void rig_speak(struct rig *g, bool all);
 unsigned rig_cycle(struct rig *g);
 /* The daemon dies here and its successor recovers, up to its first commit and speaking. */
 void rig_restart(struct rig *g);
+/* Damages what the arena says of a record. */
+void rig_damage(struct rig *g, enum record_kind kind, uint32_t index);
 
 /* The driver receives a frame: chains as it must. False: not enough empty chunks. */
 bool rig_driver_receive(struct rig *g, const void *frame, uint32_t len, uint16_t flags);

@@ -192,3 +192,28 @@ Test(device, lo_is_full_for_the_cycle_after_its_share)
 	cr_assert_eq(got, 1);
 	cr_assert_gt(device_room(&g.s, DEVICE_LO), 0, "the next cycle has a share of its own");
 }
+
+/* Its driver goes on where it stands, and its number, which addresses and routes name, stays. */
+Test(device, a_record_that_was_lost_begins_where_its_driver_stands)
+{
+	uint8_t frame[100];
+	struct packet p;
+	const char *why;
+
+	works_again();
+	cr_assert_eq(packet_alloc(&g.s, &p, g.dev, 60), 0);
+	cr_assert_eq(device_output(&g.s, &p), 0);
+	rig_cycle(&g);
+	cr_assert_eq(rig_driver_send(&g, frame, sizeof(frame), NULL), 60);
+	rig_cycle(&g);
+	rig_damage(&g, KIND_DEVICE, g.dev);
+	rig_restart(&g);
+	rig_cycle(&g);
+	census();
+	works_again();
+	cr_assert_eq(packet_alloc(&g.s, &p, g.dev, 60), 0);
+	cr_assert_eq(device_output(&g.s, &p), 0);
+	rig_cycle(&g);
+	cr_assert_eq(rig_driver_send(&g, frame, sizeof(frame), NULL), 60);
+	cr_assert_null(device_accused(&g.s, &why));
+}

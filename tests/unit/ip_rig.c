@@ -34,7 +34,7 @@ static void fill_records(void)
 	    [KIND_DEVICE] = {"device", sizeof(struct device_rec), 4, NULL, NULL},
 	    [KIND_CHUNKS] = {"chunks", sizeof(struct chunks_rec), 8, NULL, NULL},
 	    [KIND_ADDR] = {"addr", sizeof(struct addr_rec), 64, NULL, NULL},
-	    [KIND_ROUTE] = {"route", sizeof(struct route_rec), 256, NULL, NULL},
+	    [KIND_ROUTE] = {"route", sizeof(struct route_rec), 256, NULL, route_lost},
 	    [KIND_NEIGH] = {"neigh", sizeof(struct neigh_rec), 16, neigh_expired, NULL},
 	    [KIND_MEMBER] = {"member", sizeof(struct member_rec), 64, NULL, NULL},
 	    [KIND_GROUP] = {"group", sizeof(struct group_rec), 32, igmp_expired, NULL},
@@ -102,8 +102,11 @@ static void world(struct stack *s)
 
 static void corrupt(void *arg, enum record_kind kind, uint32_t index)
 {
-	(void)arg;
-	cr_assert_fail("record %d/%u is corrupt", kind, index);
+	struct stack *s = arg;
+
+	cr_assert(rig.damaged, "record %d/%u is corrupt", kind, index);
+	if (s->board->records[kind].lost)
+		s->board->records[kind].lost(s, index);
 }
 
 static void stack_open(void)
@@ -124,7 +127,8 @@ static void stack_open(void)
 	cr_assert_eq(device_layer_init(s), 0);
 	cr_assert_eq(ip_layer_init(s), 0);
 	cr_assert_eq(inet_layer_init(s), 0);
-	cr_assert_eq(state_recover(s->state, corrupt, NULL), 0);
+	cr_assert_eq(state_recover(s->state, corrupt, s), rig.damaged);
+	rig.damaged = false;
 	world(s);
 	dev = device_attach(s, "tap0", "tap", rig.region, rig.region_size, -1);
 	cr_assert_gt(dev, 0);
@@ -194,6 +198,13 @@ void rig_restart(void)
 	stack_close();
 	stack_open();
 	rig_commit();
+}
+
+void rig_lose(enum record_kind kind, uint32_t index)
+{
+	*(uint8_t *)(uintptr_t)state_peek(rig.s.state, kind, index) ^= 1;
+	rig.damaged = true;
+	rig_restart();
 }
 
 void rig_work(void)

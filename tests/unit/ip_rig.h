@@ -49,6 +49,7 @@ struct rig {
 	uint32_t dev;
 	uint64_t transmit_seen;
 	uint64_t seed;
+	bool damaged; /* the successor finds a record corrupt */
 };
 
 extern struct rig rig;
@@ -58,6 +59,8 @@ void rig_open(void);
 void rig_close(void);
 /* The daemon dies: what was not committed is gone. */
 void rig_restart(void);
+/* The same, and the arena has lost a record. */
+void rig_lose(enum record_kind kind, uint32_t index);
 /* Gather, timers, lo. */
 void rig_work(void);
 void rig_commit(void);

@@ -186,6 +186,20 @@ Test(route, survive_a_restart)
 	cr_assert_eq(hop(NET(10, 99, 0, 3)), NET(10, 99, 0, 3));
 }
 
+/* The address is there still, and brings it back. */
+Test(route, a_connected_route_that_was_lost_is_made_again)
+{
+	const struct route_rec *r;
+	uint32_t i = route_next(&rig.s, 0, &r);
+
+	while (r && r->origin != ROUTE_CONNECTED)
+		i = route_next(&rig.s, i + 1, &r);
+	cr_assert(r);
+	rig_cycle();
+	rig_lose(KIND_ROUTE, i);
+	cr_assert_eq(hop(NET(10, 99, 0, 3)), NET(10, 99, 0, 3));
+}
+
 /* Against a table that is searched the slow way. */
 Test(route, agrees_with_a_linear_search)
 {
