@@ -162,7 +162,7 @@ static enum priority priority_of(const struct component *c)
 void component_priority(const struct component *c)
 {
 	if (c->pid > 0)
-		priority_set(c->pid, priority_of(c), c->sup->nice);
+		priority_set(c->pid, priority_of(c), *c->sup->config->nice);
 }
 
 static int start_process(struct component *c)

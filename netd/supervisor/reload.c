@@ -84,9 +84,11 @@ static void apply(struct supervisor *s)
 			log_error("device %s is still being removed: reload again", d->name);
 	}
 	start_devices(s);
-	for (struct component *c = s->components; c; c = c->next)
+	for (struct component *c = s->components; c; c = c->next) {
+		component_priority(c);
 		if (is_inet(c))
 			send_config(c);
+	}
 	for (unsigned i = 0; i < CONFIG_DEVICES_MAX; i++)
 		if (s->device[i] && !uv_is_active((uv_handle_t *)&s->device[i]->history.timer))
 			restart_driver(s, s->device[i], 0);

@@ -147,8 +147,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 	s->arena = s->memory = s->clock_fd = s->listening = s->office = s->systemd.sock = -1;
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
-	s->nice = *config->nice;
-	priority_set(0, PRIORITY_SUPERVISOR, s->nice);
+	priority_set(0, PRIORITY_SUPERVISOR, *config->nice);
 	systemd_take_all(s);
 	for (unsigned i = 0; i < ARRAY_SIZE(steps) && !ret; i++) {
 		ret = steps[i].run(s);

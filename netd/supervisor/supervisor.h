@@ -115,7 +115,6 @@ struct supervisor {
 	uint64_t started_ns, last_tick_ns;
 	uint64_t tick_ms;    /* between the last tick and the next */
 	bool somebody_late;  /* at the last tick: a ping was unanswered */
-	int nice; /* of all components once they are ready */
 	bool changed; /* status and pid files are to be told */
 	bool ready;   /* a netd-inet was active once */
 	bool up;      /* every component of the first start was there, or we are an heir: what leaves is restarted */

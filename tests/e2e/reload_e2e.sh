@@ -67,6 +67,14 @@ within answers 10.77.0.2
 kill_inet
 within answers 10.77.0.2
 
+nice_is() { [ "$(ps -o ni= -p "$(<"$NETD_PIDFILE_DIR/$2.pid")" | tr -d ' ')" = "$1" ]; }
+sed '1i nice: 5' "$config" | reload
+within nice_is 5 inet
+within nice_is 5 driver-tap0
+kill_inet
+within nice_is 5 inet
+sed -i '1d' "$config"
+
 # It comes back under the same name, with another region; each time as if it were the first.
 for round in 1 2 3; do
 	cp "$config" "$work/second"

@@ -172,8 +172,7 @@ static void add_component(unsigned i)
 	c->device = i < 2 ? NULL : sup.device[i - 2];
 	c->number = i == 1;
 	c->slot = i < 2 ? i : SLOTS_INET + i - 2;
-	c->pid = 1;
-	c->pidfd = -1; /* there is nobody to kill */
+	c->pidfd = -1; /* there is no process: nobody to kill, or to give a priority */
 	c->channel = pair[0];
 	c->next = sup.components;
 	sup.components = c;
