@@ -201,6 +201,8 @@ int policy_ip_options(
 int policy_session(const struct stack *s, const struct user *u);
 int policy_socket(const struct stack *s, const struct user *u);
 int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes);
+/* One more token for this user; 0 or -ENFILE. */
+int policy_token(const struct stack *s, uint32_t uid);
 uint32_t limit_slots(const struct stack *s);
 uint64_t limit_memory(const struct stack *s);
 /* Notes who pays for a socket; and no more. */

@@ -4,6 +4,7 @@
  * shared memory to whoever touches it first.
  */
 #include "socket/layer.h"
+#include "socket/share.h"
 #include "base/util.h"
 #include "wire/ipopt.h"
 #include <errno.h>
@@ -176,6 +177,21 @@ int policy_socket(const struct stack *s, const struct user *u)
 	uint32_t v = CONFIG_LIMIT(s, user_sockets);
 
 	return u->sockets < (v ? v : DEFAULT_USER_SOCKS) ? 0 : -ENOBUFS;
+}
+
+/* Nobody looks whose they are before half of them are taken, and of that half a user may have all. */
+int policy_token(const struct stack *s, uint32_t uid)
+{
+	uint32_t most = state_capacity(s->state, KIND_TOKEN) / 2, n = 0;
+
+	if (state_count(s->state, KIND_TOKEN) < most || policy_admin(s, uid))
+		return 0;
+	for (uint32_t t = state_next(s->state, KIND_TOKEN, 0); t != NO_INDEX; t = state_next(s->state, KIND_TOKEN, t + 1)) {
+		const struct token_rec *r = state_peek(s->state, KIND_TOKEN, t);
+
+		n += r->uid == uid;
+	}
+	return n < most ? 0 : -ENFILE;
 }
 
 static uint64_t user_memory(const struct stack *s)

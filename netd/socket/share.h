@@ -19,5 +19,6 @@ struct holder_rec {
 struct token_rec {
 	uint32_t sk, sk_gen;
 	uint32_t asker, asker_gen; /* who gets it in an answer */
+	uint32_t uid;		   /* the asker's user, who pays for it as long as anybody has it */
 	uint8_t secret[TOKEN_SECRET];
 };

@@ -129,10 +129,14 @@ int session_token(struct stack *s, struct session *ss, uint32_t slot, const char
 	if (session_holder(ss, slot) == NO_INDEX)
 		return -EBADF;
 	*why = "too many tokens";
+	ret = policy_token(s, session_peek(s, ss)->uid);
+	if (ret)
+		return ret;
 	r = state_alloc(s->state, KIND_TOKEN, &t);
 	if (!r)
 		return -ENFILE;
-	*r = (struct token_rec){.sk = sk, .sk_gen = state_generation(s->state, KIND_SOCK, sk), .asker = ss->index, .asker_gen = ss->gen};
+	*r = (struct token_rec){.sk = sk, .sk_gen = state_generation(s->state, KIND_SOCK, sk), .asker = ss->index, .asker_gen = ss->gen,
+	    .uid = session_peek(s, ss)->uid};
 	s->random(s->random_arg, r->secret, sizeof(r->secret));
 	*why = "no descriptor for a token";
 	ret = token_pair(s, t, sock_peek(s, sk), r);

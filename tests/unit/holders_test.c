@@ -511,3 +511,29 @@ Test(holders, who_watches_holds_nothing)
 	client_die(&c);
 	nothing_is_left();
 }
+
+/* Others need them as well. */
+Test(holders, no_user_takes_all_tokens)
+{
+	int fd[RIG_TOKENS], other;
+
+	shared();
+	session_get(&r->s, session_at(&r->s, 0))->uid = 54321;
+	for (unsigned i = 0; i < RIG_TOKENS / 2; i++) {
+		ask_token();
+		rig_settle(r);
+		cr_assert_geq(fd[i] = take_token(), 0);
+	}
+	ask_token();
+	rig_settle(r);
+	cr_assert_lt(take_token(), 0, "half of them are enough");
+	session_get(&r->s, session_at(&r->s, 0))->uid = 54322; /* whose they are was noted */
+	ask_token();
+	rig_settle(r);
+	cr_assert_geq(other = take_token(), 0);
+	close(other);
+	for (unsigned i = 0; i < RIG_TOKENS / 2; i++)
+		close(fd[i]);
+	client_die(&c);
+	nothing_is_left();
+}

@@ -284,7 +284,7 @@ struct rig *rig_new(void)
 	r->records[KIND_HOLDER] = (struct record_type){
 	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = RIG_HOLDERS};
 	r->records[KIND_TOKEN] =
-	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = 16};
+	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = RIG_TOKENS};
 	r->board = (struct switchboard){
 	    .records = r->records, .families = mock_families, .n_families = ARRAY_SIZE(mock_families)};
 	netd__component__config__init(&r->config);

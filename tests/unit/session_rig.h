@@ -18,6 +18,7 @@
 
 #define RIG_DEPOSITS 64
 #define RIG_HOLDERS  100
+#define RIG_TOKENS   16
 
 struct rig_deposit {
 	uint32_t kind, index, gen;
