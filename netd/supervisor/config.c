@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "proto/component.pb-c.h"
+#include <ctype.h>
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <stdio.h>
@@ -259,7 +260,6 @@ static int fill(const char *path, yaml_document_t *doc, struct config **out, cha
 	char key[256] = "", why[256] = "";
 	int ret;
 
-	*out = NULL;
 	ce = cyaml_load_file(path, cyaml_settings(&c, &settings), &config_value, (cyaml_data_t **)out, NULL);
 	if (ce != CYAML_OK || !*out) {
 		complaint_key(&c, key, sizeof(key));
@@ -277,14 +277,21 @@ static int fill(const char *path, yaml_document_t *doc, struct config **out, cha
 	return ret;
 }
 
-int config_load(const char *path, struct config **out, char *err, size_t err_size)
+/* A value may hold what would begin another line, or what a terminal obeys. */
+static void make_one_line(char *text)
+{
+	for (; *text; text++)
+		if (iscntrl((unsigned char)*text))
+			*text = '?';
+}
+
+static int load(const char *path, struct config **out, char *err, size_t err_size)
 {
 	FILE *f = fopen(path, "re");
 	yaml_document_t doc;
 	struct stat st;
 	int ret;
 
-	*out = NULL;
 	if (!f) {
 		ret = -errno;
 		snprintf(err, err_size, "%s: %s", path, strerror(errno));
@@ -301,7 +308,17 @@ int config_load(const char *path, struct config **out, char *err, size_t err_siz
 		return ret;
 	ret = fill(path, &doc, out, err, err_size);
 	yaml_document_delete(&doc);
+	return ret;
+}
+
+int config_load(const char *path, struct config **out, char *err, size_t err_size)
+{
+	int ret;
+
+	*out = NULL;
+	ret = load(path, out, err, err_size);
 	if (ret < 0) {
+		make_one_line(err);
 		config_free(*out);
 		*out = NULL;
 	}

@@ -111,6 +111,11 @@ Test(config, mistakes_of_form)
 }
 
 /* Each list is within its bounds, but netd-inet could not be told all of it at once. */
+Test(config, what_a_value_holds_stays_in_its_line)
+{
+	expect("devices:\n  - name: tap0\n    addresses: [\"a\\nb\\e[2Jc/1\"]\n", ":3: devices[0].addresses[0]: 'a?b?[2Jc/1' is not");
+}
+
 Test(config, more_than_one_message_takes)
 {
 	static char text[200000];
