@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 bool want_json;
@@ -222,6 +224,31 @@ static const char *reached(const void *content, size_t size)
 	why = out_of_reach(path);
 	unlink(path);
 	return why ? why : "";
+}
+
+static void ask_status(void)
+{
+	Netd__Control__Empty empty = NETD__CONTROL__EMPTY__INIT;
+	request q = NETD__CONTROL__REQUEST__INIT;
+
+	q.body_case = NETD__CONTROL__REQUEST__BODY_STATUS;
+	q.status = &empty;
+	cr_assert_null(ask(&q));
+}
+
+/* Somebody listens there who never says anything: that is said once, and is the end of it. */
+Test(netctl, no_answer)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	int listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "/tmp/netctl-test-%d.sock", (int)getpid());
+	cr_assert_eq(bind(listener, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	cr_assert_eq(listen(listener, 8), 0);
+	setenv("NETD_SOCKET", sa.sun_path, 1);
+	cr_assert_str_eq(printed(stderr, ask_status), "netctl: netd does not answer\n");
+	unlink(sa.sun_path);
+	close(listener);
 }
 
 Test(netctl, programs_out_of_reach)

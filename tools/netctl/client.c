@@ -42,49 +42,57 @@ int dial(void)
 	return fd;
 }
 
-/* The answer with our id; others (an answer repeated after a restart) are dropped. NULL if there is none. */
-static response *await(int fd, uint64_t id)
+/* The answer with our id; others (an answer repeated after a restart) are dropped. 0, -ETIMEDOUT, or -EPIPE: netd hung up. */
+static int await(int fd, uint64_t id, response **answer)
 {
 	static struct channel_msg m;
 
 	for (;;) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 		response *a;
-		int ret = poll(&p, 1, ANSWER_MS);
+		int ret;
 
-		if (ret == 0) {
-			fprintf(stderr, "netctl: netd does not answer\n");
-			return NULL;
-		}
+		if (poll(&p, 1, ANSWER_MS) == 0)
+			return -ETIMEDOUT;
 		ret = channel_recv(fd, &m, 0);
 		if (ret == -EAGAIN || ret == -EINTR)
 			continue;
 		if (ret <= 0)
-			return NULL;
+			return -EPIPE;
 		channel_close_fds(&m);
 		a = netd__control__response__unpack(NULL, m.len, m.data);
-		if (a && a->id == id)
-			return a;
+		if (a && a->id == id) {
+			*answer = a;
+			return 0;
+		}
 		response_free(a);
 	}
+}
+
+static int ask_once(request *r, response **a)
+{
+	int fd = dial(), ret;
+
+	if (fd < 0)
+		return fd;
+	r->id = 1;
+	ret = channel_send_wait(fd, &r->base, NULL, 0, ANSWER_MS);
+	ret = ret ? (ret == -ETIMEDOUT ? ret : -EPIPE) : await(fd, r->id, a);
+	close(fd);
+	return ret;
 }
 
 response *ask(request *r)
 {
 	response *a = NULL;
-	int fd;
+	int ret = -EPIPE;
 
 	/* A connection that netd accepted but had not noted when it died is closed: once more. */
-	for (int attempt = 0; attempt < 5 && !a; attempt++) {
-		fd = dial();
-		if (fd < 0)
-			return NULL;
-		r->id = 1;
-		if (channel_send_wait(fd, &r->base, NULL, 0, ANSWER_MS) == 0)
-			a = await(fd, r->id);
-		close(fd);
-	}
-	if (!a)
+	for (int attempt = 0; attempt < 5 && ret == -EPIPE; attempt++)
+		ret = ask_once(r, &a);
+	if (ret == -ETIMEDOUT)
+		fprintf(stderr, "netctl: netd does not answer\n");
+	else if (ret == -EPIPE)
 		fprintf(stderr, "netctl: netd hung up\n");
 	if (a && a->error) {
 		fprintf(stderr, "netctl: %s\n", a->text && *a->text ? a->text : strerror(-a->error));
