@@ -53,8 +53,10 @@ static void take_attached(struct client *c)
 
 void attach(struct client *c)
 {
+	bool (*damage)(void) = world.damage;
 	int ret = -EAGAIN;
 
+	world.damage = NULL; /* its own record could be the one that is lost */
 	*c = (struct client){.memfd = -1, .bell = -1, .set0 = -1};
 	c->conn = connect_control();
 	world_cycle(&world, LIVE); /* an accept that is undone is an end-of-file */
@@ -66,6 +68,7 @@ void attach(struct client *c)
 	}
 	check(ret == 1, "attach: %d", ret);
 	take_attached(c);
+	world.damage = damage;
 }
 
 void close_fd(int *fd)
