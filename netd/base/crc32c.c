@@ -36,7 +36,8 @@ __attribute__((target("sse4.2"))) uint32_t crc32c_thirds(uint32_t crc, const voi
 		c[1] = _mm_crc32_u64(c[1], b);
 		c[2] = _mm_crc32_u64(c[2], d);
 	}
-	c[0] = _mm_crc32_u64(c[0], c[1] << 32 | c[2]);
+	/* Multiplied: all three are linear, and a change in one third could cancel that in another. */
+	c[0] = _mm_crc32_u64(c[0], (c[1] * 0x9e3779b1u) << 32 | (uint32_t)(c[2] * 0x85ebca77u));
 	return crc32c(~(uint32_t)c[0], p + 3 * third, len - 3 * third);
 }
 #else

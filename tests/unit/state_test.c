@@ -1,4 +1,5 @@
 /* The arena: commits are all or nothing, whatever part of their stores reached the memory. */
+#include "base/crc32c.h"
 #include "state/state.h"
 #include "state/image.h"
 #include <criterion/criterion.h>
@@ -244,4 +245,27 @@ Test(state, corruption_is_reported_and_never_falls_back)
 	cr_assert_eq(restart(), 0);
 	cr_assert_not_null(state_alloc_at(st, KIND_TCP, 3));
 	cr_assert_neq(state_generation(st, KIND_TCP, 3), gen);
+}
+
+/* Wherever they are: also where one third's remainder could make up for another's. */
+Test(state, checksum_finds_any_two_bits)
+{
+	enum { SIZE = 136, BITS = SIZE * 8 };
+	uint8_t data[SIZE];
+	uint32_t sum;
+
+	for (unsigned i = 0; i < SIZE; i++)
+		data[i] = (uint8_t)(i * 37);
+	sum = crc32c_thirds(1, data, SIZE);
+	for (unsigned a = 0; a < BITS; a++) {
+		data[a / 8] ^= (uint8_t)(1u << a % 8);
+		cr_assert_neq(crc32c_thirds(1, data, SIZE), sum, "bit %u", a);
+		for (unsigned b = a + 1; b < BITS; b++) {
+			data[b / 8] ^= (uint8_t)(1u << b % 8);
+			if (crc32c_thirds(1, data, SIZE) == sum)
+				cr_assert_fail("bits %u and %u", a, b);
+			data[b / 8] ^= (uint8_t)(1u << b % 8);
+		}
+		data[a / 8] ^= (uint8_t)(1u << a % 8);
+	}
 }
