@@ -1,6 +1,6 @@
 /*
- * recvmsg() with MSG_ERRQUEUE: the oldest entry of the socket's error queue, which is an error or the time at which
- * something was sent.
+ * recvmsg() with MSG_ERRQUEUE: the oldest entry of the socket's error queue, which is an error, the time at which
+ * something was sent, or that sends with MSG_ZEROCOPY are done with.
  *
  * The queue is the daemon's (inet/errq.h); an entry comes in pieces over the request ring and is
  * then taken by its number. The consumer's lock is held meanwhile, so of several readers each gets
@@ -45,7 +45,8 @@ static int fetch(struct nsock *s, struct entry *q)
 			return -EPROTO;
 		memcpy(q->data + q->len, c.data, c.arg);
 	}
-	return ask(s, CM_ERROR_TAKE, q->e.number, NULL);
+	return ask(s, q->e.origin == SO_EE_ORIGIN_ZEROCOPY ? CM_ERROR_TAKE_COPIES : CM_ERROR_TAKE,
+	    q->e.number, NULL);
 }
 
 static bool is_time(const struct cm_error *e)
@@ -58,7 +59,13 @@ static bool about_packet(const struct nsock *s, const struct cm_error *e)
 {
 	if (is_time(e))
 		return e->len && load_once(&s->d->stamping) & SOF_TIMESTAMPING_OPT_CMSG;
-	return e->origin != SO_EE_ORIGIN_LOCAL;
+	return e->origin != SO_EE_ORIGIN_LOCAL && e->origin != SO_EE_ORIGIN_ZEROCOPY;
+}
+
+/* Of times and of copies no destination is told. */
+static bool has_name(const struct cm_error *e)
+{
+	return !is_time(e) && e->origin != SO_EE_ORIGIN_ZEROCOPY;
 }
 
 static void put_error(
@@ -102,7 +109,7 @@ static ssize_t give(const struct nsock *s, struct msghdr *m, const struct entry 
 	if (n < 0)
 		return n;
 	m->msg_flags = MSG_ERRQUEUE | (n < (ssize_t)q->len ? MSG_TRUNC : 0);
-	if (!m->msg_name || is_time(&q->e))
+	if (!m->msg_name || !has_name(&q->e))
 		m->msg_namelen = 0;
 	else if ((ret = ns_give_name(s->family, &q->name, m->msg_name, &m->msg_namelen)) < 0)
 		return ret;

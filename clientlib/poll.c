@@ -161,9 +161,18 @@ static int message_there(const struct msghdr *m)
 	return user_readable(m->msg_iov, m->msg_iovlen * sizeof(*m->msg_iov)) ? 0 : -EFAULT;
 }
 
+/* MSG_ZEROCOPY: the bytes are in the ring, and the caller's memory is its own again. */
+static void tell_copied(struct nsock *s)
+{
+	struct cm_sqe e = {.op = CM_COPIED, .slot = s->slot};
+
+	(void)request_async(s->ss, &e, REQ_IGNORED, NULL);
+}
+
 ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
 	int ret = sock_check(s);
+	ssize_t n;
 
 	if (ret == 0)
 		ret = message_there(m);
@@ -173,8 +182,11 @@ ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 		ret = -EFAULT;
 	if (ret < 0)
 		return ret;
-	return s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock)
-				      : dgram_send(s, m, flags, nonblock);
+	n = s->type == SOCK_STREAM ? stream_send(s, m, flags, nonblock)
+				   : dgram_send(s, m, flags, nonblock);
+	if (flags & MSG_ZEROCOPY && (n > 0 || (n == 0 && s->type != SOCK_STREAM)))
+		tell_copied(s);
+	return n;
 }
 
 ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)

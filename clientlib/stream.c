@@ -314,14 +314,31 @@ out:
 	return ret < 0 ? ret : (ssize_t)n;
 }
 
+/*
+ * MSG_FASTOPEN connects first. netd asks no peer for a cookie, so it is as in the kernel with a peer that gives none:
+ * what is to be sent follows the handshake.
+ */
+static int connect_first(struct nsock *s, const struct msghdr *m, bool nonblock)
+{
+	const struct sockaddr *to = m->msg_name;
+	int ret = ns_check_name(to, m->msg_namelen);
+
+	if (ret == 0 && m->msg_namelen >= sizeof(to->sa_family) && to->sa_family == AF_UNSPEC)
+		ret = -EOPNOTSUPP;
+	return ret < 0 ? ret : ns_connect(s, to, m->msg_namelen, nonblock);
+}
+
 ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
 	struct cursor c = {.iov = m->msg_iov, .left = m->msg_iovlen};
 	uint64_t deadline = deadline_of(s->d->sndtimeo);
 	ssize_t want = total_of(m), done = 0;
+	int opened = want < 0 || !(flags & MSG_FASTOPEN)
+			 ? 0
+			 : connect_first(s, m, nonblock || flags & MSG_DONTWAIT);
 
-	if (want < 0)
-		return want;
+	if (want < 0 || opened < 0)
+		return want < 0 ? want : opened;
 	for (;;) {
 		struct sleep_seen seen = sock_seen(s);
 		ssize_t ret = sock_check(s);

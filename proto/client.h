@@ -68,6 +68,7 @@ enum cm_op {
 	CM_SENT,       /* what became of the newest datagram with CM_DGRAM_ASK: 0 or a negative errno, told once */
 	CM_ERROR,      /* the oldest entry of the error queue: arg0 = enum cm_error_part, or the offset of a piece of its payload; -EAGAIN */
 	CM_URGENT,     /* data: stream offset (64 bits) of the end of what will be written next; the byte before it is urgent */
+	CM_COPIED,     /* a send with MSG_ZEROCOPY was copied into the ring: with SO_ZEROCOPY it gets the next number, and the error queue tells it */
 	CM_OPS
 };
 #define CM_FILTER_PIECE 8u /* instructions of one CM_FILTER */
@@ -260,6 +261,7 @@ static_assert(sizeof(struct cm_error) == 80, "fits a completion");
 enum cm_error_part {
 	CM_ERROR_HEAD = -1,
 	CM_ERROR_TAKE = -2, /* arg1 = number: it is done with; -EAGAIN if it is gone already */
+	CM_ERROR_TAKE_COPIES = -3, /* the same of an entry of SO_EE_ORIGIN_ZEROCOPY */
 };
 /* Bytes that a datagram of `len` takes in its ring. A datagram lies contiguous: where it would cross the ring's end a CM_DGRAM_SKIP fills the rest. */
 static inline uint64_t cm_dgram_room(uint32_t len)

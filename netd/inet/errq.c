@@ -1,6 +1,7 @@
 /* Error queues: see errq.h. */
 #include "inet/errq.h"
 #include "inet/layer.h"
+#include "inet/sockx.h"
 #include "base/util.h"
 #include "ip/ip.h"
 #include <errno.h>
@@ -86,7 +87,9 @@ void errq_local(struct stack *s, uint32_t sk, int err, uint32_t info, const stru
 
 uint32_t errq_count(const struct stack *s, uint32_t sk)
 {
-	return sock_rare_peek(s, sk)->errors;
+	const struct sockx_rec *x = sockx_peek(s, sk);
+
+	return sock_rare_peek(s, sk)->errors + (x->copies_next != x->copies_told);
 }
 
 const struct errq_rec *errq_first(const struct stack *s, uint32_t sk)
@@ -132,6 +135,47 @@ void errq_drop(struct stack *s, uint32_t sk)
 
 	while (n && n->err_first)
 		unlink_first(s, n);
+}
+
+/* ---- sends with MSG_ZEROCOPY */
+
+void errq_copied(struct stack *s, uint32_t sk)
+{
+	struct sockx_rec *x;
+
+	if (!(sockx_peek(s, sk)->flags & SOCKX_ZEROCOPY) || !(x = sockx_get(s, sk)))
+		return;
+	x->copies_next++;
+	sock_changed(s, sk);
+}
+
+bool errq_copies(const struct stack *s, uint32_t sk, struct cm_error *e)
+{
+	const struct sockx_rec *x = sockx_peek(s, sk);
+
+	*e = (struct cm_error){.number = x->copies_next,
+	    .origin = SO_EE_ORIGIN_ZEROCOPY,
+	    .code = SO_EE_CODE_ZEROCOPY_COPIED,
+	    .info = x->copies_told,
+	    .data = x->copies_next - 1,
+	    .time_ns = s->now};
+	return x->copies_next != x->copies_told;
+}
+
+int errq_take_copies(struct stack *s, uint32_t sk, uint32_t number)
+{
+	const struct sockx_rec *had = sockx_peek(s, sk);
+	struct sockx_rec *x;
+
+	/* One that another reader took meanwhile ends where this one begins, or behind it. */
+	if (number - had->copies_told - 1 >= had->copies_next - had->copies_told)
+		return -EAGAIN;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->copies_told = number;
+	sock_changed(s, sk);
+	return 0;
 }
 
 /* ---- after a restart */

@@ -7,6 +7,9 @@
  * derived from the entries' numbers. No socket can hold more than ERRQ_PER_SOCKET entries; what
  * comes then, or finds no record left, is dropped: the pending error (SO_ERROR) tells of it all the
  * same, as in the kernel.
+ *
+ * Sends with MSG_ZEROCOPY (SO_ZEROCOPY) are numbered, and done with at once, for the client's library has copied them.
+ * All that are not told yet are one entry without a record, behind all others: a run of numbers in the socket's sockx_rec.
  */
 #pragma once
 #include "inet/sock.h"
@@ -41,6 +44,12 @@ const struct errq_rec *errq_first(const struct stack *s, uint32_t sk);
 /* It is taken: the pending error, if it was this one's, is the next one's, or none. -EAGAIN if the
  * oldest has another number. */
 int errq_take(struct stack *s, uint32_t sk, uint32_t number);
+/* A send with MSG_ZEROCOPY; nothing without SO_ZEROCOPY. */
+void errq_copied(struct stack *s, uint32_t sk);
+/* The entry for those that are not told yet; false if there are none. */
+bool errq_copies(const struct stack *s, uint32_t sk, struct cm_error *e);
+/* It is taken. -EAGAIN if it is gone. */
+int errq_take_copies(struct stack *s, uint32_t sk, uint32_t number);
 /* All of them, with the socket. */
 void errq_drop(struct stack *s, uint32_t sk);
 int errq_reindex(struct stack *s);

@@ -245,6 +245,28 @@ static int set_nothing(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
 	return v ? -EOPNOTSUPP : 0;
 }
 
+/* Not of raw and packet sockets, as in the kernel. */
+static int set_zerocopy(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+{
+	struct sockx_rec *x;
+
+	if (k->type != SOCK_STREAM && k->protocol != IPPROTO_UDP)
+		return -EOPNOTSUPP;
+	if (v & ~1)
+		return -EINVAL;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->flags = v ? x->flags | SOCKX_ZEROCOPY : x->flags & ~(uint32_t)SOCKX_ZEROCOPY;
+	return 0;
+}
+
+static int get_zerocopy(struct stack *s, uint32_t sk, const struct sock_rec *k)
+{
+	(void)k;
+	return !!(sockx_peek(s, sk)->flags & SOCKX_ZEROCOPY);
+}
+
 /* Streams have no filter to lock. */
 static int get_lock_filter(struct stack *s, uint32_t sk, const struct sock_rec *k)
 {
@@ -350,7 +372,7 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_PROTOCOL, .access = GET_ONLY, .get = get_protocol},
     {.level = SOL_SOCKET, .name = SO_ACCEPTCONN, .access = GET_ONLY, .get = get_acceptconn},
     {.level = SOL_SOCKET, .name = SO_BINDTOIFINDEX, .set = set_ifindex, .get = get_ifindex},
-    {.level = SOL_SOCKET, .name = SO_ZEROCOPY, .set = set_nothing, .get = get_nothing},
+    {.level = SOL_SOCKET, .name = SO_ZEROCOPY, .set = set_zerocopy, .get = get_zerocopy},
     {.level = SOL_SOCKET, .name = SO_RXQ_OVFL, .xflag = SOCKX_RXQ_OVFL},
     {.level = SOL_SOCKET, .name = SO_BPF_EXTENSIONS, .access = GET_ONLY, .get = get_bpf_extensions},
     {.level = SOL_SOCKET, .name = SO_WIFI_STATUS, .set = set_nothing, .get = get_nothing},

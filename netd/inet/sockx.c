@@ -1,7 +1,7 @@
 /* Rare facts of a socket: see sockx.h. */
 #include "inet/sockx.h"
 
-#define INHERITED (SOCKX_DONTROUTE | SOCKX_DEBUG | SOCKX_NO_PORT)
+#define INHERITED (SOCKX_DONTROUTE | SOCKX_DEBUG | SOCKX_NO_PORT | SOCKX_ZEROCOPY)
 
 const struct sockx_rec *sockx_peek(const struct stack *s, uint32_t sk)
 {

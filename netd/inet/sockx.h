@@ -21,6 +21,8 @@ enum sockx_flags {
 	SOCKX_URGENT_OUT = 1 << 10, /* snd_up counts */
 	SOCKX_RXQ_OVFL = 1 << 11,	/* SO_RXQ_OVFL */
 	SOCKX_ROUTER_ALERT = 1 << 12,	/* IP_ROUTER_ALERT */
+	SOCKX_FASTOPEN_CONNECT = 1 << 13, /* TCP_FASTOPEN_CONNECT */
+	SOCKX_ZEROCOPY = 1 << 14,	  /* SO_ZEROCOPY */
 };
 
 struct sockx_rec {
@@ -36,6 +38,9 @@ struct sockx_rec {
 	/* Urgent data: stream offsets of the urgent byte */
 	uint64_t rcv_up, snd_up;
 	uint32_t window_clamp; /* TCP_WINDOW_CLAMP */
+	uint16_t fastopen_queue; /* TCP_FASTOPEN: kept and told */
+	/* SO_ZEROCOPY: the number of the next send with MSG_ZEROCOPY, and of the first that is not told to be done with */
+	uint32_t copies_next, copies_told;
 	uint64_t rx_time; /* SO_TIMESTAMP of a stream: when its newest byte came */
 	uint8_t options[IPOPT_BYTES_MAX];
 };

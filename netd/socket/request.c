@@ -336,10 +336,18 @@ static int req_error(
 {
 	const struct errq_rec *r = errq_first(s, sk);
 	int32_t part = e->arg[0];
+	struct cm_error copies;
 
 	(void)ss;
 	if (part == CM_ERROR_TAKE)
 		return errq_take(s, sk, (uint32_t)e->arg[1]);
+	if (part == CM_ERROR_TAKE_COPIES)
+		return errq_take_copies(s, sk, (uint32_t)e->arg[1]);
+	if (!r && part == CM_ERROR_HEAD && errq_copies(s, sk, &copies)) {
+		c->arg = sizeof(copies);
+		memcpy(c->data, &copies, sizeof(copies));
+		return 0;
+	}
 	if (!r)
 		return -EAGAIN;
 	c->ep = r->name;
@@ -352,6 +360,16 @@ static int req_error(
 		return -EINVAL;
 	c->arg = min_of((uint32_t)(r->e.len - part), (uint32_t)sizeof(c->data));
 	memcpy(c->data, r->data + part, c->arg);
+	return 0;
+}
+
+static int req_copied(
+    struct stack *s, struct session *ss, uint32_t sk, const struct cm_sqe *e, struct cm_cqe *c)
+{
+	(void)ss;
+	(void)e;
+	(void)c;
+	errq_copied(s, sk);
 	return 0;
 }
 
@@ -374,4 +392,5 @@ const struct request_row requests[CM_OPS] = {
     [CM_URGENT] = {req_urgent, NEEDS_SOCKET},
     [CM_SENT] = {req_sent, NEEDS_SOCKET},
     [CM_ERROR] = {req_error, NEEDS_SOCKET},
+    [CM_COPIED] = {req_copied, NEEDS_SOCKET},
 };

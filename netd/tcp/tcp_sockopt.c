@@ -15,6 +15,7 @@
 #define SYNCNT_MAX    127
 #define MAXSEG_MAX    32767
 #define LINGER2_MAX_S 120
+#define FASTOPEN_QUEUE_MAX 4096 /* somaxconn */
 #define CLAMP_MIN     1152 /* half of the kernel's SOCK_MIN_RCVBUF */
 /* Names that this system's headers do not have yet */
 #define TCP_IS_MPTCP	  43
@@ -144,13 +145,46 @@ uint32_t tcp_defer_seconds(uint8_t count)
 	return period;
 }
 
+static bool has_no_peer(const struct tcp_rec *t)
+{
+	return t->state == TCPS_CLOSE || t->state == TCPS_LISTEN;
+}
+
+/*
+ * TCP Fast Open without cookies: what the kernel does with its default sysctl, where a listener gives none, and with a
+ * peer that gives none. The bytes follow the handshake.
+ */
+static int set_fastopen(struct stack *s, uint32_t sk, const struct tcp_rec *t, int v)
+{
+	struct sockx_rec *x;
+
+	if (v < 0 || !has_no_peer(t))
+		return -EINVAL;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->fastopen_queue = (uint16_t)min_of(v, FASTOPEN_QUEUE_MAX);
+	return 0;
+}
+
+static int set_fastopen_connect(struct stack *s, uint32_t sk, const struct tcp_rec *t, int v)
+{
+	struct sockx_rec *x;
+
+	if (v & ~1 || t->state != TCPS_CLOSE)
+		return -EINVAL;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->flags =
+	    v ? x->flags | SOCKX_FASTOPEN_CONNECT : x->flags & ~(uint32_t)SOCKX_FASTOPEN_CONNECT;
+	return 0;
+}
+
 /* What netd does not do: to want it is refused, to want it off is fine. */
 static int refuse(int name, int v)
 {
 	switch (name) {
-	case TCP_FASTOPEN:
-	case TCP_FASTOPEN_CONNECT:
-	case TCP_FASTOPEN_NO_COOKIE:
 	case TCP_SAVE_SYN:
 	case TCP_THIN_LINEAR_TIMEOUTS:
 	case TCP_THIN_DUPACK:
@@ -203,6 +237,12 @@ static int set_int(struct stack *s, uint32_t sk, int name, int v)
 	case TCP_DEFER_ACCEPT:
 		k->defer_accept = defer_count(v);
 		return 0;
+	case TCP_FASTOPEN:
+		return set_fastopen(s, sk, t, v);
+	case TCP_FASTOPEN_CONNECT:
+		return set_fastopen_connect(s, sk, t, v);
+	case TCP_FASTOPEN_NO_COOKIE:
+		return v & ~1 || !has_no_peer(t) ? -EINVAL : v ? -EOPNOTSUPP : 0;
 	case TCP_LINGER2:
 		t->linger2_s = v < 0 ? -1 : (int16_t)min_of(v, LINGER2_MAX_S);
 		return 0;
@@ -286,6 +326,12 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 	case TCP_LINGER2:
 		*v = t->linger2_s ? t->linger2_s : (int)(TCP_FIN_NS / NSEC_PER_SEC);
 		return 0;
+	case TCP_FASTOPEN:
+		*v = sockx_peek(s, sk)->fastopen_queue;
+		return 0;
+	case TCP_FASTOPEN_CONNECT:
+		*v = !!(sockx_peek(s, sk)->flags & SOCKX_FASTOPEN_CONNECT);
+		return 0;
 	case TCP_NOTSENT_LOWAT:
 		*v = (int)t->notsent_lowat;
 		return 0;
@@ -299,6 +345,7 @@ static int get_int(struct stack *s, uint32_t sk, int name, int *v)
 		*v = (int)(TCP_DELACK_NS / NSEC_PER_USEC);
 		return 0;
 	case TCP_IS_MPTCP:
+	case TCP_FASTOPEN_NO_COOKIE:
 		*v = 0;
 		return 0;
 	case TCP_TIMESTAMP:

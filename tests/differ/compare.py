@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 
-SECTIONS = ["creation", "options", "structs", "calls", "data", "ready", "raw"]
+SECTIONS = ["creation", "options", "structs", "calls", "data", "ready", "raw", "send"]
 here = os.path.dirname(os.path.abspath(__file__))
 
 

@@ -237,7 +237,8 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} sections[] = {{"options", do_options}, {"structs", do_structs}, {"creation", do_creation},
-	    {"calls", do_calls}, {"data", do_data}, {"ready", do_ready}, {"raw", do_raw}};
+	    {"calls", do_calls}, {"data", do_data}, {"ready", do_ready}, {"raw", do_raw},
+	    {"send", do_send}};
 	static char buffer[1 << 16];
 
 	signal(SIGPIPE, SIG_IGN);
@@ -247,6 +248,6 @@ int main(int argc, char **argv)
 			sections[i].run();
 			return fflush(stdout) ? 2 : 0;
 		}
-	fprintf(stderr, "usage: differ options|structs|creation|calls|data|ready|raw\n");
+	fprintf(stderr, "usage: differ options|structs|creation|calls|data|ready|raw|send\n");
 	return 2;
 }

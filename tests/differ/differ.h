@@ -87,3 +87,4 @@ void do_creation(void);
 void do_data(void);
 void do_ready(void);
 void do_raw(void);
+void do_send(void);

@@ -117,6 +117,36 @@ Test(errq, survives_and_is_taken_once)
 	cr_assert_eq(state_count(rig.s.state, KIND_ERRQ), 0);
 }
 
+/* Numbers of sends with MSG_ZEROCOPY: each is told once, in runs, whatever dies meanwhile. */
+Test(errq, copies_are_told_once)
+{
+	uint32_t sk = rig_bound(0, PORT);
+	struct cm_error e;
+
+	errq_copied(&rig.s, sk);
+	cr_assert_not(errq_copies(&rig.s, sk, &e), "without SO_ZEROCOPY");
+	set(sk, SOL_SOCKET, SO_ZEROCOPY, 1);
+	for (int i = 0; i < 3; i++)
+		errq_copied(&rig.s, sk);
+	rig_commit();
+	errq_copied(&rig.s, sk);
+	rig_restart(); /* died before the commit */
+	cr_assert_eq(errq_count(&rig.s, sk), 1);
+	cr_assert(errq_copies(&rig.s, sk, &e));
+	cr_assert_eq(e.origin, SO_EE_ORIGIN_ZEROCOPY);
+	cr_assert_eq(e.info, 0);
+	cr_assert_eq(e.data, 2);
+	errq_copied(&rig.s, sk); /* since it was read */
+	cr_assert_eq(errq_take_copies(&rig.s, sk, e.number), 0);
+	cr_assert_eq(errq_take_copies(&rig.s, sk, e.number), -EAGAIN);
+	cr_assert_eq(errq_take_copies(&rig.s, sk, e.number + 2), -EAGAIN);
+	cr_assert(errq_copies(&rig.s, sk, &e));
+	cr_assert_eq(e.info, 3);
+	cr_assert_eq(e.data, 3);
+	cr_assert_eq(errq_take_copies(&rig.s, sk, e.number), 0);
+	cr_assert_eq(errq_count(&rig.s, sk), 0);
+}
+
 Test(errq, is_bounded_and_goes_with_its_socket)
 {
 	uint32_t sk = listening();
