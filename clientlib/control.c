@@ -176,6 +176,22 @@ int session_ask(
 	return ret;
 }
 
+int control_list(
+    Netd__Control__Request__BodyCase what, struct reply *r, Netd__Control__Response **out)
+{
+	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
+	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
+	struct session *ss;
+	int ret = session_get(&ss);
+
+	if (ret < 0)
+		return ret;
+	q.body_case = what;
+	q.link_list = &nothing; /* all members of the union are the same empty message */
+	*r = (struct reply){0};
+	return session_ask(ss, &q, r, out);
+}
+
 /* CM_RIGHT_*: which of these this thread has as capabilities. */
 static uint32_t capabilities(void)
 {

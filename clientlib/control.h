@@ -29,6 +29,9 @@ int session_ask(
     struct session *ss, Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out);
 int session_ask_locked(
     struct session *ss, Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out);
+/* One of the questions that ask for a whole table, by this process's session. */
+int control_list(
+    Netd__Control__Request__BodyCase what, struct reply *r, Netd__Control__Response **out);
 /* attach.c: a session from an answer. */
 struct session *session_build(
     const Netd__Control__Attached *a, struct reply *r, int first, int ctl, int *err);

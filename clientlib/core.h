@@ -220,6 +220,20 @@ struct ns_iface {
 };
 /* All of them, to be freed; how many. */
 int ns_ifaces(struct ns_iface **out);
+struct ns_route {
+	uint32_t dst, gateway, source; /* IPv4, host order; 0: none */
+	unsigned prefix, metric;
+	uint32_t ifindex;
+};
+struct ns_neigh {
+	uint32_t addr; /* IPv4, host order */
+	uint32_t ifindex;
+	uint16_t state; /* NUD_REACHABLE ... */
+	uint8_t mac[6];
+};
+/* Likewise; `v` are the `n` interfaces, by which they are numbered. */
+int ns_routes(const struct ns_iface *v, int n, struct ns_route **out);
+int ns_neighs(const struct ns_iface *v, int n, struct ns_neigh **out);
 /* IFF_UP ... */
 unsigned ns_iface_flags(const struct ns_iface *i);
 /* mmap() of a packet socket's PACKET_RX_RING. -ENODEV if it has none, -EINVAL. */

@@ -53,23 +53,11 @@ static void take_addr(const Netd__Control__Addr *a, struct ns_iface *v, int n)
 	}
 }
 
-static int ask(struct session *ss, Netd__Control__Request__BodyCase what, struct reply *r,
-    Netd__Control__Response **out)
-{
-	Netd__Control__Request q = NETD__CONTROL__REQUEST__INIT;
-	Netd__Control__Empty nothing = NETD__CONTROL__EMPTY__INIT;
-
-	q.body_case = what;
-	q.link_list = &nothing; /* all members of the union are the same empty message */
-	*r = (struct reply){0};
-	return session_ask(ss, &q, r, out);
-}
-
-static int links(struct session *ss, struct ns_iface **v)
+static int links(struct ns_iface **v)
 {
 	Netd__Control__Response *a;
 	struct reply r;
-	int n = 0, ret = ask(ss, NETD__CONTROL__REQUEST__BODY_LINK_LIST, &r, &a);
+	int n = 0, ret = control_list(NETD__CONTROL__REQUEST__BODY_LINK_LIST, &r, &a);
 
 	*v = NULL;
 	if (ret < 0)
@@ -87,17 +75,12 @@ static int links(struct session *ss, struct ns_iface **v)
 int ns_ifaces(struct ns_iface **out)
 {
 	Netd__Control__Response *a;
-	struct session *ss;
 	struct reply r;
-	int n, ret = session_get(&ss);
+	int n = links(out), ret;
 
-	*out = NULL;
-	if (ret < 0)
-		return ret;
-	n = links(ss, out);
 	if (n < 0)
 		return n;
-	ret = ask(ss, NETD__CONTROL__REQUEST__BODY_ADDR_LIST, &r, &a);
+	ret = control_list(NETD__CONTROL__REQUEST__BODY_ADDR_LIST, &r, &a);
 	if (ret < 0) {
 		free(*out);
 		*out = NULL;

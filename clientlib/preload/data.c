@@ -3,7 +3,7 @@
  *
  * All of them are ns_sendmsg() or ns_recvmsg() on a message header made here.
  */
-#include "clientlib/preload/hook.h"
+#include "clientlib/preload/netlink.h"
 #include <limits.h>
 #include <time.h>
 
@@ -45,6 +45,13 @@ ssize_t data_write(struct nsock *s, const void *buf, size_t n)
 	return send_message(s, &m, 0);
 }
 
+static ssize_t netlink_send_to(int fd, const void *buf, size_t n, int flags)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = n};
+
+	return netlink_send(fd, &(struct msghdr){.msg_iov = &iov, .msg_iovlen = 1}, flags);
+}
+
 HOOK ssize_t read(int fd, void *buf, size_t n)
 {
 	struct nsock *s = fdtable_get(fd);
@@ -63,6 +70,8 @@ HOOK ssize_t write(int fd, const void *buf, size_t n)
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (!s && netlink_has(fd))
+		return done(netlink_send_to(fd, buf, n, 0));
 	return s ? done_put(s, data_write(s, buf, n)) : real.write(fd, buf, n);
 }
 
@@ -144,6 +153,8 @@ HOOK ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (!s && netlink_has(fd))
+		return done(netlink_send_to(fd, buf, n, flags));
 	return s ? done_put(s, send_to(s, buf, n, flags, NULL, 0)) : real.send(fd, buf, n, flags);
 }
 
@@ -163,6 +174,8 @@ HOOK ssize_t sendto(
 		ns_put(s);
 		s = NULL;
 	}
+	if (!s && netlink_has(fd))
+		return done(netlink_send_to(fd, buf, n, flags));
 	if (!s)
 		return real.sendto(fd, buf, n, flags, sa, len);
 	return done_put(s, send_to(s, buf, n, flags, sa.__sockaddr__, len));
@@ -178,6 +191,8 @@ HOOK ssize_t sendmsg(int fd, const struct msghdr *m, int flags)
 		ns_put(s);
 		s = NULL;
 	}
+	if (!s && netlink_has(fd))
+		return done(user_readable(m, sizeof(*m)) ? netlink_send(fd, m, flags) : -EFAULT);
 	if (!s) {
 		rights_send(m);
 		return real.sendmsg(fd, m, flags);
@@ -228,6 +243,21 @@ static ssize_t recv_from(
 	return fault < 0 ? fault : ret;
 }
 
+static ssize_t netlink_recv_from(
+    int fd, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = n};
+	struct sockaddr_storage name;
+	struct msghdr m = {.msg_name = sa ? &name : NULL,
+	    .msg_namelen = sa ? sizeof(name) : 0,
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1};
+	ssize_t ret = netlink_recv(fd, &m, flags);
+	int fault = ret >= 0 && sa ? ns_copy_name(sa, len, &name, m.msg_namelen) : 0;
+
+	return fault < 0 ? fault : ret;
+}
+
 HOOK ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
 	struct nsock *s = fdtable_get(fd);
@@ -248,6 +278,8 @@ HOOK ssize_t recvfrom(
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (!s && netlink_has(fd))
+		return done(netlink_recv_from(fd, buf, n, flags, sa.__sockaddr__, len));
 	if (!s)
 		return real.recvfrom(fd, buf, n, flags, sa, len);
 	return done_put(s, recv_from(s, buf, n, flags, sa.__sockaddr__, len));
@@ -269,6 +301,8 @@ HOOK ssize_t recvmsg(int fd, struct msghdr *m, int flags)
 	if (s)
 		return done_put(
 		    s, user_writable(m, sizeof(*m)) ? recv_message(s, m, flags) : -EFAULT);
+	if (netlink_has(fd))
+		return done(user_writable(m, sizeof(*m)) ? netlink_recv(fd, m, flags) : -EFAULT);
 	ret = real.recvmsg(fd, m, flags);
 	if (ret >= 0)
 		rights_received(m);

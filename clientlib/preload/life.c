@@ -7,6 +7,7 @@
  */
 #include "clientlib/preload/async.h"
 #include "clientlib/preload/epset.h"
+#include "clientlib/preload/netlink.h"
 #include <linux/close_range.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,13 @@ static int open_socket(int family, int type, int protocol)
 
 HOOK int socket(int family, int type, int protocol)
 {
+	int fd;
+
+	if (family == AF_NETLINK && protocol == NETLINK_ROUTE && ns_owner() && netlink_at_home() &&
+	    ns_attach() == 0) {
+		fd = netlink_open(type);
+		return fd == -EMFILE ? real.socket(family, type, protocol) : (int)done(fd);
+	}
 	if (family != AF_INET && family != AF_INET6 && family != AF_PACKET)
 		return real.socket(family, type, protocol);
 	return (int)done(open_socket(family, type, protocol));

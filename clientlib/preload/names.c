@@ -1,6 +1,6 @@
 /* Calls on a socket that neither move bytes nor change numbers: names, options, connect, listen,
  * shutdown. */
-#include "clientlib/preload/hook.h"
+#include "clientlib/preload/netlink.h"
 #include <netinet/in.h>
 
 HOOK int bind(int fd, __CONST_SOCKADDR_ARG sa, socklen_t len)
@@ -8,6 +8,8 @@ HOOK int bind(int fd, __CONST_SOCKADDR_ARG sa, socklen_t len)
 	struct nsock *s = fdtable_get(fd);
 	int ret;
 
+	if (!s && netlink_has(fd))
+		return (int)done(netlink_bind(fd, sa.__sockaddr__, len));
 	if (!s)
 		return real.bind(fd, sa, len);
 	if (ns_pass_through(sa.__sockaddr__, len)) {
@@ -23,6 +25,8 @@ HOOK int connect(int fd, __CONST_SOCKADDR_ARG sa, socklen_t len)
 	struct nsock *s = fdtable_get(fd);
 	int ret;
 
+	if (!s && netlink_has(fd))
+		return 0; /* there is nobody else to talk to */
 	if (!s)
 		return real.connect(fd, sa, len);
 	if (ns_pass_through(sa.__sockaddr__, len)) {
@@ -51,6 +55,8 @@ HOOK int getsockname(int fd, __SOCKADDR_ARG sa, socklen_t *restrict len)
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (!s && netlink_has(fd))
+		return (int)done(netlink_name(fd, sa.__sockaddr__, len));
 	if (!s)
 		return real.getsockname(fd, sa, len);
 	return (int)done_put(s, ns_getname(s, false, sa.__sockaddr__, len));
@@ -69,6 +75,8 @@ HOOK int getsockopt(int fd, int level, int name, void *restrict val, socklen_t *
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (!s && netlink_has(fd))
+		return (int)done(netlink_getsockopt(fd, level, name, val, len));
 	if (!s)
 		return real.getsockopt(fd, level, name, val, len);
 	return (int)done_put(s, ns_getsockopt(s, level, name, val, len));
@@ -78,6 +86,8 @@ HOOK int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
 {
 	struct nsock *s = fdtable_get(fd);
 
+	if (!s && netlink_has(fd))
+		return (int)done(netlink_setsockopt(fd, level, name, val, len));
 	return s ? (int)done_put(s, ns_setsockopt(s, level, name, val, len))
 		 : real.setsockopt(fd, level, name, val, len);
 }
