@@ -3,6 +3,30 @@
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 
+static void select_by_number(int from, int to)
+{
+	struct {
+		const sigset_t *mask;
+		size_t size;
+	} m = {NULL, 8};
+	struct timespec ts = {.tv_sec = 10};
+	sigset_t none;
+	fd_set in;
+
+	sigemptyset(&none);
+	m.mask = &none;
+	FD_ZERO(&in);
+	FD_SET(to, &in);
+	CHECK(syscall(SYS_pselect6, to + 1, &in, NULL, NULL, &(struct timespec){.tv_sec = 0}, &m) ==
+	      0);
+	FD_SET(to, &in);
+	CHECK(write(from, "x", 1) == 1);
+	CHECK(syscall(SYS_pselect6, to + 1, &in, NULL, NULL, &ts, &m) == 1 && FD_ISSET(to, &in));
+	CHECK(read(to, &(char){0}, 1) == 1);
+	m.size = 4;
+	FAILS(syscall(SYS_pselect6, to + 1, &in, NULL, NULL, &ts, &m), EINVAL);
+}
+
 static void data_basic(void)
 {
 	char buf[64];
@@ -20,6 +44,7 @@ static void data_basic(void)
 	CHECK(read(p[1], buf, 0) == 0);
 	CHECK(syscall(SYS_write, p[0], "raw", 3L) == 3);
 	CHECK(syscall(SYS_read, p[1], buf, 64L) == 3);
+	select_by_number(p[0], p[1]);
 	close_pair(p);
 }
 

@@ -320,6 +320,8 @@ static void waits(void)
 		FAILS(syscall(SYS_ppoll, &f, 1, b, NULL, 8), EFAULT);
 		FAILS(syscall(SYS_select, p[0] + 1, &in, NULL, NULL, b), EFAULT);
 		FAILS(syscall(SYS_epoll_pwait2, e, &ev, 1, b, NULL, 8), EFAULT);
+		FAILS(syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, b, NULL), EFAULT);
+		FAILS(syscall(SYS_pselect6, p[0] + 1, &in, NULL, NULL, NULL, b), EFAULT);
 	}
 	FAILS(epoll_wait(e, (struct epoll_event *)(void *)constant, 1, 0), EFAULT);
 	CHECK(epoll_wait(e, &ev, 1, 0) == 1);
