@@ -254,6 +254,29 @@ int session_identify_changed(struct session *ss)
 }
 
 /*
+ * Root's capabilities, which netd cannot see: it takes root for root. One that the program had when it started and then
+ * gave away is missed here, and so are all in a user namespace that it entered, for netd is outside.
+ */
+static uint32_t started_with, abroad;
+
+void session_abroad(void)
+{
+	store_once(&abroad, 1);
+}
+
+int session_may(struct session *ss, uint32_t right, int err)
+{
+	int ret;
+
+	if (right && load_once(&abroad))
+		return err;
+	ret = session_identify_changed(ss);
+	if (ret < 0 || !right || sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0) != 0)
+		return ret;
+	return started_with & ~capabilities() & right ? err : 0;
+}
+
+/*
  * An answer can come twice: from a netd-inet that died before it consumed the request, and from its
  * successor. A second copy that lay unread in our connection would keep alive what came in it: a
  * clone's connection, a token. All copies stand before the answer to a later request, which passes
@@ -270,6 +293,7 @@ __attribute__((constructor)) static void keep_path(void)
 
 	if (path && *path)
 		first_path = strdup(path);
+	started_with = capabilities();
 }
 
 const char *ns_socket_path(void)

@@ -201,6 +201,9 @@ int ns_wait(struct nsock *s, unsigned events, int timeout_ms);
  */
 bool ns_settle(void);
 
+/* The process has entered another user namespace: it has no privileges any more that count here. */
+void session_abroad(void);
+
 /* ---- netd's interfaces */
 
 #define NS_IFACE_ADDRS 16

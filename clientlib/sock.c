@@ -96,7 +96,7 @@ int ns_socket(int family, int type, int protocol, struct nsock **out)
 						       : IPPROTO_UDP);
 	store_once(&s->d->nonblock, !!(type & SOCK_NONBLOCK));
 	if (!known)
-		ret = session_identify_changed(ss);
+		ret = session_may(ss, link || base == SOCK_RAW ? CM_RIGHT_RAW : 0, -EPERM);
 	if (ret == 0)
 		ret = known ? request_async(ss, &e, REQ_SOCKET, s) : request_wait(ss, &e, NULL);
 	if (ret < 0) {
@@ -260,7 +260,7 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 		ret = ns_from_sockaddr(s->family, sa, len, &e.ep);
 	}
 	if (ret == 0 && e.ep.port && e.ep.port < LOW_PORTS && s->type != SOCK_RAW)
-		ret = session_identify_changed(s->ss);
+		ret = session_may(s->ss, CM_RIGHT_BIND, -EACCES);
 	if (ret == 0)
 		ret = request_wait(s->ss, &e, NULL);
 	if (ret == 0 && s->type == SOCK_DGRAM)

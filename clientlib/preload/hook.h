@@ -71,7 +71,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(epoll_pwait2) X(mmap) X(mmap64) X(munmap) X(mprotect) X(mremap) X(mlockall) X(prlimit) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
-	X(clone) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(prctl) X(fstat) X(fstat64)
+	X(clone) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(unshare) X(prctl) X(fstat) X(fstat64)
 /* clang-format on */
 
 struct libc_calls {

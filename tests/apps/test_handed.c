@@ -302,6 +302,36 @@ static void kept_capability(void)
 	CHECK(ended_well(pid));
 }
 
+/* Root that gave its capabilities away, or is root of a user namespace only. */
+static void lost_capability(void)
+{
+	pid_t pid;
+
+	if (!over_tcp || geteuid() != 0)
+		return;
+	CHILD(pid)
+	{
+		CHECK(binds_low());
+		CHECK(has_only(1u << CAP_NET_RAW));
+		CHECK(close(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)) == 0);
+		CHECK(!binds_low() && errno == EACCES);
+		CHECK(has_only(0));
+		FAILS(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
+		FAILS(socket(AF_PACKET, SOCK_DGRAM, 0), EPERM);
+		leave();
+	}
+	CHECK(ended_well(pid));
+	CHILD(pid)
+	{
+		if (unshare(CLONE_NEWUSER) == 0) { /* else this system does not allow it */
+			FAILS(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
+			CHECK(!binds_low() && errno == EACCES);
+		}
+		leave();
+	}
+	CHECK(ended_well(pid));
+}
+
 /* A program started with its standard descriptors closed gets sockets there. */
 static void standard_numbers(void)
 {
@@ -461,6 +491,7 @@ static void all(void)
 	RUN(jailed);
 	RUN(jailed_first);
 	RUN(kept_capability);
+	RUN(lost_capability);
 	RUN(standard_numbers);
 	RUN(shell_on_socket);
 	RUN(io_signals);
