@@ -306,7 +306,7 @@ static int dgram_address(
 	d->flags = stamping_wish(s);
 	if (s->family == AF_PACKET) {
 		if (m->msg_name && m->msg_namelen) {
-			ret = link_from_sockaddr(m->msg_name, m->msg_namelen, &d->peer);
+			ret = link_from_sockaddr(m->msg_name, m->msg_namelen, true, &d->peer);
 			if (ret < 0)
 				return ret;
 			if (!link_of_endpoint(&d->peer).ifindex)

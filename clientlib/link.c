@@ -29,7 +29,7 @@ socklen_t link_name_length(const struct endpoint *ep)
 			   (n.halen <= sizeof(n.addr) ? n.halen : sizeof(n.addr)));
 }
 
-int link_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct endpoint *ep)
+int link_from_sockaddr(const struct sockaddr *sa, socklen_t len, bool to_send, struct endpoint *ep)
 {
 	struct link_name n = {.halen = 0};
 	struct sockaddr_ll ll;
@@ -37,7 +37,11 @@ int link_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct endpoint
 	if (!sa || len < sizeof(ll))
 		return -EINVAL;
 	memcpy(&ll, sa, sizeof(ll));
-	if (ll.sll_family != AF_PACKET || ll.sll_halen > sizeof(ll.sll_addr))
+	if (to_send && (size_t)ll.sll_halen > len - offsetof(struct sockaddr_ll, sll_addr))
+		return -EINVAL;
+	if (to_send)
+		ll.sll_halen = sizeof(ll.sll_addr);
+	else if (ll.sll_family != AF_PACKET || ll.sll_halen > sizeof(ll.sll_addr))
 		return -EINVAL;
 	n.ifindex = (uint32_t)ll.sll_ifindex;
 	n.halen = ll.sll_halen < sizeof(n.addr) ? ll.sll_halen : sizeof(n.addr);

@@ -7,7 +7,8 @@
 
 /* ---- link.c: struct sockaddr_ll and the endpoint that stands for it */
 socklen_t link_to_sockaddr(const struct endpoint *ep, struct sockaddr *sa);
-int link_from_sockaddr(const struct sockaddr *sa, socklen_t len, struct endpoint *ep);
+/* `to_send`: as names of packets that are sent are read, of which the family does not count and the address is always there. */
+int link_from_sockaddr(const struct sockaddr *sa, socklen_t len, bool to_send, struct endpoint *ep);
 /* The length that getsockname() tells. */
 socklen_t link_name_length(const struct endpoint *ep);
 

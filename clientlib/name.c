@@ -30,7 +30,7 @@ int ns_from_sockaddr(int family, const struct sockaddr *sa, socklen_t len, struc
 	if (!sa || len < sizeof(fam) || len > sizeof(struct sockaddr_storage))
 		return -EINVAL;
 	if (family == AF_PACKET)
-		return link_from_sockaddr(sa, len, ep);
+		return link_from_sockaddr(sa, len, false, ep);
 	memcpy(&fam, sa, sizeof(fam));
 	if (fam == AF_INET && len >= sizeof(struct sockaddr_in)) {
 		struct sockaddr_in in;

@@ -238,7 +238,7 @@ int ns_bind(struct nsock *s, const struct sockaddr *sa, socklen_t len)
 		return ret;
 	if (s->family == AF_PACKET) {
 		e.arg[0] = AF_PACKET;
-		ret = link_from_sockaddr(sa, len, &e.ep);
+		ret = link_from_sockaddr(sa, len, false, &e.ep);
 		return ret < 0 ? ret : request_wait(s->ss, &e, NULL);
 	}
 	if (len < (s->family == AF_INET6 ? 24u : sizeof(struct sockaddr_in)))

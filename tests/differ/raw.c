@@ -247,6 +247,17 @@ static void frames(int type, const char *name)
 	uint32_t stamps = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_TX_SOFTWARE;
 
 	CALL(shutdown(fd, SHUT_RDWR), "raw packet %s shutdown", name);
+	lo.sll_family = 0;
+	lo.sll_halen = 0;
+	CALL(sendto(fd, (char[60]){0}, 60, 0, (struct sockaddr *)&lo, sizeof(lo)),
+	    "raw packet %s to a name of no family", name);
+	CALL(sendto(fd, (char[60]){0}, 60, 0, (struct sockaddr *)&lo, sizeof(lo) - 1),
+	    "raw packet %s to a short name", name);
+	lo.sll_halen = 12;
+	CALL(sendto(fd, (char[60]){0}, 60, 0, (struct sockaddr *)&lo, sizeof(lo)),
+	    "raw packet %s to a name longer than there is", name);
+	lo.sll_family = AF_PACKET;
+	lo.sll_halen = 6;
 	CALL(sendto(fd, (char[65600]){0}, 65536, 0, (struct sockaddr *)&lo, sizeof(lo)),
 	    "raw packet %s 65536 bytes", name);
 	CALL(sendto(fd, (char[65600]){0}, 65600, 0, (struct sockaddr *)&lo, sizeof(lo)),
