@@ -138,6 +138,10 @@ void stdio_over(int fd);
 void stdio_fork_prepare(void);
 void stdio_fork_done(bool child);
 
+/* poll.c: ppoll() and pselect6() by number, as syscall() gives their results. */
+long ppoll_by_number(const long *a);
+long pselect_by_number(const long *a);
+
 /* clone.c: a clone() by number that is ours to do: true, and its result as syscall() gives it. */
 bool clone_by_number(long nr, const long *a, long *ret);
 

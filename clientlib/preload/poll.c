@@ -237,3 +237,65 @@ HOOK int pselect(int nfds, fd_set *restrict in, fd_set *restrict out, fd_set *re
 		return real.pselect(nfds, in, out, except, ts, mask);
 	return select_wait(nfds, in, out, except, ts, mask);
 }
+
+/*
+ * ---- By number: the mask has the kernel's size, which is said, and what is left of the time is written back. Where no socket of
+ * netd's is concerned, and where something is wrong, it is the kernel's.
+ */
+
+/* The mask as libc has it; NULL: none. */
+static const sigset_t *mask_of(const void *mask, sigset_t *set)
+{
+	if (!mask)
+		return NULL;
+	sigemptyset(set);
+	memcpy(set, mask, _NSIG / 8);
+	return set;
+}
+
+static long back_to_user(struct timespec *ts, const struct deadline *until, long ret)
+{
+	struct timespec left;
+
+	if (ts && !until->never) {
+		(void)deadline_left(until, &left);
+		(void)copy_to_user(ts, &left, sizeof(left));
+	}
+	return ret;
+}
+
+long ppoll_by_number(const long *a)
+{
+	struct pollfd *fds = (void *)a[0];
+	struct timespec *ts = (void *)a[2];
+	const void *mask = (const void *)a[3];
+	struct deadline until;
+	sigset_t set;
+
+	if (!pollset_concerns(fds, (nfds_t)a[1]) || bad_time(ts, mask) ||
+	    (mask && a[4] != _NSIG / 8))
+		return done(sys_call(SYS_ppoll, a[0], a[1], a[2], a[3], a[4], 0));
+	until = deadline_in(ts);
+	return back_to_user(ts, &until, pollset_wait(fds, (nfds_t)a[1], ts, mask_of(mask, &set)));
+}
+
+long pselect_by_number(const long *a)
+{
+	fd_set *in = (void *)a[1], *out = (void *)a[2], *except = (void *)a[3];
+	struct timespec *ts = (void *)a[4];
+	struct {
+		const void *mask;
+		size_t size;
+	} m = {NULL, 0};
+	struct deadline until;
+	int nfds = (int)a[0];
+	sigset_t set;
+
+	if (nfds < 0 || nfds > NFDS_MAX || !select_concerns(nfds, in, out, except) ||
+	    (a[5] && copy_from_user(&m, (const void *)a[5], sizeof(m)) < 0) ||
+	    bad_time(ts, m.mask) || (m.mask && m.size != _NSIG / 8))
+		return done(sys_call(SYS_pselect6, a[0], a[1], a[2], a[3], a[4], a[5]));
+	until = deadline_in(ts);
+	return back_to_user(
+	    ts, &until, select_wait(nfds, in, out, except, ts, mask_of(m.mask, &set)));
+}

@@ -18,25 +18,6 @@ static bool time_there(long at)
 	return !at || user_readable(P(at), sizeof(struct timespec));
 }
 
-/* The kernel's mask is shorter than libc's, and comes with its length. */
-static long select_by_number(const long *a)
-{
-	struct {
-		const void *mask;
-		size_t size;
-	} m = {NULL, 0};
-	sigset_t set;
-
-	if (!time_there(a[4]) || (a[5] && copy_from_user(&m, P(a[5]), sizeof(m)) < 0))
-		return done(-EFAULT);
-	if (m.mask && m.size != _NSIG / 8)
-		return done(-EINVAL);
-	sigemptyset(&set);
-	if (m.mask && copy_from_user(&set, m.mask, _NSIG / 8) < 0)
-		return done(-EFAULT);
-	return pselect((int)a[0], P(a[1]), P(a[2]), P(a[3]), P(a[4]), m.mask ? &set : NULL);
-}
-
 /* clang-format off */
 
 static bool moves_data(long nr, const long *a, long *ret)
@@ -100,9 +81,9 @@ static bool numbers_and_waits(long nr, const long *a, long *ret)
 	CALL(SYS_epoll_pwait2, epoll_pwait2(fd, P(a[1]), (int)a[2], P(a[3]), P(a[4])))
 #endif
 #ifdef SYS_pselect6
-	CALL(SYS_pselect6, select_by_number(a))
+	CALL(SYS_pselect6, pselect_by_number(a))
 #endif
-	CALL(SYS_ppoll, time_there(a[2]) ? ppoll(P(a[0]), (nfds_t)a[1], P(a[2]), P(a[3])) : done(-EFAULT))
+	CALL(SYS_ppoll, ppoll_by_number(a))
 #ifdef SYS_close_range
 	CALL(SYS_close_range, close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]))
 #endif
