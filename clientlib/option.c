@@ -298,6 +298,13 @@ static int set_group(struct nsock *s, int name, const void *val, socklen_t len)
 	return request_wait(s->ss, &e, NULL);
 }
 
+/* Options of which the daemon asks the user, and this side what became of root's capabilities. */
+static bool wants_admin(int level, int name)
+{
+	return level == SOL_SOCKET &&
+	       (name == SO_MARK || name == SO_RCVBUFFORCE || name == SO_SNDBUFFORCE);
+}
+
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len)
 {
 	struct cm_sqe e = {
@@ -332,6 +339,8 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 		if (ret != -ENOPROTOOPT)
 			return ret;
 	}
+	if (wants_admin(level, name) && (ret = session_may(s->ss, CM_RIGHT_ADMIN, -EPERM)) < 0)
+		return ret;
 	known_forget(s);
 	ret = cmsg_check(s, level, name, val, len);
 	if (ret <= 0)

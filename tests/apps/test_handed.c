@@ -306,6 +306,7 @@ static void kept_capability(void)
 static void lost_capability(void)
 {
 	pid_t pid;
+	int fd;
 
 	if (!over_tcp || geteuid() != 0)
 		return;
@@ -318,6 +319,8 @@ static void lost_capability(void)
 		CHECK(has_only(0));
 		FAILS(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
 		FAILS(socket(AF_PACKET, SOCK_DGRAM, 0), EPERM);
+		fd = socket(AF_INET, SOCK_DGRAM, 0);
+		FAILS(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){9999}, sizeof(int)), EPERM);
 		leave();
 	}
 	CHECK(ended_well(pid));
