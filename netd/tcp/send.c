@@ -106,6 +106,12 @@ static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t
 	}
 }
 
+/* Of a super-frame: the peer's device joins segments and hands them up at a PSH, and the next ones are not near. */
+static uint8_t push_of(uint32_t len, uint32_t full)
+{
+	return len > full ? TCP_F_PSH : 0;
+}
+
 /* Less than asked for, and then without the flags of its end, if chunks are smaller here. False: no room. */
 static bool transmit_fitting(struct stack *s, uint32_t sk, struct tcp_rec *t,
     const struct tcp_path *path, uint8_t *flags, uint64_t off, uint32_t *n)
@@ -135,12 +141,11 @@ static enum verdict send_new(
 	if (avail && !n)
 		return why;
 	if (n == avail) {
-		flags = TCP_F_PSH;
+		flags = t->flags & TCB_MORE ? 0 : TCP_F_PSH;
 		if (t->flags & TCB_FIN_WANTED)
 			flags = TCP_F_FIN | (n ? TCP_F_PSH : 0);
 	}
-	if (n > full)
-		flags |= TCP_F_PSH; /* the peer's device joins segments and hands them up at a PSH: the next ones are not near */
+	flags |= push_of(n, full);
 	if (!transmit_fitting(s, sk, t, path, &flags, t->snd_nxt, &n))
 		return DEVICE;
 	data_sent(s, t, n + !!(flags & TCP_F_FIN), full);
@@ -173,8 +178,7 @@ static enum verdict send_lost(
 	if (end > data_end)
 		flags = TCP_F_FIN;
 	n = (uint32_t)(data_end - off);
-	if (n && data_end == t->tx_tail)
-		flags |= TCP_F_PSH;
+	flags |= n && data_end == t->tx_tail ? TCP_F_PSH : push_of(n, full);
 	if (!transmit_fitting(s, sk, t, path, &flags, off, &n))
 		return DEVICE;
 	end = off + n + !!(flags & TCP_F_FIN);

@@ -330,6 +330,17 @@ Test(send, nodelay_lets_go_what_a_cork_holds)
 	expect_nothing(&c);
 }
 
+/* As the kernel: what the writer will go on with is not pushed, even if it goes out. */
+Test(send, more_to_come_is_not_pushed)
+{
+	sim_hint(c.k, SOCK_MORE, 0);
+	sim_send(c.k, "abc", 3);
+	after(&c, 0);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NODELAY, 1);
+	after(&c, 0);
+	expect(&c, ACK, 0, 0, 3);
+}
+
 /* Whoever joins segments on the way up waits for a PSH. */
 Test(send, super_frames_are_pushed)
 {
@@ -343,6 +354,6 @@ Test(send, super_frames_are_pushed)
 	expect(&c, PSH_ACK, 0, 0, 14600);
 	/* The first five are lost; five have arrived, so they may go out as one, too. */
 	say_sack(0, 1, &(struct sack_range){7300, 14600});
-	expect(&c, ACK, 0, 0, 7300);
+	expect(&c, PSH_ACK, 0, 0, 7300);
 	expect_nothing(&c);
 }
