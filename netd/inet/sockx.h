@@ -39,6 +39,11 @@ struct sockx_rec {
 	uint64_t rcv_up, snd_up;
 	uint32_t window_clamp; /* TCP_WINDOW_CLAMP */
 	uint16_t fastopen_queue; /* TCP_FASTOPEN: kept and told */
+	/* Of a path that swallows large segments, in bytes of payload: the largest known to arrive, the smallest known not to (0: none
+	 * is known), the one that is tried; when the next trial is due; where the one that is out ends, 0: none is. tcp/blackhole.c */
+	uint16_t mss_low, mss_high, mss_try;
+	uint32_t mss_at_s;
+	uint64_t mss_try_end;
 	/* SO_ZEROCOPY: the number of the next send with MSG_ZEROCOPY, and of the first that is not told to be done with */
 	uint32_t copies_next, copies_told;
 	uint64_t rx_time; /* SO_TIMESTAMP of a stream: when its newest byte came */

@@ -59,6 +59,8 @@ static void advance(struct stack *s, uint32_t sk, struct tcp_rec *t, const struc
 	t->rtx_at = 0; /* from anew, by the output that follows */
 	t->rtx_kind = RTX_NONE;
 	t->flags = (t->flags & ~(uint32_t)TCB_PROBED) | TCB_PROGRESS;
+	if (t->flags & TCB_MSS_LOW)
+		blackhole_acked(s, sk, t);
 	recovery_trim(s, sk, t, una, n);
 	if (t->flags & TCB_URGENT)
 		urgent_acked(s, sk, t);

@@ -85,6 +85,7 @@ struct tcp_seg {
 /* The way to the peer. */
 struct tcp_path {
 	struct route r;
+	uint32_t mss; /* payload of the largest segment that it is said to carry */
 	bool csum, tso;
 };
 
@@ -392,6 +393,18 @@ extern const struct congestion_ops congestion_cubic; /* cubic.c */
 void rtt_sample(struct tcp_rec *t, uint64_t us);
 /* Current timeout, backed off by the retries, in ns. */
 uint64_t rto_of(const struct tcp_rec *t);
+
+/* blackhole.c */
+/* One more timeout: do large segments vanish? Then t->mss is smaller. */
+void blackhole_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t);
+/* TCB_MSS_LOW: payload of a segment, if the path is said to carry `mss`. */
+uint32_t blackhole_mss(const struct stack *s, uint32_t sk, uint32_t mss);
+/* The same: payload of the segment by which it is tried whether larger ones arrive now, if `whole` is what the path is said to
+ * carry and `room` bytes can go out; 0: not now. It was sent. The oldest outstanding byte is another one. */
+uint32_t blackhole_trial(
+    const struct stack *s, uint32_t sk, const struct tcp_rec *t, uint32_t whole, uint64_t room);
+void blackhole_tried(struct stack *s, uint32_t sk, const struct tcp_rec *t, uint32_t len);
+void blackhole_acked(struct stack *s, uint32_t sk, struct tcp_rec *t);
 
 /* timers.c */
 void timer_arm(struct stack *s, uint32_t sk, const struct tcp_rec *t);

@@ -102,7 +102,7 @@ static void init_tcb(struct stack *s, uint32_t sk, struct tcp_rec *t, uint32_t m
 	const struct sock_rec *k = sock_peek(s, sk);
 
 	t->flags = (t->flags & ~(uint32_t)(TCB_FIN_WANTED | TCB_FIN_ALONE | TCB_FIN_RCVD | TCB_FIN_SEEN | TCB_DEAD |
-					   TCB_WAS_OPEN | ECN_FLAGS)) |
+					   TCB_WAS_OPEN | TCB_MSS_LOW | ECN_FLAGS)) |
 		   SYN_FLAGS | TCB_SYN_NOW | TCB_ACTIVE | (s->ecn == STACK_ECN_ON ? TCB_ECN : 0);
 	t->iss = tcp_isn(s, &k->local, &k->remote) - (uint32_t)t->tx_tail;
 	t->ts_off = tcp_ts_offset(s, &k->local, &k->remote);

@@ -24,7 +24,8 @@ int tcp_path_to(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_path
 	path->tso = path->csum && (d->features & REGION_F_TSO4);
 	mss = tcp_our_mss(k, path->r.mtu);
 	mss = min_of(mss, t->peer_mss ? t->peer_mss : TCP_MSS_DEFAULT);
-	t->mss = max_of(mss, TCP_MSS_MIN) - (t->flags & TCB_TS ? TCP_TS_LEN : 0);
+	path->mss = max_of(mss, TCP_MSS_MIN) - (t->flags & TCB_TS ? TCP_TS_LEN : 0);
+	t->mss = t->flags & TCB_MSS_LOW ? blackhole_mss(s, sk, path->mss) : path->mss;
 	return 0;
 }
 

@@ -126,6 +126,32 @@ static bool transmit_fitting(struct stack *s, uint32_t sk, struct tcp_rec *t,
 	return !ret;
 }
 
+/* One larger segment amid the others: blackhole.c. */
+static enum verdict send_trial(
+    struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint64_t *pipe)
+{
+	uint64_t wnd = t->snd_edge > t->snd_nxt ? t->snd_edge - t->snd_nxt : 0;
+	uint64_t room = min_of(t->tx_tail - t->snd_nxt, t->cwnd > *pipe ? t->cwnd - *pipe : 0);
+	uint32_t low = t->mss, n;
+	int ret;
+
+	room = min_of(room, wnd);
+	n = blackhole_trial(s, sk, t, path->mss, room);
+	if (!n)
+		return NOTHING;
+	t->mss = n;
+	ret = tcp_payload_max(s, sk, t) == n ? tcp_transmit(s, sk, t, path, 0, t->snd_nxt, n) : -EMSGSIZE;
+	t->mss = low;
+	if (ret)
+		return ret == -EMSGSIZE ? NOTHING : DEVICE;
+	data_sent(s, t, n, n);
+	recovery_sent_new(s, sk, t, n);
+	start_timing(s, t);
+	blackhole_tried(s, sk, t, n);
+	*pipe += n;
+	return SENT;
+}
+
 static enum verdict send_new(
     struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path, uint64_t *pipe)
 {
@@ -137,6 +163,8 @@ static enum verdict send_new(
 
 	if (fin_sent(t) || (!avail && !(t->flags & TCB_FIN_WANTED)))
 		return NOTHING;
+	if ((t->flags & TCB_MSS_LOW) && avail && (why = send_trial(s, sk, t, path, pipe)) != NOTHING)
+		return why;
 	n = avail ? how_much(k, t, path, full, avail, *pipe, &why) : 0;
 	if (avail && !n)
 		return why;

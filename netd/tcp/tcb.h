@@ -76,6 +76,7 @@ enum tcb_flags {
 	TCB_ECN_ECHO = 1 << 27, /* a mark arrived: every segment says so until the peer says that it has heard */
 	TCB_ECN_CWR = 1 << 28,	/* the window went down: the next new segment says so */
 	TCB_ECN_SEEN = 1 << 29, /* something that could be marked has arrived */
+	TCB_MSS_LOW = 1 << 30,	/* large segments vanish on the way: sockx_rec.mss_low */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 

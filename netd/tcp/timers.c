@@ -198,11 +198,14 @@ static bool rtx_syn(struct stack *s, uint32_t sk, struct tcp_rec *t)
 static bool rtx_data(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
+	bool withdrawn = window_withdrawn(s, k, t);
 
-	if (give_up(s, k, t, t->retries, window_withdrawn(s, k, t) ? UINT_MAX : data_retries(k)))
+	if (give_up(s, k, t, t->retries, withdrawn ? UINT_MAX : data_retries(k)))
 		return timed_out(s, sk, t);
 	one_more_try(t);
 	s->count.tcp_rto++;
+	if (!withdrawn)
+		blackhole_timeout(s, sk, t);
 	recovery_timeout(s, sk, t);
 	start_rtx(s, k, t, RTX_RTO, rto_of(t));
 	tcp_want_output(s, sk);
