@@ -169,7 +169,7 @@ static enum verdict send_new(
 	if (avail && !n)
 		return why;
 	if (n == avail) {
-		flags = t->flags & TCB_MORE ? 0 : TCP_F_PSH;
+		flags = (t->flags & TCB_MORE) && !t->keep_probes ? 0 : TCP_F_PSH; /* a probe pushes */
 		if (t->flags & TCB_FIN_WANTED)
 			flags = TCP_F_FIN | (n ? TCP_F_PSH : 0);
 	}

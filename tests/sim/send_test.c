@@ -339,6 +339,10 @@ Test(send, more_to_come_is_not_pushed)
 	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NODELAY, 1);
 	after(&c, 0);
 	expect(&c, ACK, 0, 0, 3);
+	say(&c, ACK, 0, 3, NULL);
+	sim_send(c.k, "de", 2);
+	after(&c, 300 * SIM_MS); /* but what has waited for too long is */
+	expect(&c, PSH_ACK, 3, 0, 2);
 }
 
 /* Whoever joins segments on the way up waits for a PSH. */
