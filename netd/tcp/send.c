@@ -224,7 +224,7 @@ static enum verdict send_lost(
 static enum verdict send_data(
     struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_path *path)
 {
-	uint64_t pipe = recovery_pipe(s, sk, t);
+	uint64_t pipe = recovery_pipe(s, sk, t), nxt = t->snd_nxt;
 	enum verdict v;
 
 	if (!flight_of(t) && t->tx_tail > t->snd_nxt)
@@ -243,9 +243,9 @@ static enum verdict send_data(
 		}
 	} while (v == SENT);
 	t->flags &= ~(uint32_t)TCB_FORCE;
-	if (v == CWND)
+	if (v == CWND || (t->snd_nxt > nxt && pipe + t->mss > t->cwnd))
 		t->flags |= TCB_CWND_LIMITED;
-	else if (v != DEVICE)
+	else if (v != DEVICE && t->snd_nxt > nxt)
 		t->flags &= ~(uint32_t)TCB_CWND_LIMITED;
 	return v;
 }

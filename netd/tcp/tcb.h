@@ -60,7 +60,7 @@ enum tcb_flags {
 	TCB_DSACK = 1 << 10,	/* dsack_* is to be reported */
 	TCB_DEAD = 1 << 11,	/* reset, refused or timed out: the error says why */
 	TCB_WAS_OPEN = 1 << 12, /* was connected: both directions are at their end now */
-	TCB_CWND_LIMITED = 1 << 13,
+	TCB_CWND_LIMITED = 1 << 13, /* what was sent last filled the window */
 	TCB_PROGRESS = 1 << 14, /* new data was acknowledged: the neighbour is alive */
 	TCB_PROBED = 1 << 15,	/* a tail loss probe is out */
 	TCB_FORCE = 1 << 16,	/* a corked or silly segment goes out now */

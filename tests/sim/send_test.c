@@ -248,6 +248,24 @@ Test(send, fast_retransmit_without_sack)
 	cr_assert_eq(sim_tcb(c.k)->ca_state, CA_OPEN);
 }
 
+/* A window that just sufficed was in use, too, whatever there is to send when its acknowledgements come. */
+Test(send, a_window_that_was_filled_grows)
+{
+	static char data[14600];
+
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	cr_assert_eq(heard_count(), 10);
+	for (int i = 1; i <= 5; i++) {
+		say(&c, ACK, 0, i * 2920, NULL);
+		cr_assert_eq(info().tcpi_snd_cwnd, 10u + 2 * (unsigned)i);
+	}
+	sim_send(c.k, data, 1460); /* half of it, and less, is not */
+	after(&c, 0);
+	say(&c, ACK, 0, 16060, NULL);
+	cr_assert_eq(info().tcpi_snd_cwnd, 20);
+}
+
 Test(send, tail_is_probed)
 {
 	static char data[2920];
