@@ -26,9 +26,26 @@ static uint8_t options_of(const struct tcp_rec *t)
 			 (t->flags & TCB_ECN_SEEN ? TCPI_OPT_ECN_SEEN : 0));
 }
 
-static uint32_t ms_since(const struct stack *s, uint64_t at)
+static uint32_t ms_since(const struct stack *s, uint32_t mark_ms)
 {
-	return at && s->now > at ? (uint32_t)((s->now - at) / NSEC_PER_MSEC) : 0;
+	return mark_ms ? (uint32_t)((s->now - clock_of_mark(s, mark_ms)) / NSEC_PER_MSEC) : 0;
+}
+
+/* What the peer was told that we take in a segment, and what the path carries as it is known by now. */
+static void fill_path(struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+	uint32_t options = (t->flags & TCB_TS) && t->state != TCPS_SYN_SENT ? TCP_TS_LEN : 0;
+	const struct device_rec *d;
+	struct route r;
+
+	i->tcpi_advmss = TCP_MSS_DEFAULT;
+	i->tcpi_pmtu = i->tcpi_snd_mss + TCP_HEADERS + options;
+	if (t->state == TCPS_CLOSE || sock_route(s, sk, &k->remote.addr, &k->local.addr, k->bound_dev, &r))
+		return;
+	d = device_peek(s, r.dev);
+	i->tcpi_pmtu = r.mtu;
+	i->tcpi_advmss = tcp_our_mss(k, d ? d->mtu : r.mtu) - options;
 }
 
 static void fill_window(
@@ -53,8 +70,6 @@ static void fill_window(
 	i->tcpi_snd_cwnd = max_of(t->cwnd / mss, 1u);
 	i->tcpi_snd_ssthresh =
 	    t->ssthresh == UINT32_MAX || !t->ssthresh ? 0x7fffffff : t->ssthresh / mss;
-	i->tcpi_advmss = t->peer_mss;
-	i->tcpi_pmtu = mss + TCP_HEADERS + (t->flags & TCB_TS ? TCP_TS_LEN : 0);
 	i->tcpi_rcv_space = (uint32_t)(t->rcv_adv > t->rcv_nxt ? t->rcv_adv - t->rcv_nxt : 0);
 	i->tcpi_rcv_ssthresh = k->rx.cap ? k->rx.cap : t->rx_cap;
 	i->tcpi_snd_wnd = (uint32_t)(t->snd_edge > t->snd_una ? t->snd_edge - t->snd_una : 0);
@@ -83,7 +98,7 @@ static void fill_counts(const struct tcp_rec *t, struct tcp_info *i)
 				      (t->cwnd < t->ssthresh / 2 ? 200 : 120) / 100;
 }
 
-static void fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
+static void fill(struct stack *s, uint32_t sk, const struct tcp_rec *t, struct tcp_info *i)
 {
 	if (!t || !sock_peek(s, sk)) {
 		i->tcpi_state = TCPS_CLOSE;
@@ -107,15 +122,16 @@ static void fill(const struct stack *s, uint32_t sk, const struct tcp_rec *t, st
 	i->tcpi_rtt = t->srtt;
 	i->tcpi_rttvar = t->rttvar;
 	i->tcpi_total_retrans = t->total_retrans;
-	i->tcpi_last_data_sent = t->sent_ms ? clock_ms(s) - t->sent_ms : 0;
-	i->tcpi_last_data_recv = ms_since(s, t->rcv_at);
-	i->tcpi_last_ack_recv = ms_since(s, t->rcv_at);
+	i->tcpi_last_data_sent = ms_since(s, t->sent_ms);
+	i->tcpi_last_data_recv = ms_since(s, t->rcv_data_ms);
+	i->tcpi_last_ack_recv = ms_since(s, t->rcv_ms);
 	i->tcpi_notsent_bytes = (uint32_t)(t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0);
 	fill_window(s, sk, t, i);
+	fill_path(s, sk, t, i);
 	fill_counts(t, i);
 }
 
-void tcp_fill_info(const struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN])
+void tcp_fill_info(struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN])
 {
 	const struct tcp_rec *t = tcb_peek(s, sk);
 	struct info_tail tail = {.rcv_wnd = 0};

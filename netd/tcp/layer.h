@@ -101,6 +101,22 @@ static inline uint32_t clock_ms(const struct stack *s)
 }
 
 /* Never 0, which says that there was no such moment. */
+static inline uint32_t clock_mark_ms(const struct stack *s)
+{
+	return max_of(clock_ms(s), 1u);
+}
+
+/* When that was, on the clock: to the millisecond, and not more than 49 days ago. */
+static inline uint64_t clock_of_mark(const struct stack *s, uint32_t ms)
+{
+	uint32_t gone = clock_ms(s) - ms;
+
+	if (gone == UINT32_MAX) /* the mark is 1 for 0, and it is 0 still */
+		gone = 0;
+	return s->now - s->now % NSEC_PER_MSEC - gone * NSEC_PER_MSEC;
+}
+
+/* Likewise. */
 static inline uint32_t clock_us(const struct stack *s)
 {
 	return max_of((uint32_t)(s->now / NSEC_PER_USEC), 1u);

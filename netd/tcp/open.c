@@ -226,7 +226,7 @@ bool tcp_established(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	t->retries = 0;
 	t->rtx_at = 0;
 	t->rtx_kind = RTX_NONE;
-	t->rcv_at = s->now;
+	t->rcv_ms = t->rcv_data_ms = clock_mark_ms(s);
 	t->rcv_mss = min_of(TCP_MSS_DEFAULT, t->peer_mss);
 	t->quick = TCP_QUICK_ACKS;
 	if (sock_tx_ring(s, sk, first_tx_capacity(s, k), t->tx_tail) < 0) {

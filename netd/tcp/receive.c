@@ -250,6 +250,7 @@ static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 			x->rx_time = s->now;
 	}
 	t->rcv_nxt = g->to;
+	t->rcv_data_ms = clock_mark_ms(s);
 	t->rcv_mss = max_of(t->rcv_mss, full);
 	if (join_intervals(s, sk, t) || t->quick || (sock_peek(s, sk)->flags & SOCK_F_QUICKACK))
 		t->flags |= TCB_ACK_NOW;

@@ -98,9 +98,9 @@ static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t
 	t->snd_nxt += len;
 	if (len % full)
 		t->snd_sml = (uint32_t)t->snd_nxt;
-	t->sent_ms = max_of(clock_ms(s), 1u);
+	t->sent_ms = clock_mark_ms(s);
 	/* An application that answers: the answers carry the acknowledgements. */
-	if (t->rcv_at && s->now - t->rcv_at < TCP_DELACK_NS && t->rcv_nxt) {
+	if (t->rcv_nxt && clock_ms(s) - t->rcv_data_ms < TCP_DELACK_NS / NSEC_PER_MSEC) {
 		t->quick = 0;
 		t->flags |= TCB_PINGPONG;
 	}
@@ -215,7 +215,7 @@ static enum verdict send_lost(
 	segments = n > full ? (n + full - 1) / full : 1;
 	t->total_retrans += segments;
 	t->bytes_retrans += n;
-	t->sent_ms = max_of(clock_ms(s), 1u);
+	t->sent_ms = clock_mark_ms(s);
 	s->count.tcp_retrans += segments;
 	*pipe += end - off;
 	return SENT;

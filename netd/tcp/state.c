@@ -220,7 +220,7 @@ void tcp_segment(struct stack *s, uint32_t sk, struct tcp_seg *g)
 	}
 	if (t->state == TCPS_SYN_RECV && !finish_open(s, sk, t, g))
 		return;
-	t->rcv_at = s->now;
+	t->rcv_ms = clock_mark_ms(s);
 	t->keep_probes = 0;
 	if (!tcp_ack(s, sk, t, g))
 		return;

@@ -141,7 +141,7 @@ struct tcp_rec {
 	/* Deadlines (ns, 0 for none) and the moments they are computed from */
 	uint64_t rtx_at, ack_at, keep_at;
 	uint64_t stall_at; /* since when the oldest outstanding thing has been unanswered */
-	uint64_t rcv_at;
+	uint32_t rcv_ms, rcv_data_ms; /* when something came, and data in its order (or it was opened); 0: never */
 	/* What was counted since it was opened; bytes are counted by offsets */
 	uint64_t bytes_retrans;
 	uint32_t segs_in, segs_out, data_in, data_out;

@@ -34,5 +34,5 @@ void tcp_resume(struct stack *s, uint64_t pause_ns);
 /* Frames may have been lost in this device: peers are woken at once, paced. */
 void tcp_driver_restarted(struct stack *s, uint32_t dev);
 
-/* For getsockopt(TCP_INFO) and netctl ss. */
-void tcp_fill_info(const struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN]);
+/* For getsockopt(TCP_INFO). */
+void tcp_fill_info(struct stack *s, uint32_t sk, uint8_t info[TCP_INFO_LEN]);

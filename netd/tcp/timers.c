@@ -15,7 +15,7 @@
  * KIND_TCP, ack_at: delayed acknowledgement, 40 ms after the first segment that is owed one
  * KIND_TCP, keep_at: SO_KEEPALIVE, after TCP_KEEPIDLE of silence, each TCP_KEEPINTVL, TCP_KEEPCNT times
  * KIND_TCP, nothing of its own: a receive ring that has been empty for 10 s is given back; the moment follows from
- *   rcv_at. A ring that is in use is looked at once in this time
+ *   rcv_ms. A ring that is in use is looked at once in this time
  * KIND_SYNRCV: SYN-ACK again, 1 s, doubling, 5 times (listen.c)
  * KIND_TIMEWAIT: the end of TIME_WAIT, 60 s, or of FIN_WAIT2 without owner, 60 s (TCP_LINGER2; timewait.c)
  *
@@ -44,7 +44,7 @@ static uint64_t ring_idle_at(const struct stack *s, uint32_t sk, const struct tc
 
 	if ((x && x->n_ooo) || (sockx_peek(s, sk)->flags & SOCKX_URGENT_IN)) /* out of band it may be read still */
 		return 0;
-	return k && k->rx.cap && t->rx_head == rx_tail_of(t) && t->rcv_at ? t->rcv_at + RING_IDLE_NS : 0;
+	return k && k->rx.cap && t->rx_head == rx_tail_of(t) && t->rcv_ms ? clock_of_mark(s, t->rcv_ms) + RING_IDLE_NS : 0;
 }
 
 /* What the ring could take was promised to the peer: the next one is as large. */
@@ -142,7 +142,7 @@ void timer_keepalive(struct stack *s, const struct sock_rec *k, struct tcp_rec *
 {
 	t->keep_probes = 0;
 	t->keep_at = k->flags & SOCK_F_KEEPALIVE && state_synchronized(t->state)
-			 ? max_of(t->rcv_at + keep_idle(k), s->now + 1)
+			 ? max_of(clock_of_mark(s, t->rcv_ms) + keep_idle(k), s->now + 1)
 			 : 0;
 }
 
@@ -166,7 +166,7 @@ static bool give_up(struct stack *s, const struct sock_rec *k, const struct tcp_
 static bool window_withdrawn(const struct stack *s, const struct sock_rec *k, const struct tcp_rec *t)
 {
 	return t->snd_edge <= t->snd_una && !(k->flags & SOCK_F_ORPHAN) &&
-	       s->now - t->rcv_at <= 2ull * TCP_RTO_MAX_US * NSEC_PER_USEC;
+	       s->now - clock_of_mark(s, t->rcv_ms) <= 2ull * TCP_RTO_MAX_US * NSEC_PER_USEC;
 }
 
 static void one_more_try(struct tcp_rec *t)
@@ -261,7 +261,7 @@ static bool run_rtx(struct stack *s, uint32_t sk, struct tcp_rec *t)
 static bool run_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint64_t idle = keep_idle(k), since = s->now - t->rcv_at;
+	uint64_t idle = keep_idle(k), since = s->now - clock_of_mark(s, t->rcv_ms);
 	uint32_t cnt = k->keep_cnt ? k->keep_cnt : 9,
 		 intvl = k->keep_intvl_s ? k->keep_intvl_s : 75;
 
@@ -273,7 +273,7 @@ static bool run_keepalive(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return true;
 	}
 	if (since < idle) {
-		t->keep_at = t->rcv_at + idle;
+		t->keep_at = clock_of_mark(s, t->rcv_ms) + idle;
 		return true;
 	}
 	if (k->user_timeout_ms ? t->keep_probes && since >= k->user_timeout_ms * NSEC_PER_MSEC

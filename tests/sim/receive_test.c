@@ -4,6 +4,22 @@
 
 TestSuite(receive, .init = setup_established, .fini = teardown);
 
+/* Who writes while acknowledgements come is not answering: what he receives is acknowledged at once, as it was. */
+Test(receive, acknowledgements_are_no_questions)
+{
+	say(&c, PSH_ACK, 0, 0, "a");
+	expect(&c, ACK, 0, 1, 0);
+	after(&c, 100 * SIM_MS);
+	for (int i = 0; i < 3; i++) {
+		sim_send(c.k, "x", 1);
+		after(&c, 0);
+		expect(&c, PSH_ACK, i, 1, 1);
+		say(&c, ACK, 1, i + 1, NULL);
+	}
+	say(&c, PSH_ACK, 1, 3, "b");
+	expect(&c, ACK, 3, 2, 0);
+}
+
 Test(receive, checksum)
 {
 	char data[16];

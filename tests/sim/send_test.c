@@ -178,6 +178,42 @@ Test(send, info_counts_of_who_connected)
 	expect_counts(2, 0, 3, 0, 2, 2, 0, 0, 0);
 }
 
+/* As the kernel: the segment that we said we take and the packet that the path carries, whatever the peer takes. */
+Test(send, info_path)
+{
+	start_over();
+	c.mss = 1000;
+	c.ts = true;
+	c.ts_val = 1;
+	script_passive(&c);
+	cr_assert_eq(info().tcpi_snd_mss, 988);
+	cr_assert_eq(info().tcpi_advmss, 1448);
+	cr_assert_eq(info().tcpi_pmtu, 1500);
+	start_over();
+	c.k = sim_socket(c.h);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_MAXSEG, 1100);
+	c.peer_port = 80;
+	cr_assert_eq(sim_connect(c.k, 80), -EINPROGRESS);
+	after(&c, 0);
+	cr_assert_eq(info().tcpi_advmss, 1100);
+}
+
+/* Of data and of acknowledgements. */
+Test(send, info_times)
+{
+	after(&c, 100 * SIM_MS);
+	cr_assert_eq(info().tcpi_last_data_recv, 100);
+	say(&c, PSH_ACK, 0, 0, "hello");
+	after(&c, 50 * SIM_MS);
+	sim_send(c.k, "a", 1);
+	after(&c, 20 * SIM_MS);
+	say(&c, ACK, 5, 1, NULL);
+	after(&c, 10 * SIM_MS);
+	cr_assert_eq(info().tcpi_last_data_recv, 80);
+	cr_assert_eq(info().tcpi_last_ack_recv, 10);
+	cr_assert_eq(info().tcpi_last_data_sent, 30);
+}
+
 /* What TCP_INFO says of the scoreboard; as long as today's kernels tell it, and shorter for who asks so. */
 static void expect_info(uint32_t sacked, uint32_t lost, uint32_t retrans)
 {
