@@ -22,6 +22,20 @@ static void for_opening(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 	(void)tcp_done(s, sk, t, e->err);
 }
 
+/*
+ * RFC 6069: a router says that there is no way, so what was sent last was not lost by congestion, and to wait twice as long for
+ * it was for nothing. As long as it says so of every try there is one at each timeout, and none is late when the way is back.
+ */
+static void take_back_off(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ip_error *e)
+{
+	if (e->type != ICMP_T_UNREACHABLE || (e->code != ICMP_C_NET && e->code != ICMP_C_HOST) || !t->retries ||
+	    t->rtx_kind != RTX_RTO || !t->rtx_at)
+		return;
+	t->retries--;
+	t->rtx_at = min_of(t->rtx_at, max_of(clock_of_mark(s, t->sent_ms) + rto_of(t), s->now));
+	timer_arm(s, sk, t);
+}
+
 static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const struct ip_error *e)
 {
 	struct tcp_rec *t = tcb_get(s, sk);
@@ -39,6 +53,8 @@ static void for_connection(struct stack *s, uint32_t sk, uint32_t seq, const str
 		return;
 	if (!e->mtu) {
 		t->soft_err = (int16_t)e->err;
+		if (off == (int64_t)t->snd_una)
+			take_back_off(s, sk, t, e);
 		if (sock_peek(s, sk)->flags & SOCK_F_RECVERR) /* the program wants to know, and the connection goes on */
 			sock_set_error(s, sk, e->err);
 		return;

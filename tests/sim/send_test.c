@@ -327,6 +327,48 @@ Test(send, path_mtu)
 	expect(&c, ACK, 960, 0, 960);
 }
 
+/* RFC 6069: a router that knows no way takes back the last doubling; one that fails says nothing of the others. */
+Test(send, unreachable_takes_back_off)
+{
+	start_over();
+	c.sack = false; /* no tail probe */
+	script_passive(&c);
+	sim_send(c.k, "abc", 3);
+	after(&c, 0);
+	expect(&c, PSH_ACK, 0, 0, 3);
+	say_icmp(&c, 1, 0, 0); /* nothing has run out yet */
+	for (int i = 0; i < 20; i++) {
+		cr_assert_leq(sim_tcb(c.k)->rtx_at - c.m->now, 210 * SIM_MS);
+		after(&c, sim_tcb(c.k)->rtx_at - c.m->now + 1);
+		expect(&c, PSH_ACK, 0, 0, 3);
+		expect_nothing(&c);
+		say_icmp(&c, 3, 0, 0); /* a port: the path is there */
+		say_icmp(&c, 1, 0, 1); /* another segment */
+		cr_assert_eq(sim_tcb(c.k)->retries, 1);
+		say_icmp(&c, 1, 0, 0);
+		cr_assert_eq(sim_tcb(c.k)->retries, 0);
+		expect_nothing(&c);
+	}
+	after(&c, sim_tcb(c.k)->rtx_at - c.m->now + 1);
+	expect(&c, PSH_ACK, 0, 0, 3);
+	cr_assert_geq(sim_tcb(c.k)->rtx_at - c.m->now, 400 * SIM_MS - 1);
+}
+
+/* But it does not live for ever by it. */
+Test(send, unreachable_ends_in_time)
+{
+	uint32_t tries = 0;
+
+	sim_send(c.k, "abc", 3);
+	for (; sim_state(c.k) == TCPS_ESTABLISHED && tries < 10000; tries++) {
+		after(&c, 200 * SIM_MS);
+		say_icmp(&c, 1, 0, 0);
+		(void)heard_count();
+	}
+	cr_assert(tries >= 4600 && tries < 4700, "%u", tries);
+	cr_assert_eq(c.k->err, EHOSTUNREACH);
+}
+
 /* Soft: told as it comes to who asked for it (IP_RECVERR), bare acknowledgements included, and the connection goes on. */
 Test(send, icmp_while_connected)
 {
