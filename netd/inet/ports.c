@@ -223,6 +223,7 @@ int port_take(struct stack *s, uint32_t sk, const struct endpoint *ep)
 	k->flags |= SOCK_F_BOUND;
 	if (ep->port)
 		k->flags |= SOCK_F_PORT_USER;
+	k->flags &= ~(uint32_t)SOCK_F_BOUND_ADDR;
 	if (!ipaddr_is_any(&ep->addr))
 		k->flags |= SOCK_F_BOUND_ADDR;
 	sock_changed(s, sk);
@@ -345,6 +346,16 @@ void port_release(struct stack *s, uint32_t sk)
 	    ~(uint32_t)(SOCK_F_BOUND | SOCK_F_BOUND_ADDR | SOCK_F_PORT_USER | SOCK_F_LISTEN);
 	k->local = (struct endpoint){.port = 0};
 	sock_changed(s, sk);
+}
+
+void port_give_back(struct stack *s, uint32_t sk)
+{
+	struct sock_rec *k = sock_get(s, sk);
+
+	if (!k || (k->flags & (SOCK_F_BOUND | SOCK_F_PORT_USER)) != SOCK_F_BOUND)
+		return;
+	owner_remove(s, sk);
+	k->flags &= ~(uint32_t)SOCK_F_BOUND;
 }
 
 /* ---- the connected table's sockets */

@@ -253,6 +253,8 @@ int port_take(struct stack *s, uint32_t sk, const struct endpoint *ep);
 /* Picks a port for a connect to `remote` from `local` address such that the 4-tuple is free. -EADDRNOTAVAIL. */
 int port_autobind(struct stack *s, uint32_t sk, const struct ipaddr *local, const struct endpoint *remote);
 void port_release(struct stack *s, uint32_t sk);
+/* The same, but the name can still be read, and a port that the user chose stays: what it was bound for is over. */
+void port_give_back(struct stack *s, uint32_t sk);
 /*
  * The bound socket starts to listen: two listeners may not share an address without SO_REUSEPORT even
  * if both have SO_REUSEADDR. Sets SOCK_F_LISTEN. 0, -EADDRINUSE. port_unlisten() takes it back.

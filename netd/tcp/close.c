@@ -33,6 +33,7 @@ bool tcp_done(struct stack *s, uint32_t sk, struct tcp_rec *t, int err)
 		tcp_free(s, sk);
 		return false;
 	}
+	port_give_back(s, sk);
 	if (err)
 		sock_set_error(s, sk, err);
 	sock_changed(s, sk);
@@ -121,8 +122,9 @@ int tcp_disconnect(struct stack *s, uint32_t sk)
 	t->snd_una = t->snd_nxt = t->tx_tail; /* what was not sent never will be */
 	k->flags &= ~(uint32_t)(SOCK_F_SHUT_RD | SOCK_F_SHUT_WR);
 	k->remote = (struct endpoint){.port = 0};
-	if (!(k->flags & (SOCK_F_PORT_USER | SOCK_F_BOUND_ADDR)))
-		port_release(s, sk);
+	port_give_back(s, sk);
+	if (!(k->flags & SOCK_F_BOUND_ADDR))
+		memset(&k->local.addr, 0, sizeof(k->local.addr));
 	sock_changed(s, sk);
 	return 0;
 }

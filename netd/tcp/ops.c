@@ -27,9 +27,6 @@ static int tcp_bind(struct stack *s, uint32_t sk, const struct endpoint *ep)
 		return -EINVAL;
 	if (t->state != TCPS_CLOSE)
 		return (ret = port_address(s, sk, &ep->addr)) ? ret : -EINVAL;
-	/* What a connection that is over had chosen is free to be chosen anew. */
-	if ((k->flags & SOCK_F_BOUND) && !(k->flags & (SOCK_F_PORT_USER | SOCK_F_BOUND_ADDR)) && (t->flags & TCB_DEAD))
-		port_release(s, sk);
 	return port_bind(s, sk, ep);
 }
 

@@ -51,6 +51,52 @@ Test(open, passive)
 	state_is(TCPS_ESTABLISHED);
 }
 
+/* As the kernel: a port that was chosen for a connection is free when that is over, though it can still be read. */
+static void expect_port_is_free(void)
+{
+	struct sim_sock *other = sim_socket(c.h);
+
+	state_is(TCPS_CLOSE);
+	sim_kill(c.h, SIM_MS);
+	after(&c, 5 * SIM_MS);
+	cr_assert_eq(sock_peek(&c.h->s, c.k->sk)->local.port, c.port);
+	cr_assert_eq(sim_bind(other, c.port), 0);
+	cr_assert_eq(sim_bind(c.k, c.port), -EADDRINUSE);
+	cr_assert_eq(sim_bind(c.k, 0), 0);
+	cr_assert_neq(sock_peek(&c.h->s, c.k->sk)->local.port, c.port);
+}
+
+Test(open, the_port_of_a_refused_connection_is_free)
+{
+	script_syn_sent(&c);
+	say(&c, RST_ACK, -1, 0, NULL);
+	expect_port_is_free();
+}
+
+Test(open, the_port_of_a_connection_that_was_reset_is_free)
+{
+	script_active(&c);
+	say(&c, TCP_F_RST, 0, 0, NULL);
+	expect_port_is_free();
+}
+
+Test(open, a_port_that_the_user_chose_stays)
+{
+	struct sim_sock *other = sim_socket(c.h);
+	static struct heard s;
+
+	c.k = sim_socket(c.h);
+	c.port = 4000;
+	cr_assert_eq(sim_bind(c.k, c.port), 0);
+	cr_assert_eq(sim_connect(c.k, c.peer_port), -EINPROGRESS);
+	after(&c, 0);
+	cr_assert(hear(&c, &s));
+	c.irs = s.h.seq;
+	say(&c, RST_ACK, -1, 0, NULL);
+	state_is(TCPS_CLOSE);
+	cr_assert_eq(sim_bind(other, c.port), -EADDRINUSE);
+}
+
 Test(open, refused)
 {
 	static struct heard s;
