@@ -67,7 +67,13 @@ within answers 10.77.0.2
 kill_inet
 within answers 10.77.0.2
 
-nice_is() { [ "$(ps -o ni= -p "$(<"$NETD_PIDFILE_DIR/$2.pid")" | tr -d ' ')" = "$1" ]; }
+# What the process has, and what its autogroup has where there are any.
+nice_is() {
+	local pid=$(<"$NETD_PIDFILE_DIR/$2.pid")
+
+	[ "$(ps -o ni= -p "$pid" | tr -d ' ')" = "$1" ] || return 1
+	[ ! -e "/proc/$pid/autogroup" ] || [[ $(<"/proc/$pid/autogroup") = *" nice $1" ]]
+}
 sed '1i nice: 5' "$config" | reload
 within nice_is 5 inet
 within nice_is 5 driver-tap0
