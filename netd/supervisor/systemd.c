@@ -11,7 +11,8 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#define END_MS 1000
+#define END_MS   1000
+#define RETRY_MS 10
 
 void systemd_take_all(struct supervisor *s)
 {
@@ -32,8 +33,8 @@ void systemd_take_all(struct supervisor *s)
 	free(names);
 }
 
-/* Non-blocking; -1 without $NOTIFY_SOCKET, or if nobody is there. */
-static int notify_connect(void)
+/* Non-blocking; -1 without $NOTIFY_SOCKET, or if nobody is there, which can be said. */
+static int notify_connect(bool say)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -47,26 +48,46 @@ static int notify_connect(void)
 		addr.sun_path[0] = 0;
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 && connect(fd, (struct sockaddr *)&addr, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) < 0) {
-		log_warn("NOTIFY_SOCKET %s: %s", path, strerror(errno));
+		if (say)
+			log_warn("NOTIFY_SOCKET %s: %s", path, strerror(errno));
 		close(fd);
 		return -1;
 	}
 	return fd;
 }
 
-/* One message, with `fd` if it is not -1. False: there is no room for it now. */
+/* Whoever listened there has begun anew, or is about to: it may be a while until somebody does again. */
+static void reconnect(struct systemd *d)
+{
+	bool lost = d->sock >= 0;
+
+	watch_stop(d->room);
+	d->room = NULL;
+	if (lost)
+		close(d->sock);
+	d->sock = notify_connect(lost);
+}
+
+static int notify(const struct systemd *d, const char *text, int fd)
+{
+	return d->sock < 0 ? -ENOTCONN : channel_send_packed(d->sock, text, strlen(text), &fd, fd >= 0);
+}
+
+/* One message, with `fd` if it is not -1. False: it cannot be told now. */
 static bool tell(struct systemd *d, const char *text, int fd)
 {
-	int ret = d->sock < 0 ? 0 : channel_send_packed(d->sock, text, strlen(text), &fd, fd >= 0);
+	int ret;
 
-	if (ret == -ECONNREFUSED || ret == -ENOTCONN) { /* whoever listened there has begun anew */
-		close(d->sock);
-		d->sock = notify_connect();
-		ret = d->sock < 0 ? 0 : channel_send_packed(d->sock, text, strlen(text), &fd, fd >= 0);
+	if (!d->there)
+		return true;
+	ret = notify(d, text, fd);
+	if (ret == -ECONNREFUSED || ret == -ENOTCONN) {
+		reconnect(d);
+		ret = notify(d, text, fd);
 	}
 	d->full = ret == -EAGAIN;
 	/* ETOOMANYREFS: more descriptors of ours are under way in sockets than we may have open. */
-	if (d->full || ret == -ENOBUFS || ret == -ETOOMANYREFS)
+	if (d->full || ret == -ECONNREFUSED || ret == -ENOTCONN || ret == -ENOBUFS || ret == -ETOOMANYREFS)
 		return false;
 	if (ret < 0)
 		log_warn("systemd is not told '%s': %s", text, strerror(-ret));
@@ -130,7 +151,7 @@ void systemd_flush(struct supervisor *s)
 	if (!d->due || d->room)
 		return;
 	d->due = !tell_store(s) || !tell_state(s);
-	if (d->due && d->full) /* else the next turn of the loop tries again */
+	if (d->due && d->full) /* else the next turn of the loop tries again, at the latest that of the next tick */
 		d->room = watch_start(&s->loop, d->sock, UV_WRITABLE, on_room, s);
 }
 
@@ -172,7 +193,8 @@ int systemd_start(struct supervisor *s)
 	int ret = uv_timer_init(&s->loop, &s->systemd.watchdog);
 
 	s->systemd.watchdog.data = s;
-	s->systemd.sock = notify_connect();
+	s->systemd.sock = notify_connect(true);
+	s->systemd.there = s->systemd.sock >= 0;
 	if (ret < 0 || sd_watchdog_enabled(0, &usec) <= 0)
 		return ret;
 	return uv_timer_start(&s->systemd.watchdog, on_watchdog, 0, max_of(usec / 2000, (uint64_t)1));
@@ -181,14 +203,17 @@ int systemd_start(struct supervisor *s)
 void systemd_end(struct supervisor *s)
 {
 	struct systemd *d = &s->systemd;
-	struct pollfd p = {.fd = d->sock, .events = POLLOUT};
 	uint64_t until = now_ns() + END_MS * NSEC_PER_MSEC;
 
 	watch_stop(d->room);
 	d->room = NULL;
-	while (!(tell_store(s) && tell_state(s)) && now_ns() < until)
-		poll(&p, 1, END_MS);
+	while (!(tell_store(s) && tell_state(s)) && d->sock >= 0 && now_ns() < until) {
+		struct pollfd p = {.fd = d->full ? d->sock : -1, .events = POLLOUT};
+
+		poll(&p, 1, RETRY_MS);
+	}
 	if (d->sock >= 0)
 		close(d->sock);
 	d->sock = -1;
+	d->there = false;
 }

@@ -225,10 +225,53 @@ Test(store, a_systemd_that_begins_anew)
 	rig_store_listen(&r);
 	rig_run(&r);
 	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready(), 5000);
-	rig_store_renew(&r);
+	rig_store_leave();
+	rig_store_listen(&r);
 	write_config(&r, 500, 2, "");
 	kill(r.supervisor, SIGHUP);
 	eventually(rig_store_has("channel.inet.2"), 5000);
+	rig_stop(&r);
+	rig_store_close();
+}
+
+/* And what is to be told while there is none is told then. */
+Test(store, a_systemd_that_is_away_for_a_while)
+{
+	struct rig r;
+	uint32_t pings;
+
+	rig_start(&r, 100, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready(), 5000);
+	rig_store_leave();
+	write_config(&r, 100, 2, "");
+	kill(r.supervisor, SIGHUP);
+	eventually(r.sh->standbys == 2, 5000);
+	/* The loop has turned since then: it was tried in vain. */
+	pings = r.sh->driver_pings;
+	eventually(r.sh->driver_pings >= pings + 3, 5000);
+	rig_store_listen(&r);
+	eventually(rig_store_has("channel.inet.2"), 5000);
+	rig_store_leave(); /* nobody waits for it at the end */
+	rig_stop(&r);
+}
+
+/* What waits for room at the old socket goes to the new one, whoever finds out first: the watchdog may. */
+Test(store, a_deaf_systemd_that_begins_anew)
+{
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	rig_store_listen(&r);
+	rig_store_deafen();
+	setenv("WATCHDOG_USEC", "2000", 1);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
+	rig_store_leave();
+	rig_store_undeafen();
+	rig_store_listen(&r);
+	eventually(rig_store_ready() && rig_store_has("arena") && rig_store_has("channel.inet.1"), 5000);
 	rig_stop(&r);
 	rig_store_close();
 }

@@ -241,12 +241,12 @@ void rig_store_serve(void)
 	}
 }
 
-void rig_store_renew(struct rig *r)
+void rig_store_leave(void)
 {
 	rig_store_serve();
 	close(store.notify);
+	store.notify = -1;
 	unlink(getenv("NOTIFY_SOCKET"));
-	rig_store_listen(r);
 }
 
 void rig_store_deafen(void)

@@ -54,10 +54,10 @@ void rig_store_listen(struct rig *r);
 void rig_store_serve(void);
 /* Does not read from here on: there is no room for one word more. */
 void rig_store_deafen(void);
-/* Begins anew, at another socket of the same name; what it had stays. */
-void rig_store_renew(struct rig *r);
 /* Reads again. */
 void rig_store_undeafen(void);
+/* There is no socket from here on, until rig_store_listen() makes another of the same name; what it had stays. */
+void rig_store_leave(void);
 bool rig_store_has(const char *name);
 /* It said READY=1. */
 bool rig_store_ready(void);
