@@ -184,14 +184,9 @@ Test(clientlib_lies, the_end_of_the_session_and_a_new_one)
 	struct nsock *s = made(SOCK_STREAM), *t;
 
 	rig_lock();
-	shutdown(rig.ctl, SHUT_RDWR);
-	close(rig.ctl);
-	rig.ctl = -1;
+	rig_hang_up();
 	rig_unlock();
 	cr_assert_eq(take(s), -ENETDOWN);
-	rig_lock();
-	rig.sq_cons = rig.cq_prod = rig.ev_prod = 0;
-	rig_unlock();
 	cr_assert_eq(ns_socket(AF_INET, SOCK_STREAM, 0, &t), 0);
 	ns_put(s);
 	ns_put(t);

@@ -366,14 +366,25 @@ static void *run(void *arg)
 	return arg;
 }
 
+/* There is no session. */
+static void rig_forget(void)
+{
+	rig.ctl = rig.bell = -1;
+	for (unsigned i = 0; i < CM_SETS; i++)
+		rig.set_bell[i] = -1;
+	rig.mem = NULL;
+	rig.h = NULL;
+	rig.sq_cons = rig.cq_prod = rig.ev_prod = 0;
+	memset(rig.rung, 0, sizeof(rig.rung));
+	memset(rig.sock, 0, sizeof(rig.sock));
+}
+
 void rig_start(void)
 {
 	struct sockaddr_un sa = {.sun_family = AF_UNIX};
 
 	pthread_mutex_init(&rig.lock, NULL);
-	rig.ctl = -1;
-	for (unsigned i = 0; i < CM_SETS; i++)
-		rig.set_bell[i] = -1;
+	rig_forget();
 	snprintf(rig.path, sizeof(rig.path), "/tmp/clientlib-rig-%d.sock", getpid());
 	unlink(rig.path);
 	memcpy(sa.sun_path, rig.path, sizeof(rig.path));
@@ -385,15 +396,25 @@ void rig_start(void)
 	pthread_create(&rig.thread, NULL, run, NULL);
 }
 
-void rig_stop(void)
+/* Without its memory: the next connection has none before its Attach is answered. */
+void rig_hang_up(void)
 {
-	rig.stop = true;
-	pthread_join(rig.thread, NULL);
-	close(rig.listener);
+	shutdown(rig.ctl, SHUT_RDWR);
 	close(rig.ctl);
 	close(rig.bell);
 	for (unsigned i = 0; i < CM_SETS; i++)
 		if (rig.set_bell[i] >= 0)
 			close(rig.set_bell[i]);
+	if (rig.mem)
+		munmap(rig.mem, RIG_SIZE);
+	rig_forget();
+}
+
+void rig_stop(void)
+{
+	rig.stop = true;
+	pthread_join(rig.thread, NULL);
+	rig_hang_up();
+	close(rig.listener);
 	unlink(rig.path);
 }

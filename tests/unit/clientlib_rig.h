@@ -45,6 +45,8 @@ struct cm_slot *rig_slot(uint32_t slot);
 /* All below with the lock held. */
 void rig_lock(void);
 void rig_unlock(void);
+/* Ends the session: all that was of it is gone, and the next one may come. */
+void rig_hang_up(void);
 /* Stores what the socket is into its slot, and tells of it. */
 void rig_tell(uint32_t slot);
 /* A new place of `cap` bytes for a ring, its bytes moved. */
