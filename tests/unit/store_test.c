@@ -22,10 +22,10 @@ Test(store, its_own_death)
 	rig_start(&r, 500, 1);
 	rig_store_listen(&r);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver_held == 0 && r.sh->driver, 5000);
+	eventually(r.sh->standbys == 1 && r.sh->driver_held == 0 && r.sh->driver);
 	r.sh->deposit = 100;
-	eventually(r.sh->standby_held == 100, 5000);
-	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	eventually(r.sh->standby_held == 100);
+	eventually(pid_in(&r, "inet") == r.sh->active);
 	for (int round = 1; round <= 4; round++) {
 		rig_store_serve();
 		active = r.sh->active;
@@ -35,20 +35,20 @@ Test(store, its_own_death)
 		waitpid(r.supervisor, NULL, 0);
 		rig_store_serve();
 		start_supervisor(&r);
-		eventually(r.sh->redeposits == redeposits + 1, 2000);
-		eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
+		eventually(r.sh->redeposits == redeposits + 1);
+		eventually(pid_in(&r, "supervisor") == r.supervisor);
 		cr_assert_eq(r.sh->active, active);
 		cr_assert_eq(kill(active, 0), 0);
 		/* The new one can do what the old one could. */
 		usleep(50000);
 		kill(active, SIGKILL);
-		eventually(r.sh->actives == 1 + (uint32_t)round, 2000);
+		eventually(r.sh->actives == 1 + (uint32_t)round);
 		cr_assert_eq(r.sh->held, 100);
 		cr_assert_eq(r.sh->wrong, 0);
-		eventually(r.sh->standbys == 1 + (uint32_t)round, 2000);
-		eventually(r.sh->standby_held == 100, 2000);
-		eventually(pid_in(&r, "inet") == r.sh->active, 1000);
-		eventually(pid_in(&r, "driver-tap0") == driver, 1000);
+		eventually(r.sh->standbys == 1 + (uint32_t)round);
+		eventually(r.sh->standby_held == 100);
+		eventually(pid_in(&r, "inet") == r.sh->active);
+		eventually(pid_in(&r, "driver-tap0") == driver);
 		cr_assert_eq(r.sh->driver, driver);
 		cr_assert_eq(r.sh->driver_starts, 1);
 		cr_assert_not(gone_for_good(driver));
@@ -67,22 +67,22 @@ Test(store, its_own_death_and_a_standbys)
 	rig_start(&r, 500, 2);
 	rig_store_listen(&r);
 	rig_run(&r);
-	eventually(r.sh->standbys == 2 && r.sh->driver, 5000);
-	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	eventually(r.sh->standbys == 2 && r.sh->driver);
+	eventually(pid_in(&r, "inet") == r.sh->active);
 	kill_supervisor(&r);
 	living = r.sh->inet_in_slot[1];
 	kill(r.sh->inet_in_slot[2], SIGKILL);
-	eventually(gone_for_good(r.sh->inet_in_slot[2]), 1000);
+	eventually(gone_for_good(r.sh->inet_in_slot[2]));
 	write_config(&r, 500, 1, "");
 	start_supervisor(&r);
-	eventually(r.sh->redeposits == 1, 2000);
-	eventually(exists(&r, "crash") && pid_in(&r, "supervisor") == r.supervisor, 2000);
+	eventually(r.sh->redeposits == 1);
+	eventually(exists(&r, "crash") && pid_in(&r, "supervisor") == r.supervisor);
 	cr_assert_eq(r.sh->standbys, 2, "there was one already");
 	cr_assert_not(gone_for_good(living));
 	kill(r.sh->active, SIGKILL);
-	eventually(r.sh->actives == 2, 2000);
+	eventually(r.sh->actives == 2);
 	cr_assert_eq(r.sh->active, living);
-	eventually(r.sh->standbys == 3, 2000);
+	eventually(r.sh->standbys == 3);
 	rig_stop(&r);
 	rig_store_close();
 }
@@ -98,16 +98,16 @@ Test(store, its_own_death_after_a_device_was_removed)
 	rig_store_listen(&r);
 	write_config(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver_starts == 2, 5000);
-	eventually(pid_in(&r, "driver-tap0") && (driver = pid_in(&r, "driver-tap1")), 1000);
+	eventually(r.sh->standbys == 1 && r.sh->driver_starts == 2);
+	eventually(pid_in(&r, "driver-tap0") && (driver = pid_in(&r, "driver-tap1")));
 	write_devices(&r, 100, 1, "  - name: tap1\n    chunks: 64\n");
 	kill(r.supervisor, SIGHUP);
-	eventually(!pid_in(&r, "driver-tap0"), 2000);
+	eventually(!pid_in(&r, "driver-tap0"));
 	kill_supervisor(&r);
 	start_supervisor(&r);
-	eventually(pid_in(&r, "supervisor") == r.supervisor, 2000);
+	eventually(pid_in(&r, "supervisor") == r.supervisor);
 	pings = r.sh->driver_pings;
-	eventually(r.sh->driver_pings >= pings + 5 || r.sh->driver_starts > 2, 5000);
+	eventually(r.sh->driver_pings >= pings + 5 || r.sh->driver_starts > 2);
 	cr_assert_eq(r.sh->driver_starts, 2, "it was replaced, for its beat was looked for in another's slot");
 	cr_assert_eq(pid_in(&r, "driver-tap1"), driver);
 	rig_stop(&r);
@@ -125,17 +125,17 @@ Test(store, its_own_death_and_the_drivers)
 	for (uint32_t i = 1; i <= 4; i++) {
 		pid_t driver;
 
-		eventually(r.sh->standbys == 1 && r.sh->driver_starts == i && rig_store_has("deposit.4.1.1.tap0"), 5000);
-		eventually(pid_in(&r, "inet") == r.sh->active && pid_in(&r, "driver-tap0") == r.sh->driver, 1000);
+		eventually(r.sh->standbys == 1 && r.sh->driver_starts == i && rig_store_has("deposit.4.1.1.tap0"));
+		eventually(pid_in(&r, "inet") == r.sh->active && pid_in(&r, "driver-tap0") == r.sh->driver);
 		driver = r.sh->driver;
 		if (i % 2)
 			kill(driver, SIGKILL);
 		kill_supervisor(&r);
 		kill(driver, SIGKILL);
-		eventually(gone_for_good(driver), 5000);
+		eventually(gone_for_good(driver));
 		r.sh->driver_held = 0;
 		start_supervisor(&r);
-		eventually(r.sh->driver_starts == 1 + i && r.sh->driver_held == 1, 5000);
+		eventually(r.sh->driver_starts == 1 + i && r.sh->driver_held == 1);
 	}
 	rig_stop(&r);
 	rig_store_close();
@@ -150,16 +150,16 @@ Test(store, last_words_without_a_supervisor)
 	rig_start(&r, 1000, 1);
 	rig_store_listen(&r);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
-	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	eventually(r.sh->standbys == 1 && r.sh->driver);
+	eventually(pid_in(&r, "inet") == r.sh->active);
 	driver = r.sh->driver;
 	kill_supervisor(&r);
 	r.sh->driver_talks = 50;
 	kill(driver, SIGUSR1);
-	eventually(gone_for_good(driver), 5000);
+	eventually(gone_for_good(driver));
 	start_supervisor(&r);
-	eventually(strstr(crash_text(&r), "\n  the end\n"), 5000);
-	eventually(r.sh->driver_starts == 2, 1000);
+	eventually(strstr(crash_text(&r), "\n  the end\n"));
+	eventually(r.sh->driver_starts == 2);
 	rig_stop(&r);
 	rig_store_close();
 }
@@ -172,16 +172,16 @@ Test(store, its_own_death_and_every_inets)
 	rig_start(&r, 500, 1);
 	rig_store_listen(&r);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
-	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	eventually(r.sh->standbys == 1 && r.sh->driver);
+	eventually(pid_in(&r, "inet") == r.sh->active);
 	kill_supervisor(&r);
 	kill(r.sh->inet_in_slot[1], SIGKILL);
 	kill(r.sh->inet_in_slot[0], SIGKILL);
 	for (unsigned i = 0; i < 2; i++)
-		eventually(gone_for_good(r.sh->inet_in_slot[i]), 1000);
+		eventually(gone_for_good(r.sh->inet_in_slot[i]));
 	start_supervisor(&r);
-	eventually(r.sh->actives == 2 && r.sh->standbys == 2, 5000);
-	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+	eventually(r.sh->actives == 2 && r.sh->standbys == 2);
+	eventually(pid_in(&r, "inet") == r.sh->active);
 	cr_assert_eq(r.sh->driver_starts, 1);
 	rig_stop(&r);
 	rig_store_close();
@@ -197,20 +197,20 @@ Test(store, a_systemd_that_does_not_read)
 	rig_store_deafen();
 	rig_run(&r);
 	for (unsigned i = 1; i <= 30; i++) {
-		eventually(r.sh->standbys == i && pid_in(&r, "inet") == r.sh->active, 5000);
+		eventually(r.sh->standbys == i && pid_in(&r, "inet") == r.sh->active);
 		kill(r.sh->active, SIGKILL);
-		eventually(r.sh->actives == 1 + i, 5000);
+		eventually(r.sh->actives == 1 + i);
 	}
-	eventually(r.sh->standbys == 31, 5000);
+	eventually(r.sh->standbys == 31);
 	cr_assert_not(rig_store_ready());
 	rig_store_undeafen();
-	eventually(rig_store_ready() && rig_store_has("arena") && rig_store_has("pidfd.driver.16.tap0"), 5000);
+	eventually(rig_store_ready() && rig_store_has("arena") && rig_store_has("pidfd.driver.16.tap0"));
 	cr_assert_not(rig_store_has("supervisor"));
 
 	/* It has what a successor needs. */
 	kill_supervisor(&r);
 	start_supervisor(&r);
-	eventually(r.sh->redeposits == 1, 5000);
+	eventually(r.sh->redeposits == 1);
 	cr_assert_eq(r.sh->driver_starts, 1);
 	rig_stop(&r);
 	rig_store_close();
@@ -224,12 +224,12 @@ Test(store, a_systemd_that_begins_anew)
 	rig_start(&r, 500, 1);
 	rig_store_listen(&r);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready(), 5000);
+	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready());
 	rig_store_leave();
 	rig_store_listen(&r);
 	write_config(&r, 500, 2, "");
 	kill(r.supervisor, SIGHUP);
-	eventually(rig_store_has("channel.inet.2"), 5000);
+	eventually(rig_store_has("channel.inet.2"));
 	rig_stop(&r);
 	rig_store_close();
 }
@@ -243,16 +243,16 @@ Test(store, a_systemd_that_is_away_for_a_while)
 	rig_start(&r, 100, 1);
 	rig_store_listen(&r);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready(), 5000);
+	eventually(r.sh->standbys == 1 && r.sh->driver && rig_store_has("channel.inet.1") && rig_store_ready());
 	rig_store_leave();
 	write_config(&r, 100, 2, "");
 	kill(r.supervisor, SIGHUP);
-	eventually(r.sh->standbys == 2, 5000);
+	eventually(r.sh->standbys == 2);
 	/* The loop has turned since then: it was tried in vain. */
 	pings = r.sh->driver_pings;
-	eventually(r.sh->driver_pings >= pings + 3, 5000);
+	eventually(r.sh->driver_pings >= pings + 3);
 	rig_store_listen(&r);
-	eventually(rig_store_has("channel.inet.2"), 5000);
+	eventually(rig_store_has("channel.inet.2"));
 	rig_store_leave(); /* nobody waits for it at the end */
 	rig_stop(&r);
 }
@@ -267,11 +267,11 @@ Test(store, a_deaf_systemd_that_begins_anew)
 	rig_store_deafen();
 	setenv("WATCHDOG_USEC", "2000", 1);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->driver, 5000);
+	eventually(r.sh->standbys == 1 && r.sh->driver);
 	rig_store_leave();
 	rig_store_undeafen();
 	rig_store_listen(&r);
-	eventually(rig_store_ready() && rig_store_has("arena") && rig_store_has("channel.inet.1"), 5000);
+	eventually(rig_store_ready() && rig_store_has("arena") && rig_store_has("channel.inet.1"));
 	rig_stop(&r);
 	rig_store_close();
 }

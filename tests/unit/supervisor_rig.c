@@ -95,7 +95,7 @@ void rig_start(struct rig *r, unsigned hang_ms, unsigned standbys)
 void rig_run(struct rig *r)
 {
 	start_supervisor(r);
-	eventually(r->sh->actives == 1, 5000);
+	eventually(r->sh->actives == 1);
 }
 
 bool exists(const struct rig *r, const char *name)
@@ -151,14 +151,14 @@ void rig_stop(struct rig *r)
 	int status = 0;
 
 	kill(r->supervisor, SIGTERM);
-	eventually(gone || (gone = waitpid(r->supervisor, &status, WNOHANG)), 10000);
+	eventually(gone || (gone = waitpid(r->supervisor, &status, WNOHANG)));
 	cr_assert_eq(gone, r->supervisor);
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", status);
 	cr_assert_not(exists(r, "netd.sock"));
 	cr_assert_not(exists(r, "pid/inet.pid"));
 	cr_assert_not(exists(r, "pid/supervisor.pid"));
 	cr_assert_not(exists(r, "pid/driver-tap0.pid"));
-	eventually(gone_for_good(r->sh->active), 1000);
+	eventually(gone_for_good(r->sh->active));
 	rig_remove(r);
 }
 

@@ -13,10 +13,10 @@ Test(supervisor, starts_and_stops)
 
 	rig_start(&r, 1000, 2);
 	rig_run(&r);
-	eventually(r.sh->standbys == 2, 5000);
-	eventually(r.sh->status_rows == 4, 1000);
-	eventually(pid_in(&r, "inet") == r.sh->active, 1000);
-	eventually(pid_in(&r, "driver-tap0") == r.sh->driver, 1000);
+	eventually(r.sh->standbys == 2);
+	eventually(r.sh->status_rows == 4);
+	eventually(pid_in(&r, "inet") == r.sh->active);
+	eventually(pid_in(&r, "driver-tap0") == r.sh->driver);
 	cr_assert_eq(pid_in(&r, "supervisor"), r.supervisor);
 	cr_assert(exists(&r, "netd.sock"));
 	rig_stop(&r);
@@ -31,17 +31,17 @@ Test(supervisor, take_over_drains_the_dead)
 	rig_start(&r, 1000, 2);
 	rig_run(&r);
 	for (unsigned round = 1; round <= 5; round++) {
-		eventually(r.sh->standbys == 1 + round, 5000);
+		eventually(r.sh->standbys == 1 + round);
 		first = r.sh->active;
 		r.sh->withdraw_every = 4;
 		r.sh->die_after = 1;
 		__atomic_store_n(&r.sh->deposit, 600, __ATOMIC_SEQ_CST);
-		eventually(r.sh->actives == 1 + round, 5000);
+		eventually(r.sh->actives == 1 + round);
 		cr_assert_neq(r.sh->active, first);
 		cr_assert_eq(r.sh->held, 450, "%u held", r.sh->held);
 		cr_assert_eq(r.sh->wrong, 0, "%u wrong", r.sh->wrong);
 		cr_log_info("round %u: take over to grant %lu us\n", round, (unsigned long)r.sh->granted_ns / 1000);
-		eventually(pid_in(&r, "inet") == r.sh->active, 1000);
+		eventually(pid_in(&r, "inet") == r.sh->active);
 	}
 	rig_stop(&r);
 }
@@ -53,21 +53,21 @@ Test(supervisor, kills_from_outside_are_answered_at_once)
 	rig_start(&r, 1000, 1);
 	rig_run(&r);
 	for (unsigned i = 1; i <= 20; i++) {
-		eventually(r.sh->standbys == i, 2000);
+		eventually(r.sh->standbys == i);
 		kill(r.sh->active, SIGKILL);
-		eventually(r.sh->actives == 1 + i, 2000);
+		eventually(r.sh->actives == 1 + i);
 		cr_log_info("take over to grant %lu us\n", (unsigned long)r.sh->granted_ns / 1000);
 		/* Its moment before all others ends. */
-		eventually(sched_getscheduler(r.sh->active) == SCHED_OTHER, 2000);
+		eventually(sched_getscheduler(r.sh->active) == SCHED_OTHER);
 	}
 	for (unsigned i = 1; i <= 20; i++) {
-		eventually(r.sh->driver_starts == i && pid_in(&r, "driver-tap0") == r.sh->driver, 2000);
+		eventually(r.sh->driver_starts == i && pid_in(&r, "driver-tap0") == r.sh->driver);
 		usleep(2000);
 		kill(r.sh->driver, SIGKILL);
-		eventually(r.sh->driver_starts == 1 + i, 2000);
+		eventually(r.sh->driver_starts == 1 + i);
 	}
-	eventually(r.sh->driver_held == 1, 1000);
-	eventually(r.sh->driver_restarted >= 20, 1000);
+	eventually(r.sh->driver_held == 1);
+	eventually(r.sh->driver_restarted >= 20);
 	cr_assert(exists(&r, "crash"));
 	rig_stop(&r);
 }
@@ -80,7 +80,7 @@ Test(supervisor, without_standby)
 	rig_run(&r);
 	r.sh->die_after = 1;
 	r.sh->deposit = 300;
-	eventually(r.sh->actives == 2, 5000);
+	eventually(r.sh->actives == 2);
 	cr_assert_eq(r.sh->held, 300);
 	cr_assert_eq(r.sh->wrong, 0);
 	rig_stop(&r);
@@ -94,16 +94,16 @@ Test(supervisor, finds_a_stopped_one)
 
 	rig_start(&r, 100, 1);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1, 5000);
+	eventually(r.sh->standbys == 1);
 	from = now_ns();
 	kill(r.sh->active, SIGSTOP);
-	eventually(r.sh->actives == 2, 2000);
+	eventually(r.sh->actives == 2);
 	cr_log_info("hang_ms 100: replaced after %lu ms\n", (unsigned long)((now_ns() - from) / NSEC_PER_MSEC));
 	cr_assert_geq(now_ns() - from, 100 * NSEC_PER_MSEC / 2);
 	driver = r.sh->driver;
 	kill(driver, SIGSTOP);
-	eventually(r.sh->driver != driver, 2000);
-	eventually(r.sh->driver_held == 1, 1000);
+	eventually(r.sh->driver != driver);
+	eventually(r.sh->driver_held == 1);
 	rig_stop(&r);
 }
 
@@ -114,15 +114,15 @@ Test(supervisor, crash_loop_backs_off)
 	rig_start(&r, 1000, 1);
 	r.sh->driver_aborts = 1;
 	rig_run(&r);
-	eventually(!strcmp(r.sh->waits, "driver tap0"), 5000);
+	eventually(!strcmp(r.sh->waits, "driver tap0"));
 	cr_assert_geq(r.sh->driver_starts, 6);
 	r.sh->driver_aborts = 0;
-	eventually(r.sh->driver != 0, 10000);
+	eventually(r.sh->driver != 0);
 	r.sh->standby_aborts = 1;
 	kill(r.sh->inet_in_slot[1], SIGKILL);
-	eventually(!strcmp(r.sh->waits, "standby"), 5000);
+	eventually(!strcmp(r.sh->waits, "standby"));
 	r.sh->standby_aborts = 0;
-	eventually(r.sh->standbys == 2, 10000);
+	eventually(r.sh->standbys == 2);
 	rig_stop(&r);
 }
 
@@ -134,11 +134,11 @@ Test(supervisor, what_works_is_replaced_at_once)
 	rig_start(&r, 300, 1);
 	rig_run(&r);
 	for (unsigned i = 1; i <= 12; i++) {
-		eventually(r.sh->standbys == i && r.sh->inet_pings >= 3, 5000);
+		eventually(r.sh->standbys == i && r.sh->inet_pings >= 3);
 		kill(r.sh->active, SIGABRT);
-		eventually(r.sh->actives == 1 + i, 5000);
+		eventually(r.sh->actives == 1 + i);
 	}
-	eventually(r.sh->standbys == 13 && r.sh->inet_pings >= 3, 5000);
+	eventually(r.sh->standbys == 13 && r.sh->inet_pings >= 3);
 	cr_assert_str_empty(r.sh->waits);
 	rig_stop(&r);
 }
@@ -150,14 +150,14 @@ Test(supervisor, a_full_channel_blocks_nobody)
 
 	rig_start(&r, 60000, 1);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->standby_pid, 5000);
+	eventually(r.sh->standbys == 1 && r.sh->standby_pid);
 	kill((pid_t)r.sh->standby_pid, SIGSTOP);
 	r.sh->deposit = 8000;
-	eventually(r.sh->deposited == 8000, 20000);
+	eventually(r.sh->deposited == 8000);
 	kill((pid_t)r.sh->standby_pid, SIGCONT);
-	eventually(r.sh->standby_held == 8000, 20000);
+	eventually(r.sh->standby_held == 8000);
 	kill(r.sh->active, SIGKILL);
-	eventually(r.sh->actives == 2, 5000);
+	eventually(r.sh->actives == 2);
 	cr_assert_eq(r.sh->held, 8000);
 	cr_assert_eq(r.sh->wrong, 0);
 	rig_stop(&r);
@@ -169,20 +169,20 @@ Test(supervisor, reload)
 
 	rig_start(&r, 1000, 1);
 	rig_run(&r);
-	eventually(r.sh->standbys == 1 && r.sh->devices == 1, 5000);
+	eventually(r.sh->standbys == 1 && r.sh->devices == 1);
 	write_config(&r, 1000, 2, "  - name: tap1\n    chunks: 64\nroutes: [{destination: default, gateway: 10.0.0.1}]\n");
 	kill(r.supervisor, SIGHUP);
-	eventually(r.sh->devices == 2 && !strcmp(r.sh->routes, "10.0.0.1"), 2000);
-	eventually(r.sh->driver_starts == 2 && r.sh->standbys == 2, 2000);
-	eventually(pid_in(&r, "driver-tap1") != 0, 1000);
+	eventually(r.sh->devices == 2 && !strcmp(r.sh->routes, "10.0.0.1"));
+	eventually(r.sh->driver_starts == 2 && r.sh->standbys == 2);
+	eventually(pid_in(&r, "driver-tap1") != 0);
 	write_config(&r, 1000, 1, "    mtu: 9000\n"); /* refused */
 	kill(r.supervisor, SIGHUP);
 	usleep(100000);
 	cr_assert_eq(r.sh->devices, 2);
 	write_config(&r, 1000, 1, "");
 	kill(r.supervisor, SIGHUP);
-	eventually(r.sh->devices == 1, 2000);
-	eventually(pid_in(&r, "driver-tap1") == 0, 2000);
+	eventually(r.sh->devices == 1);
+	eventually(pid_in(&r, "driver-tap1") == 0);
 	rig_stop(&r);
 }
 
@@ -196,16 +196,16 @@ Test(supervisor, log_level_of_components)
 	setenv("RIG_LOG", "warn", 1);
 	write_config(&r, 500, 1, "");
 	rig_run(&r);
-	eventually(r.sh->standbys == 1, 5000);
+	eventually(r.sh->standbys == 1);
 	snprintf(want, sizeof(want), "%d", LOG_LEVEL_WARN);
 	cr_assert_str_eq(r.sh->log_level, want);
 	setenv("RIG_LOG", "error", 1);
 	write_config(&r, 500, 1, "");
 	kill(r.supervisor, SIGHUP);
 	kill(r.sh->inet_in_slot[1], SIGKILL);
-	eventually(r.sh->standbys == 2, 5000);
+	eventually(r.sh->standbys == 2);
 	kill(r.sh->inet_in_slot[1], SIGKILL);
-	eventually(r.sh->standbys == 3, 5000);
+	eventually(r.sh->standbys == 3);
 	snprintf(want, sizeof(want), "%d", LOG_LEVEL_ERROR);
 	cr_assert_str_eq(r.sh->log_level, want);
 	rig_stop(&r);
@@ -243,13 +243,13 @@ Test(supervisor, last_words)
 
 	rig_start(&r, 1000, 1);
 	rig_run(&r);
-	eventually(r.sh->driver, 1000);
+	eventually(r.sh->driver);
 	r.sh->driver_talks = 50;
-	eventually(strstr(crash_text(&r), "last words:\n  a line of ?[31m words\n  a line"), 5000);
+	eventually(strstr(crash_text(&r), "last words:\n  a line of ?[31m words\n  a line"));
 	cr_assert(strstr(crash_text(&r), "\n  the end\n"));
-	eventually(r.sh->driver_starts == 2 && r.sh->driver, 1000);
+	eventually(r.sh->driver_starts == 2 && r.sh->driver);
 	r.sh->driver_talks = 1 << 20;
-	eventually(strlen(crash_text(&r)) > 60000, 5000);
+	eventually(strlen(crash_text(&r)) > 60000);
 	cr_assert_lt(strlen(crash_text(&r)), 72000);
 	rig_stop(&r);
 }
@@ -262,16 +262,16 @@ Test(supervisor, a_report_is_not_cut_off)
 
 	rig_start(&r, 100, 0);
 	rig_run(&r);
-	eventually(r.sh->driver, 5000);
+	eventually(r.sh->driver);
 	r.sh->driver_reports = 1;
 	pings = r.sh->inet_pings;
-	eventually(r.sh->inet_pings >= pings + 30, 10000); /* ten times hang_ms */
+	eventually(r.sh->inet_pings >= pings + 30); /* ten times hang_ms */
 	cr_assert_eq(r.sh->driver_starts, 1, "it was not let finish");
 	r.sh->driver_reports = 0;
-	eventually(strstr(crash_text(&r), "\n  the end\n"), 10000);
+	eventually(strstr(crash_text(&r), "\n  the end\n"));
 	cr_assert(strstr(crash_text(&r), "cause: killed by SIGABRT"));
 	r.sh->driver_reports = 1;
-	eventually(strstr(crash_text(&r), "cause: hung"), 20000);
+	eventually(strstr(crash_text(&r), "cause: hung"));
 	r.sh->driver_reports = 0;
 	rig_stop(&r);
 }
