@@ -120,7 +120,7 @@ Test(supervisor, crash_loop_backs_off)
 	eventually(!strcmp(r.sh->waits, "driver tap0"));
 	cr_assert_geq(r.sh->driver_starts, 6);
 	r.sh->driver_aborts = 0;
-	eventually(r.sh->driver != 0);
+	eventually(r.sh->driver != 0 && r.sh->standbys == 1);
 	r.sh->standby_aborts = 1;
 	kill(r.sh->inet_in_slot[1], SIGKILL);
 	eventually(!strcmp(r.sh->waits, "standby"));
