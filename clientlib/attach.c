@@ -7,20 +7,16 @@
  * supervisor holds a duplicate). Then the session is marked broken: its sockets answer -ENETDOWN,
  * and the next new socket tries to attach again.
  *
- * Descriptors of the library are moved to high numbers, out of the way of applications that count
- * on low ones.
- *
  * A forked child has a session of its own, made for it before the fork: see fork.c.
  */
 #include "clientlib/control.h"
-#include "clientlib/fdtable.h"
+#include "clientlib/own.h"
 #include "clientlib/space.h"
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 
 #define ATTACH_TRIES   50
 #define ATTACH_STEP_NS 100000000L
@@ -33,38 +29,6 @@ pthread_mutex_t attach_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct endpoint pass[PASS_MAX];
 static unsigned pass_count;
 static char servers[SERVERS_MAX][64];
-static int own_low = INT32_MAX;
-
-/* Notes a descriptor as ours: none of ours is below own_low. */
-static int owned(int fd)
-{
-	int low = load_once(&own_low);
-
-	while (fd < low && !__atomic_compare_exchange_n(
-			       &own_low, &low, fd, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-	return fd;
-}
-
-/* Moves a descriptor of ours to a high number, if there is room there. */
-int fd_high(int fd)
-{
-	struct rlimit rl = {.rlim_cur = 1024};
-	long base;
-	int high;
-
-	if (fd < 0)
-		return fd;
-	(void)sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&rl, 0, 0);
-	base = rl.rlim_cur > 1024 ? 960 : (long)rl.rlim_cur - 64;
-	if (fd >= base || base < 64)
-		return owned(fd);
-	high = sys_fcntl(fd, F_DUPFD_CLOEXEC, base);
-	if (high < 0)
-		return owned(fd);
-	sys_close(fd);
-	return owned(high);
-}
 
 /* Keeps what the answer says about the world outside netd. */
 static void keep_facts(const Netd__Control__Attached *a)
@@ -121,8 +85,8 @@ struct session *session_build(
 	ss->pid = sys_getpid();
 	ss->next_id = 2;
 	ss->uid = (uid_t)sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0);
-	*err = -EPROTO;
-	if (a->version != CM_VERSION || r->nfds < first + 3)
+	*err = a->version == CM_VERSION ? reply_holds(r, first + 3) : -EPROTO;
+	if (*err < 0)
 		goto fail;
 	*err = session_map(ss, r->fds[first], a->memory_size);
 	if (*err < 0)
@@ -137,7 +101,8 @@ struct session *session_build(
 	ss->spare[0] = (struct bell){.set = 0, .fd = reply_take(r, first + 2)};
 	ss->spares = 1;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", ss->bell);
-	ss->bell_reader = fd_high(sys_openat(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+	ss->bell_reader =
+	    own_make(SYS_openat, AT_FDCWD, (long)path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	session_rings_init(ss);
 	return ss;
 fail:
@@ -182,7 +147,7 @@ static int session_try(struct session **out)
 	ret = control_call(fd, &q, &r, &answer);
 	if (ret < 0) {
 		sys_close(fd);
-		return ret;
+		return ret == -EMFILE ? -ENFILE : ret; /* it is netd that has none left */
 	}
 	ret = -EPROTO;
 	ss = NULL;
@@ -318,51 +283,4 @@ bool ns_owner(void)
 	const struct session *ss = load_acquire(&ns_current);
 
 	return !ss || ss->pid == sys_getpid();
-}
-
-/* ---- the library's own descriptors */
-
-int ns_own_fds(int *fd, int max)
-{
-	int n = 0, anchor = fdtable_anchor();
-
-	if (anchor >= 0 && n++ < max)
-		fd[n - 1] = anchor;
-
-	for (struct session *ss = load_acquire(&ns_current); ss; ss = ss->older) {
-		int own[4] = {ss->ctl, ss->bell, ss->bell_reader, ss->common_fd};
-
-		if (session_dead(ss) & SS_FOREIGN)
-			continue;
-		for (int i = 0; i < 4; i++)
-			if (own[i] >= 0 && n++ < max)
-				fd[n - 1] = own[i];
-		pthread_mutex_lock(&ss->ev_lock);
-		for (uint32_t i = 0; i < ss->spares; i++)
-			if (n++ < max)
-				fd[n - 1] = ss->spare[i].fd;
-		for (const struct nset *set = ss->sets; set; set = set->next) {
-			int mine[3] = {set->bell, set->kick, set->fd};
-
-			for (int i = 0; i < 3; i++)
-				if (mine[i] >= 0 && n++ < max)
-					fd[n - 1] = mine[i];
-		}
-		pthread_mutex_unlock(&ss->ev_lock);
-	}
-	return n < max ? n : max;
-}
-
-bool ns_own_fd(int fd)
-{
-	int own[256], n;
-
-	if (fd < load_once(&own_low))
-		return false;
-	n = ns_own_fds(own, 256);
-
-	for (int i = 0; i < n; i++)
-		if (own[i] == fd)
-			return true;
-	return false;
 }

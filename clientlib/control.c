@@ -1,8 +1,12 @@
 /*
  * Requests on the control connection and their answers (control.proto), with the descriptors that
  * come beside them.
+ *
+ * An answer is peeked at, and consumed when its descriptors are there. If this process has too few numbers for them
+ * (MSG_CTRUNC), it is received once more with room above the limit; where there may be none, the answer goes without them.
  */
 #include "clientlib/control.h"
+#include "clientlib/own.h"
 #include <linux/capability.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,47 +36,77 @@ static void take_fds(struct reply *r, struct msghdr *mh)
 	}
 }
 
-void reply_free(struct reply *r)
+static void close_fds(struct reply *r)
 {
 	for (int i = 0; i < r->nfds; i++)
 		if (r->fds[i] >= 0)
 			sys_close(r->fds[i]);
+	r->nfds = 0;
+}
+
+void reply_free(struct reply *r)
+{
+	close_fds(r);
 	free(r->data);
 	*r = (struct reply){0};
 }
 
-/* Waits for one packet. 0, -EPIPE at end of file. */
-static int control_recv(int fd, struct reply *r)
+#define ANSWER_ROOM 65536
+
+/* Looks at the next packet, above the limit of descriptors if so told. Its length, 0 at end of file, a negative errno. */
+static ssize_t look(int fd, struct reply *r, bool above)
 {
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int) * 8)];
 	} control;
-	enum { ROOM = 65536 };
+	struct iovec iov = {.iov_base = r->data, .iov_len = ANSWER_ROOM};
+	struct msghdr mh = {.msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = control.buf,
+	    .msg_controllen = sizeof(control.buf)};
+	int flags = MSG_PEEK | MSG_CMSG_CLOEXEC;
+	ssize_t n;
 
-	r->nfds = 0;
-	r->data = malloc(ROOM);
+	do
+		n = above ? own_lifted(SYS_recvmsg, fd, (long)&mh, flags)
+			  : sys_recvmsg(fd, &mh, flags);
+	while (n == -EINTR);
+	if (n <= 0)
+		return n;
+	take_fds(r, &mh);
+	r->lost = mh.msg_flags & MSG_CTRUNC;
+	if (r->lost)
+		close_fds(r);
+	return n;
+}
+
+static void consume(int fd)
+{
+	struct msghdr nothing = {0};
+
+	while (sys_recvmsg(fd, &nothing, MSG_DONTWAIT) == -EINTR)
+		;
+}
+
+/* Waits for one packet. 0, -EPIPE at end of file. */
+static int control_recv(int fd, struct reply *r)
+{
+	ssize_t n;
+
+	*r = (struct reply){.data = malloc(ANSWER_ROOM)};
 	if (!r->data)
 		return -ENOMEM;
-	for (;;) {
-		struct iovec iov = {.iov_base = r->data, .iov_len = ROOM};
-		struct msghdr mh = {.msg_iov = &iov,
-		    .msg_iovlen = 1,
-		    .msg_control = control.buf,
-		    .msg_controllen = sizeof(control.buf)};
-		ssize_t n = sys_recvmsg(fd, &mh, MSG_CMSG_CLOEXEC);
-
-		if (n == -EINTR)
-			continue;
-		if (n > 0) {
-			take_fds(r, &mh);
-			r->len = (size_t)n;
-			return 0;
-		}
-		free(r->data);
-		r->data = NULL;
-		return n < 0 && n != -ECONNRESET ? (int)n : -EPIPE;
+	n = look(fd, r, false);
+	if (n > 0 && r->lost)
+		(void)look(fd, r, true);
+	if (n > 0) {
+		consume(fd);
+		r->len = (size_t)n;
+		return 0;
 	}
+	reply_free(r);
+	return n < 0 && n != -ECONNRESET ? (int)n : -EPIPE;
 }
 
 /* With `who`, the request says with which rights it is made. */
@@ -139,13 +173,18 @@ int control_call(
 	return ret < 0 ? ret : control_await(fd, q->id, r, out);
 }
 
+int reply_holds(const struct reply *r, int n)
+{
+	return r->nfds >= n ? 0 : r->lost ? -EMFILE : -EPROTO;
+}
+
 int reply_take(struct reply *r, int i)
 {
-	int fd;
+	int fd, ret = reply_holds(r, i + 1);
 
-	if (i >= r->nfds || r->fds[i] < 0)
-		return -EPROTO;
-	fd = fd_high(r->fds[i]);
+	if (ret < 0 || r->fds[i] < 0)
+		return ret < 0 ? ret : -EPROTO;
+	fd = own_place(r->fds[i]);
 	r->fds[i] = -1;
 	return fd;
 }
@@ -312,7 +351,7 @@ int control_connect(void)
 	if (strlen(path) >= sizeof(sa.sun_path))
 		return -ENAMETOOLONG;
 	memcpy(sa.sun_path, path, strlen(path));
-	fd = sys_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	fd = own_make(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return fd;
 	do
@@ -322,5 +361,5 @@ int control_connect(void)
 		sys_close(fd);
 		return ret;
 	}
-	return fd_high(fd);
+	return fd;
 }

@@ -8,18 +8,21 @@ struct reply {
 	size_t len;
 	int fds[8];
 	int nfds;
+	bool lost; /* the descriptors: this process had no room for all, and has none of them */
 };
 
 /* Connects to the control socket: a descriptor, or what connect() said. */
 int control_connect(void);
 /*
  * One request and its answer. 0 with *out and *r, to be freed; the daemon's error; -EPIPE when the
- * connection ended.
+ * connection ended. Descriptors that found no room are for those to miss who want them: what the daemon did is done.
  */
 int control_call(
     int fd, const Netd__Control__Request *q, struct reply *r, Netd__Control__Response **out);
 void reply_free(struct reply *r);
-/* A descriptor of the answer, moved to a high number: ours now. -EPROTO if there was none. */
+/* Are there `n` descriptors in the answer? 0, -EMFILE if they found no room, -EPROTO if they were not sent. */
+int reply_holds(const struct reply *r, int n);
+/* A descriptor of the answer, moved to its place: ours now. Or what reply_holds() says. */
 int reply_take(struct reply *r, int i);
 /*
  * control_call() of a session: gives the request its id. A connection that ended breaks the session

@@ -29,7 +29,7 @@ struct nset; /* a wait set: a descriptor to sleep on, and its member sockets wit
 
 /*
  * Attaches this process to netd if it is not yet. 0, or what connect() said (-ENOENT,
- * -ECONNREFUSED, -EACCES), -EPROTO.
+ * -ECONNREFUSED, -EACCES), -EPROTO, -EMFILE (this process has too many descriptors), -ENFILE (netd has).
  */
 int ns_attach(void);
 /* To be called before the process gives up what it needs to attach (the way to the control socket, its user): it and its children do without from then on. */

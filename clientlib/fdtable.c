@@ -1,5 +1,6 @@
 /* Descriptor numbers to sockets: see fdtable.h. */
 #include "clientlib/fdtable.h"
+#include "clientlib/own.h"
 #include "clientlib/session.h"
 #include <stdlib.h>
 
@@ -35,7 +36,7 @@ static struct nsock **entry_make(int fd)
 static int get_anchor(void)
 {
 	if (anchor < 0)
-		anchor = fd_high(sys_socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+		anchor = own_make(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return anchor;
 }
 

@@ -19,6 +19,7 @@
  */
 #include "clientlib/control.h"
 #include "clientlib/fdtable.h"
+#include "clientlib/own.h"
 #include "clientlib/share.h"
 #include "clientlib/space.h"
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 #define SETTLE_ROUNDS 1000
 
 static struct session *clone_made; /* between prepare and its end; attach_lock */
+static bool clone_asked;	   /* for, whatever came of it; the same */
 static void (*callers_prepare)(void);
 static void (*callers_done)(bool child);
 static bool enclosed; /* atomic; the child has it from its parent */
@@ -95,6 +97,7 @@ static void fork_prepare(void)
 	pthread_mutex_lock(&share_lock);
 	ss = ns_current;
 	clone_made = NULL;
+	clone_asked = false;
 	if (ss) {
 		v = session_dead(ss) ? NULL : numbered(&n);
 		if (v)
@@ -102,18 +105,22 @@ static void fork_prepare(void)
 		pthread_mutex_lock(&ss->ctl_lock);
 		pthread_mutex_lock(&ss->ev_lock);
 		lock_settled(ss);
-		if (v || (load_once(&enclosed) && !session_dead(ss)))
+		clone_asked = v || (load_once(&enclosed) && !session_dead(ss));
+		if (clone_asked)
 			clone_made = ask_clone(ss);
 		free(v);
 	}
 	pool_fork_prepare();
+	own_fork_prepare();
 }
 
 static void fork_parent(void)
 {
 	struct session *ss = ns_current, *clone = clone_made;
+	bool asked = clone_asked;
 
 	clone_made = NULL;
+	own_fork_done(false);
 	pool_fork_done(false);
 	if (ss) {
 		pthread_mutex_unlock(&ss->req_lock);
@@ -126,8 +133,9 @@ static void fork_parent(void)
 	if (clone) {
 		sys_close(clone->ctl);
 		session_unbuild(clone);
-		session_settle(ss);
 	}
+	if (asked)
+		session_settle(ss);
 	if (callers_done)
 		callers_done(false);
 }
@@ -251,6 +259,7 @@ static void fork_child(void)
 
 	clone_made = NULL;
 	space_forked();
+	own_fork_done(true);
 	pool_fork_done(true);
 	pthread_mutex_init(&attach_lock, NULL);
 	pthread_mutex_init(&share_lock, NULL);

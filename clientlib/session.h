@@ -179,7 +179,6 @@ int session_identify_changed(struct session *ss);
 int session_may(struct session *ss, uint32_t right, int err);
 /* To be called when an answer carried an end whose last copy says something. */
 void session_settle(struct session *ss);
-int fd_high(int fd);
 static inline unsigned session_dead(const struct session *ss)
 {
 	return load_once(&ss->dead);

@@ -1,4 +1,5 @@
 /* Making and ending a wait set, and the numbers, bells and descriptors that it takes. Theory of operation: set.c. */
+#include "clientlib/own.h"
 #include "clientlib/set.h"
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -37,10 +38,10 @@ static int compose(struct session *ss, struct nset *set)
 		ret = session_new_set(ss, COMMON_SET, &ss->common_fd);
 	if (ret < 0)
 		return ret;
-	set->kick = fd_high(sys_eventfd());
+	set->kick = own_eventfd();
 	if (set->kick < 0)
 		return set->kick;
-	set->fd = fd_high(sys_epoll_create());
+	set->fd = own_make(SYS_epoll_create1, EPOLL_CLOEXEC, 0, 0);
 	if (set->fd < 0)
 		return set->fd;
 	ret = watch(set->fd, set->bell);

@@ -11,6 +11,7 @@
  */
 #include "clientlib/share.h"
 #include "clientlib/control.h"
+#include "clientlib/own.h"
 #include "clientlib/space.h"
 #include <stdlib.h>
 #include <string.h>
@@ -22,21 +23,23 @@ pthread_mutex_t share_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- the memory */
 
-static struct share *share_map(const Netd__Control__Shared *a, struct reply *r)
+static int share_map(const Netd__Control__Shared *a, const struct reply *r, struct share **out)
 {
+	int ret = reply_holds(r, 1);
 	struct cm_header lay;
 	struct share *sh;
 	long p;
 
-	if (r->nfds < 1 || cm_layout(&lay, a->memory_size, a->slots) < 0)
-		return NULL;
-	if (sys_lseek(r->fds[0], 0, SEEK_END) != (long)a->memory_size)
-		return NULL;
+	if (ret < 0)
+		return ret;
+	if (cm_layout(&lay, a->memory_size, a->slots) < 0 ||
+	    sys_lseek(r->fds[0], 0, SEEK_END) != (long)a->memory_size)
+		return -EPROTO;
 	sh = malloc(sizeof(*sh));
 	p = sh ? space_map(r->fds[0], a->memory_size) : -ENOMEM;
 	if (p < 0 && p > -4096) {
 		free(sh);
-		return NULL;
+		return (int)p;
 	}
 	*sh = (struct share){.home = {.mem = (uint8_t *)p,
 				 .number = a->share,
@@ -48,7 +51,8 @@ static struct share *share_map(const Netd__Control__Shared *a, struct reply *r)
 	    .refs = 1};
 	if (a->secret.len == sizeof(sh->secret))
 		memcpy(sh->secret, a->secret.data, sizeof(sh->secret));
-	return sh;
+	*out = sh;
+	return 0;
 }
 
 static void share_put(struct share *sh)
@@ -115,12 +119,15 @@ static int ask_share(struct session *ss, struct nsock **v, unsigned n)
 	m.slot = slot;
 	q.body_case = NETD__CONTROL__REQUEST__BODY_SHARE;
 	q.share = &m;
-	ret = session_ask(ss, &q, &r, &answer);
+	ret = own_room(ss->ctl);
+	if (ret == 0)
+		ret = session_ask(ss, &q, &r, &answer);
 	if (ret < 0)
 		return ret;
+	ret = -EPROTO;
 	if (answer->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED &&
 	    answer->shared->n_slot == n)
-		sh = share_map(answer->shared, &r);
+		ret = share_map(answer->shared, &r, &sh);
 	for (unsigned i = 0; i < n; i++) {
 		if (!sh)
 			sock_lied(v[i]); /* where it is now, we cannot follow */
@@ -132,7 +139,7 @@ static int ask_share(struct session *ss, struct nsock **v, unsigned n)
 		share_put(sh);
 	netd__control__response__free_unpacked(answer, NULL);
 	reply_free(&r);
-	return sh ? ret : -ENOMEM;
+	return ret;
 }
 
 static void unlock_sides(struct nsock *s)
@@ -248,12 +255,10 @@ bool ns_is_token(int fd)
 static int join_answered(struct nsock *s, const Netd__Control__Shared *a, struct reply *r)
 {
 	struct share *sh;
+	int ret = a->n_slot == 1 && a->slot[0] < a->slots ? share_map(a, r, &sh) : -EPROTO;
 
-	if (a->n_slot != 1 || a->slot[0] >= a->slots)
-		return -EPROTO;
-	sh = share_map(a, r);
-	if (!sh)
-		return -ENOMEM;
+	if (ret < 0)
+		return ret;
 	s->family = (uint16_t)a->family;
 	s->type = (uint16_t)a->type;
 	s->protocol = (uint16_t)a->protocol;

@@ -77,11 +77,6 @@ static inline int sys_dup3(int from, int to, int flags)
 	return (int)sys_call(SYS_dup3, from, to, flags, 0, 0, 0);
 }
 
-static inline int sys_socket(int family, int type, int protocol)
-{
-	return (int)sys_call(SYS_socket, family, type, protocol, 0, 0, 0);
-}
-
 static inline int sys_connect(int fd, const void *sa, socklen_t len)
 {
 	return (int)sys_call(SYS_connect, fd, (long)sa, (long)len, 0, 0, 0);
@@ -101,16 +96,6 @@ static inline ssize_t sys_recvmsg(int fd, struct msghdr *m, int flags)
 static inline int sys_ppoll(struct pollfd *p, unsigned n, struct timespec *ts)
 {
 	return (int)sys_call(SYS_ppoll, (long)p, (long)n, (long)ts, 0, 8, 0);
-}
-
-static inline int sys_eventfd(void)
-{
-	return (int)sys_call(SYS_eventfd2, 0, O_CLOEXEC | O_NONBLOCK, 0, 0, 0, 0);
-}
-
-static inline int sys_epoll_create(void)
-{
-	return (int)sys_call(SYS_epoll_create1, O_CLOEXEC, 0, 0, 0, 0, 0);
 }
 
 static inline int sys_epoll_ctl(int ep, int op, int fd, void *event)

@@ -1,4 +1,5 @@
 /* The doors of processes that share an epoll set (epview.h). */
+#include "clientlib/own.h"
 #include "clientlib/preload/epview.h"
 #include <stddef.h>
 #include <string.h>
@@ -8,7 +9,7 @@
 
 static int unix_socket(void)
 {
-	return sys_socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	return own_make(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 }
 
 /* Gives it a name of the kernel's choice. 0 or a negative errno. */
@@ -76,7 +77,7 @@ bool epdoor_others(const struct epview *v)
 int epdoor_new(struct eptable *t, uint32_t *proc, int *door)
 {
 	uint32_t i = 0;
-	int ret, high;
+	int ret;
 
 	while (i < EPVIEW_PROCS && t->proc[i].used && there(&t->proc[i]))
 		i++;
@@ -85,11 +86,6 @@ int epdoor_new(struct eptable *t, uint32_t *proc, int *door)
 	*door = unix_socket();
 	if (*door < 0)
 		return *door;
-	high = sys_fcntl(*door, F_DUPFD_CLOEXEC, 900); /* out of the application's way */
-	if (high >= 0) {
-		sys_close(*door);
-		*door = high;
-	}
 	t->proc[i] = (struct epproc){.seen_alive = now()};
 	ret = name_it(*door, &t->proc[i]);
 	if (ret < 0) {

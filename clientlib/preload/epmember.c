@@ -1,11 +1,9 @@
 /* Members of an epoll set, its ready list, and when its bell and kick are on (epset.h). Under its
  * lock. */
 #include "clientlib/preload/epview.h"
+#include "clientlib/own.h"
 #include "clientlib/pool.h"
 #include <stdlib.h>
-#include <sys/resource.h>
-
-#define OWN_FDS 8 /* of a wait set, at most */
 
 static struct pool epmember_pool = {.size = sizeof(struct epmember)};
 
@@ -239,19 +237,18 @@ static int add_mark(int epfd, int fd, uint64_t mark)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-static int prepare(struct epset *ep)
+/* The wait set and the kick, at the first member. 0 or what the kernel says of `epfd`. */
+int epset_prepare(struct epset *ep)
 {
 	struct nset *set;
-	int ret = ns_set_new(&set), high;
+	int ret;
 
+	if (ep->set)
+		return 0;
+	ret = ns_set_new(&set);
 	if (ret < 0)
 		return ret;
-	ep->kick = sys_eventfd();
-	high = sys_fcntl(ep->kick, F_DUPFD_CLOEXEC, 900); /* out of the application's way */
-	if (high >= 0) {
-		sys_close(ep->kick);
-		ep->kick = high;
-	}
+	ep->kick = own_eventfd();
 	ret = ep->kick < 0 ? ep->kick : add_mark(ep->epfd, ns_set_fd(set), epset_secret);
 	if (ret == 0)
 		ret = add_mark(ep->epfd, ep->kick, epset_secret + 1);
@@ -266,34 +263,6 @@ static int prepare(struct epset *ep)
 	ep->kicked = ep->armed = false;
 	__atomic_store_n(&ep->set, set, __ATOMIC_SEQ_CST);
 	return 0;
-}
-
-/* Room for some more descriptors; *was is to be set again. */
-static bool lift_limit(struct rlimit *was)
-{
-	struct rlimit more;
-
-	if (getrlimit(RLIMIT_NOFILE, was) < 0)
-		return false;
-	more.rlim_cur = was->rlim_cur + OWN_FDS;
-	more.rlim_max = was->rlim_max > more.rlim_cur ? was->rlim_max : more.rlim_cur;
-	return setrlimit(RLIMIT_NOFILE, &more) == 0;
-}
-
-/*
- * The wait set and the kick, at the first member. 0 or what the kernel says of `epfd`. Their descriptors are ours: where
- * the program has as many as it may have, they do not count, for the kernel's epoll_ctl() needs none.
- */
-int epset_prepare(struct epset *ep)
-{
-	struct rlimit was;
-	int ret = ep->set ? 0 : prepare(ep);
-
-	if (ret == -EMFILE && lift_limit(&was)) {
-		ret = prepare(ep);
-		setrlimit(RLIMIT_NOFILE, &was);
-	}
-	return ret;
 }
 
 /* Undoes epset_prepare(). */

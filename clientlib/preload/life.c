@@ -2,8 +2,8 @@
  * The life of a descriptor number: socket, accept, close, and the calls that copy or replace
  * numbers.
  *
- * Sockets of AF_INET, AF_INET6 and AF_PACKET are netd's; everything else is the kernel's. If netd cannot be reached the program is told so once and socket() fails with ENETDOWN:
- * it must never end up on the kernel's stack unnoticed.
+ * Sockets of AF_INET, AF_INET6 and AF_PACKET are netd's; everything else is the kernel's. If netd cannot be reached the
+ * program is told so once and socket() fails with ENETDOWN: it must never end up on the kernel's stack unnoticed.
  */
 #include "clientlib/preload/async.h"
 #include "clientlib/preload/epset.h"
@@ -34,6 +34,8 @@ static int open_socket(int family, int type, int protocol)
 	int ret, fd;
 
 	ret = ns_owner() ? ns_attach() : -ENETDOWN;
+	if (ret == -EMFILE)
+		return ret;
 	if (ret < 0) {
 		tell_unreachable(ret);
 		return -ENETDOWN;

@@ -6,6 +6,7 @@
  * kind instead: the options that a program may have set are copied, memberships in epoll sets go on
  * in the kernel's.
  */
+#include "clientlib/own.h"
 #include "clientlib/preload/epset.h"
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -81,7 +82,7 @@ int passthrough_switch(struct nsock *s)
 
 	if (!ns_owner())
 		return -EAGAIN;
-	fd = sys_socket(ns_family(s),
+	fd = own_make(SYS_socket, ns_family(s),
 	    ns_type(s) | SOCK_CLOEXEC | (ns_nonblock(s) ? SOCK_NONBLOCK : 0), ns_protocol(s));
 	if (fd < 0)
 		return fd;
