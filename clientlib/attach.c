@@ -96,7 +96,7 @@ struct session *session_build(
 	*err = -ENOMEM;
 	if (!ss->free_slot || !ss->member_of_slot)
 		goto fail;
-	/* Those of the memory and of the clock page are closed with the answer. */
+	/* That of the memory is closed with the answer. */
 	ss->bell = reply_take(r, first + 1);
 	ss->spare[0] = (struct bell){.set = 0, .fd = reply_take(r, first + 2)};
 	ss->spares = 1;

@@ -1,6 +1,6 @@
 /*
- * The clock page: one small memory, mapped by every component (read-only for clients).
- * Beats prove that a component's loop turns; the incarnation tells clients that the daemon changed.
+ * The clock page: one small memory, mapped by every component.
+ * Beats prove that a component's loop turns; the incarnation is the active netd-inet's.
  */
 #pragma once
 #include "proto/ring.h"

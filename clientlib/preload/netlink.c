@@ -86,7 +86,7 @@ int netlink_open(int type)
 
 	if (base != SOCK_RAW && base != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
-	fd = sys_socket(AF_UNIX, SOCK_DGRAM | (type & ~0xf), 0);
+	fd = (int)sys_call(SYS_socket, AF_UNIX, SOCK_DGRAM | (type & ~0xf), 0, 0, 0, 0);
 	if (fd < 0)
 		return fd;
 	ret = (int)sys_call(SYS_bind, fd, (long)&nameless, sizeof(nameless), 0, 0, 0);

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -72,15 +71,6 @@ static int open_world(struct daemon *d)
 	return ret;
 }
 
-/* What clients get of the clock page: a descriptor of its own that cannot write. Needs /proc, so before the sandbox. */
-static int read_only_copy(int fd)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return open(path, O_RDONLY | O_CLOEXEC);
-}
-
 /*
  * Waits for the role. Returns 1 if a predecessor died, 0 if there was none, or a negative errno. "Hello" is said when all
  * threads are there: the supervisor raises the priority of those that it finds.
@@ -113,8 +103,7 @@ static int run(struct daemon *d)
 	d->stack.random = system_random;
 	d->stack.now = clock_now();
 	d->env = (struct socket_env){.arg = d, .deposit = link_deposit, .withdraw = link_withdraw,
-	    .status = newest_status, .config = newest_config, .supervised = supervised, .succession = succession, .clock_fd = read_only_copy(d->hand.clock_fd),
-	    .clock = d->hand.clock};
+	    .status = newest_status, .config = newest_config, .supervised = supervised, .succession = succession};
 	if ((ret = open_world(d)) < 0) {
 		log_error("the arena cannot be used: %s", strerror(-ret));
 		return ret;

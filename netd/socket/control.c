@@ -227,8 +227,7 @@ static int send_attached(struct stack *s, struct session *ss, struct session *to
 	Netd__Control__PassThrough row[PASS_MAX], *rows[PASS_MAX];
 	struct ipaddr addr[PASS_MAX];
 	Netd__Control__Attached at = NETD__CONTROL__ATTACHED__INIT;
-	int fds[5] = {ss ? ss->client_control : -1, ss ? ss->memfd : -1, ss ? ss->client_bell : -1, ss ? ss->client_set : -1,
-	    env->clock_fd};
+	int fds[4] = {ss ? ss->client_control : -1, ss ? ss->memfd : -1, ss ? ss->client_bell : -1, ss ? ss->client_set : -1};
 	bool clone = ss != to;
 
 	if (!ss || ss->client_bell < 0 || ss->client_set < 0 || (clone && ss->client_control < 0)) {
@@ -250,7 +249,7 @@ static int send_attached(struct stack *s, struct session *ss, struct session *to
 		a->cloned = &at;
 	else
 		a->attached = &at;
-	return channel_send(to->control, &a->base, clone ? fds : fds + 1, (env->clock_fd >= 0 ? 4 : 3) + clone);
+	return channel_send(to->control, &a->base, clone ? fds : fds + 1, 3 + clone);
 }
 
 static int send_set(struct session *ss, const request *r, Netd__Control__Response *a)

@@ -25,17 +25,6 @@
 #define LOOK_ROUNDS 16
 #define TAKE_MAX    64 /* entries a session in one go, so that all get their turn */
 
-/* A clock page that clients could write to is not theirs to have: it holds the beats of all. */
-static int readonly_clock(int fd)
-{
-	void *p = fd < 0 ? NULL : memory_map(fd, CLOCK_SIZE, PROT_READ | PROT_WRITE);
-
-	if (!p)
-		return fd;
-	munmap(p, CLOCK_SIZE);
-	return -1;
-}
-
 int socket_layer_init(struct stack *s, const struct socket_env *env)
 {
 	struct socket_layer *l = calloc(1, sizeof(*l));
@@ -43,7 +32,6 @@ int socket_layer_init(struct stack *s, const struct socket_env *env)
 	if (!l)
 		return -ENOMEM;
 	l->env = *env;
-	l->env.clock_fd = readonly_clock(env->clock_fd);
 	TAILQ_INIT(&l->active);
 	TAILQ_INIT(&l->ctl);
 	TAILQ_INIT(&l->answers);

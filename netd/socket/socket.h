@@ -11,7 +11,6 @@
  * The process must ignore SIGPIPE: a client may close its end of a bell.
  */
 #pragma once
-#include "proto/clock.h"
 #include "proto/component.pb-c.h"
 #include "state/stack.h"
 
@@ -28,8 +27,6 @@ struct socket_env {
 	bool (*supervised)(void *arg);
 	/* A descriptor for whoever may succeed the supervisor; -EBUSY: that one lives. */
 	int (*succession)(void *arg);
-	int clock_fd; /* given to clients, but only if it is a read-only descriptor; -1: none */
-	const struct clock_page *clock;
 };
 
 int socket_layer_init(struct stack *s, const struct socket_env *env);

@@ -11,6 +11,7 @@
 #include "ip/addr.h"
 #include "ip/route.h"
 #include "proto/channel.h"
+#include "proto/clock.h"
 #include <errno.h>
 #include <stdlib.h>
 

@@ -182,8 +182,7 @@ void world_new(struct world *w, bool sockets)
 	netd__component__limits__init(&w->limits);
 	w->limits.session_memory = 32u << 20;
 	w->config.limits = &w->limits;
-	w->env = (struct socket_env){
-	    .arg = w, .deposit = deposit, .withdraw = withdraw, .config = config_of, .clock_fd = -1};
+	w->env = (struct socket_env){.arg = w, .deposit = deposit, .withdraw = withdraw, .config = config_of};
 	start(w, true);
 	world_cycle(w, LIVE);
 }

@@ -294,8 +294,7 @@ struct rig *rig_new(void)
 	r->env = (struct socket_env){.arg = r,
 	    .deposit = rig_deposit,
 	    .withdraw = rig_withdraw,
-	    .config = rig_config,
-	    .clock_fd = -1};
+	    .config = rig_config};
 	r->arena_size = state_size(r->records);
 	r->arena =
 	    mmap(NULL, r->arena_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -368,13 +368,3 @@ Test(session, redeposit_gives_everything_again)
 	rig_restart(r);
 	cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_STREAM, 0), 0);
 }
-
-Test(session, writable_clock_page_is_kept_back)
-{
-	rig_kill(r);
-	r->env.clock_fd = memory_create("clock", CLOCK_SIZE);
-	rig_start(r);
-	cr_assert_eq(r->s.socket->env.clock_fd, -1);
-	client_attach(&c, r);
-	close(r->env.clock_fd);
-}
