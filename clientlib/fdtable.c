@@ -99,6 +99,23 @@ static int open_from(int from, struct nsock *s, bool cloexec, int min, struct le
 	return ret;
 }
 
+/*
+ * The anchor's own number for this socket, if no other is left and it is one of the program's. The next socket needs a new
+ * anchor. table_lock held.
+ */
+static int open_anchor(struct nsock *s, bool cloexec, int min, struct leaver *old)
+{
+	int ret = -EMFILE;
+
+	if (anchor >= min && own_counts(anchor))
+		ret = cloexec ? 0 : sys_fcntl(anchor, F_SETFD, 0);
+	if (ret == 0)
+		ret = install(s, anchor, old);
+	if (ret >= 0)
+		anchor = -1;
+	return ret;
+}
+
 int fdtable_open(struct nsock *s, bool cloexec, int min)
 {
 	struct leaver old = {0};
@@ -112,6 +129,8 @@ int fdtable_open(struct nsock *s, bool cloexec, int min)
 		from = get_anchor();
 		ret = from < 0 ? from : open_from(from, s, cloexec, min, &old);
 	}
+	if (ret == -EMFILE)
+		ret = open_anchor(s, cloexec, min, &old);
 	pthread_mutex_unlock(&table_lock);
 	leave(old); /* was closed behind our back */
 	return ret;

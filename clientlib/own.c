@@ -108,6 +108,13 @@ int own_eventfd(void)
 	return own_make(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK, 0);
 }
 
+bool own_counts(int fd)
+{
+	struct rlimit l;
+
+	return limit_get(&l) == 0 && (rlim_t)fd < l.rlim_cur;
+}
+
 int own_room(int any)
 {
 	int fd = make(SYS_fcntl, any, F_DUPFD_CLOEXEC, 0);

@@ -7,6 +7,8 @@ int own_place(int fd);
 /* The system call `nr`, which makes a descriptor: ours. Its number, or what the kernel says. */
 int own_make(long nr, long a, long b, long c);
 int own_eventfd(void);
+/* Does it count as one of those that the program may have? */
+bool own_counts(int fd);
 /* Could one more be had now? 0, -EMFILE. To be asked before what cannot be undone. `any`: an open one, of whatever kind. */
 int own_room(int any);
 /* A system call for which there were too few numbers, with room above the limit. -EMFILE if there may be none. */

@@ -126,7 +126,7 @@ static void under_hard(int arg)
 		CHECK(count_open() == before);
 		let_go(1);
 	}
-	CHECK(s >= 0 && n <= 8);
+	CHECK(s >= 0 && n <= 4);
 	works();
 	close(s);
 }
