@@ -56,6 +56,7 @@ static int set_flag(
 	on ^= o->inverted;
 	if (o->flag) {
 		k->flags = on ? k->flags | o->flag : k->flags & ~o->flag;
+		sock_changed(s, sk); /* of some the client is told in its slot */
 		return 0;
 	}
 	if (on == !!(sockx_peek(s, sk)->flags & o->xflag))

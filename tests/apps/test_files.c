@@ -1,5 +1,5 @@
-/* A socket among files: splice, sendfile, vectors at their limits, stdio, ioctl, ranges of numbers;
- * see pair.h. */
+/* A socket among files: splice, urgent bytes, sendfile, vectors at their limits, stdio, ioctl, ranges of
+ * numbers; see pair.h. */
 #include "tests/apps/pair.h"
 #include <limits.h>
 #include <linux/close_range.h>
@@ -139,6 +139,22 @@ static void splice_edges(void)
 	signal(SIGPIPE, SIG_DFL);
 	close(pipes[1]);
 	close(file);
+	close_pair(p);
+}
+
+/* SO_OOBINLINE is for what is there already, too. */
+static void urgent_in_line_later(void)
+{
+	int p[2];
+	char buf[16];
+
+	if (!over_tcp)
+		return;
+	make_pair(p);
+	CHECK(send(p[1], "ab!", 3, MSG_OOB) == 3 && wait_for(p[0], POLLPRI, 3000) >= 0);
+	CHECK(recv(p[0], buf, sizeof(buf), 0) == 2);
+	CHECK(setsockopt(p[0], SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int)) == 0);
+	CHECK(recv(p[0], buf, sizeof(buf), MSG_DONTWAIT) == 1 && buf[0] == '!');
 	close_pair(p);
 }
 
@@ -574,6 +590,7 @@ static void all(void)
 
 	RUN(splice_relay);
 	RUN(splice_edges);
+	RUN(urgent_in_line_later);
 	RUN(splice_full_pipe);
 	RUN(sendfile_edges);
 	RUN(vector_limits);
