@@ -179,6 +179,8 @@ ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonb
  * MSG_WAITALL, MSG_TRUNC.
  */
 ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
+/* The same for splice(): gets to an urgent byte and no further; returns 0 before it, -EAGAIN if it may not block. */
+ssize_t ns_recv_to_mark(struct nsock *s, struct msghdr *m, bool nonblock);
 int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *len);
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len);
 /* `*len` is the room on entry and the whole length on return; -ENOTCONN. */

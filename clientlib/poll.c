@@ -189,7 +189,7 @@ ssize_t ns_sendmsg(struct nsock *s, const struct msghdr *m, int flags, bool nonb
 	return n;
 }
 
-ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
+static ssize_t receive(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
 	int ret = sock_check(s);
 
@@ -199,4 +199,14 @@ ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 		return ret;
 	return s->type == SOCK_STREAM ? stream_recv(s, m, flags, nonblock)
 				      : dgram_recv(s, m, flags, nonblock);
+}
+
+ssize_t ns_recvmsg(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
+{
+	return receive(s, m, flags & ~RECV_TO_MARK, nonblock);
+}
+
+ssize_t ns_recv_to_mark(struct nsock *s, struct msghdr *m, bool nonblock)
+{
+	return receive(s, m, RECV_TO_MARK, nonblock);
 }

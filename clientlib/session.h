@@ -270,6 +270,7 @@ ssize_t urgent_recv(struct nsock *s, struct msghdr *m, int flags);
 int urgent_announce(struct nsock *s, uint64_t end);
 
 /* stream.c, dgram.c (control messages: cmsg.h) */
+#define RECV_TO_MARK 0x8000000 /* beside the flags of recvmsg(2): see ns_recv_to_mark() */
 ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);
 ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock);
 ssize_t dgram_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock);

@@ -102,7 +102,7 @@ static ssize_t recv_some(struct nsock *s, struct receiving *r)
 	r->lowat = rx_lowat(s);
 	left = avail > r->skip ? avail - r->skip : 0;
 	if (load_once(&s->sl->urgent)) {
-		n = urgent_limit(s, s->rx.pos + r->skip, left, r->done, &over, &r->stop);
+		n = urgent_limit(s, s->rx.pos + r->skip, left, r->done || r->flags & RECV_TO_MARK, &over, &r->stop);
 		if (over && (r->flags & MSG_PEEK))
 			r->skip++;
 		else if (over)
@@ -161,6 +161,8 @@ static ssize_t recv_loop(struct nsock *s, struct receiving *r, bool nonblock)
 		ret = recv_some(s, r);
 		if (ret > 0)
 			r->done += (size_t)ret;
+		if (r->stop && !r->done && nonblock)
+			return -EAGAIN;
 		least = r->flags & MSG_WAITALL || r->lowat > r->want ? r->want : r->lowat;
 		if ((r->done >= least && r->done) || r->stop || (!r->want && r->something))
 			return (ssize_t)r->done;

@@ -46,7 +46,7 @@ static ssize_t into_pipe(struct nsock *s, int out, size_t len, bool wait)
 			return done ? (ssize_t)done : sent(s, -EPIPE, 0);
 		if (state <= 0)
 			return done ? (ssize_t)done : state ? state : -EAGAIN;
-		n = ns_recvmsg(s, &m, 0, done || ns_nonblock(s));
+		n = ns_recv_to_mark(s, &m, done || ns_nonblock(s));
 		if (n <= 0)
 			return done ? (ssize_t)done : n;
 		n = sys_write(out, page, (size_t)n);

@@ -158,6 +158,39 @@ static void urgent_in_line_later(void)
 	close_pair(p);
 }
 
+/* A splice gets to an urgent byte, in line or not, and no further; a read passes over it. */
+static void splice_urgent(void)
+{
+	int p[2], pipes[2];
+	char buf[16];
+
+	if (!over_tcp)
+		return;
+	make_pair(p);
+	CHECK(pipe(pipes) == 0);
+	CHECK(send(p[1], "ab!", 3, MSG_OOB) == 3 && wait_for(p[0], POLLPRI, 3000) >= 0);
+	CHECK(splice(p[0], NULL, pipes[1], NULL, 10, 0) == 2);
+	CHECK(splice(p[0], NULL, pipes[1], NULL, 10, 0) == 0);
+	CHECK(fcntl(p[0], F_SETFL, O_NONBLOCK) == 0);
+	FAILS(splice(p[0], NULL, pipes[1], NULL, 10, 0), EAGAIN);
+	CHECK(fcntl(p[0], F_SETFL, 0) == 0);
+	CHECK(setsockopt(p[0], SOL_SOCKET, SO_OOBINLINE, &(int){1}, sizeof(int)) == 0);
+	CHECK(splice(p[0], NULL, pipes[1], NULL, 10, 0) == 0);
+	CHECK(recv(p[0], buf, 1, 0) == 1 && buf[0] == '!');
+	CHECK(setsockopt(p[0], SOL_SOCKET, SO_OOBINLINE, &(int){0}, sizeof(int)) == 0);
+	CHECK(send(p[1], "?", 1, MSG_OOB) == 1 && wait_for(p[0], POLLPRI, 3000) >= 0);
+	CHECK(splice(p[0], NULL, pipes[1], NULL, 10, 0) == 0);
+	CHECK(recv(p[0], buf, 1, MSG_OOB) == 1 && buf[0] == '?');
+	CHECK(splice(p[0], NULL, pipes[1], NULL, 10, 0) == 0);
+	CHECK(send(p[1], "cd", 2, 0) == 2);
+	CHECK(recv(p[0], buf, 1, 0) == 1 && buf[0] == 'c');
+	CHECK(splice(p[0], NULL, pipes[1], NULL, 10, 0) == 1);
+	CHECK(read(pipes[0], buf, sizeof(buf)) == 3 && !memcmp(buf, "abd", 3));
+	close(pipes[0]);
+	close(pipes[1]);
+	close_pair(p);
+}
+
 /* A full pipe holds the bytes back in the socket. */
 static void splice_full_pipe(void)
 {
@@ -591,6 +624,7 @@ static void all(void)
 	RUN(splice_relay);
 	RUN(splice_edges);
 	RUN(urgent_in_line_later);
+	RUN(splice_urgent);
 	RUN(splice_full_pipe);
 	RUN(sendfile_edges);
 	RUN(vector_limits);
