@@ -61,8 +61,8 @@ static void fill_window(
 	recovery_count(s, sk, t, &lost, &resent);
 	i->tcpi_lost = (uint32_t)((lost + mss - 1) / mss);
 	i->tcpi_retrans = (uint32_t)((resent + mss - 1) / mss);
-	i->tcpi_reordering = TCP_DUP_THRESH;
-	i->tcpi_reord_seen = !!(t->flags & TCB_REORDERED);
+	i->tcpi_reordering = max_of(t->reordering, TCP_DUP_THRESH);
+	i->tcpi_reord_seen = !!t->reordering;
 	i->tcpi_snd_mss = mss;
 	i->tcpi_rcv_mss = t->rcv_mss;
 	i->tcpi_unacked = (uint32_t)((flight_of(t) + mss - 1) / mss);
@@ -115,8 +115,8 @@ static void fill(struct stack *s, uint32_t sk, const struct tcp_rec *t, struct t
 	i->tcpi_probes = t->keep_probes;
 	i->tcpi_backoff = t->retries;
 	i->tcpi_options = options_of(t);
-	i->tcpi_snd_wscale = t->snd_wscale & 0xf;
-	i->tcpi_rcv_wscale = t->rcv_wscale & 0xf;
+	i->tcpi_snd_wscale = t->snd_wscale;
+	i->tcpi_rcv_wscale = t->rcv_wscale;
 	i->tcpi_rto = t->rto ? t->rto : TCP_RTO_FIRST_US;
 	i->tcpi_ato = (uint32_t)(TCP_DELACK_NS / NSEC_PER_USEC);
 	i->tcpi_rtt = t->srtt;

@@ -280,8 +280,8 @@ static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_r
 	t->linger2_s = l->linger2_s;
 	t->iss = r->iss;
 	t->irs = r->irs;
-	t->snd_wscale = r->snd_wscale;
-	t->rcv_wscale = r->rcv_wscale;
+	t->snd_wscale = r->snd_wscale & 0xf;
+	t->rcv_wscale = r->rcv_wscale & 0xf;
 	t->peer_mss = r->peer_mss;
 	t->snd_edge = (uint64_t)h->window << r->snd_wscale;
 	t->snd_wl1 = h->seq;

@@ -110,7 +110,7 @@ static void init_tcb(struct stack *s, uint32_t sk, struct tcp_rec *t, uint32_t m
 	t->snd_una = t->snd_nxt = t->snd_edge = t->tx_tail;
 	t->snd_sml = (uint32_t)t->tx_tail;
 	t->recover = t->snd_una;
-	t->rcv_wscale = tcp_window_scale(s, k);
+	t->rcv_wscale = tcp_window_scale(s, k) & 0xf;
 	t->snd_wscale = 0;
 	t->rx_cap = tcp_first_capacity(s, k, tcp_our_mss(k, mtu));
 	t->rcv_adv = t->rcv_nxt + tcp_first_window(s, sk, t->rx_cap, t->rcv_wscale);
@@ -159,7 +159,7 @@ static void take_syn(struct stack *s, struct tcp_rec *t, const struct tcp_header
 
 	t->irs = h->seq - (uint32_t)t->rcv_nxt;
 	t->flags &= ~(uint32_t)(SYN_FLAGS | TCB_ECN) | agreed;
-	t->snd_wscale = agreed & TCB_WS ? h->ws : 0;
+	t->snd_wscale = agreed & TCB_WS ? h->ws & 0xf : 0;
 	if (!(agreed & TCB_WS))
 		t->rcv_wscale = 0;
 	t->peer_mss = h->has_mss && h->mss ? h->mss : TCP_MSS_DEFAULT;

@@ -41,14 +41,14 @@ static bool enough(const struct tcp_rec *t, const struct tcpx_rec *x)
 
 static uint32_t reordering_window(const struct tcp_rec *t, const struct tcpx_rec *x)
 {
-	if (!(t->flags & TCB_REORDERED) && (in_recovery(t) || enough(t, x)))
+	if (!t->reordering && (in_recovery(t) || enough(t, x)))
 		return 0;
 	return max_of(min_of(t->rtt_min / 4 * (1 + t->reo_more), t->srtt), REO_MIN_US);
 }
 
 static uint32_t round_trip(const struct tcp_rec *t, const struct tcpx_rec *x)
 {
-	return (t->flags & TCB_REORDERED ? t->srtt : t->rtt_min) + reordering_window(t, x);
+	return (t->reordering ? t->srtt : t->rtt_min) + reordering_window(t, x);
 }
 
 /* Up to here all was sent before a retransmission that has arrived; 0 if none has. */
@@ -122,6 +122,14 @@ uint32_t rack_wait(const struct stack *s, const struct tcp_rec *t, const struct 
 
 /* ---- what arrives */
 
+/* Something has come that was sent so many bytes before what had come already. */
+static void late_by(struct tcp_rec *t, uint64_t bytes)
+{
+	uint64_t segments = (bytes + t->mss - 1) / t->mss;
+
+	t->reordering = (uint8_t)max_of(t->reordering, min_of(segments, (uint64_t)UINT8_MAX));
+}
+
 void rack_arrived(const struct stack *s, struct tcp_rec *t, struct tcpx_rec *x, unsigned i,
     uint64_t from, uint64_t to, uint64_t high, struct ack_news *n)
 {
@@ -134,7 +142,7 @@ void rack_arrived(const struct stack *s, struct tcp_rec *t, struct tcpx_rec *x, 
 	if (once < to) {
 		n->original |= once < t->recover;
 		if (once < high)
-			t->flags |= TCB_REORDERED;
+			late_by(t, high - once);
 	}
 	/* Sooner than any round trip: it is the first one that has arrived. */
 	if (from < h->rtx_end && clock_us(s) - h->rtx_us >= t->rtt_min &&

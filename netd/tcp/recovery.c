@@ -372,7 +372,7 @@ static void ack_partial(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 	t->dupacks = (uint16_t)(t->dupacks - min_of((uint32_t)t->dupacks, left ? left - 1 : 0));
 	if (!x)
 		return;
-	if ((t->flags & (TCB_SACK | TCB_REORDERED)) != (TCB_SACK | TCB_REORDERED)) /* else RACK says it */
+	if (!(t->flags & TCB_SACK) || !t->reordering) /* else RACK says it */
 		x->loss_end = max_of(x->loss_end, t->snd_una + t->mss);
 	if (!(t->flags & TCB_SACK))
 		x->hole[0].rtx_end = 0;

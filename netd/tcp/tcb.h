@@ -70,7 +70,6 @@ enum tcb_flags {
 	TCB_DELAYING = 1 << 21, /* TCP_QUICKACK was switched off */
 	TCB_PINGPONG = 1 << 22, /* what we receive we answer soon: acknowledgements wait for the answer */
 	TCB_FIN_ALONE = 1 << 23, /* our FIN went without data */
-	TCB_REORDERED = 1 << 25, /* this path has been seen to reorder */
 	TCB_ACTIVE = 1 << 24,	/* opened by connect() */
 	TCB_ECN = 1 << 26,	/* negotiated, in SYN_SENT asked for: ecn.c */
 	TCB_ECN_ECHO = 1 << 27, /* a mark arrived: every segment says so until the peer says that it has heard */
@@ -85,7 +84,8 @@ enum tcb_rtx { RTX_NONE, RTX_RTO, RTX_PROBE, RTX_PERSIST, RTX_REORDER };
 struct tcp_rec {
 	uint8_t state;	  /* enum tcp_state */
 	uint8_t ca_state; /* enum tcb_ca_state */
-	uint8_t snd_wscale, rcv_wscale;
+	uint8_t snd_wscale : 4, rcv_wscale : 4;
+	uint8_t reordering; /* as many segments later something came that was sent before: at least 1; 0: never */
 	uint8_t cc;	  /* congestion control, index in its table */
 	uint8_t rtx_kind; /* enum tcb_rtx: what rtx_at is for */
 	uint8_t retries;  /* of the oldest segment, probes of a closed window, SYNs */

@@ -47,7 +47,7 @@ bool undo_if_spurious(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_ne
 	    !(x->frto && n->original && t->ca_state == CA_LOSS))
 		return false;
 	if (!x->frto)
-		t->flags |= TCB_REORDERED;
+		t->reordering = max_of(t->reordering, (uint8_t)1);
 	t->cwnd = max_of(t->cwnd, x->undo.cwnd);
 	t->ssthresh = max_of(t->ssthresh, x->undo.ssthresh);
 	x->undo.cwnd = 0;

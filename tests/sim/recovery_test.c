@@ -86,7 +86,7 @@ Test(recovery, late_is_not_lost)
 	say(&c, ACK, 0, 3 * MSS, NULL);
 	expect_nothing(&c);
 	cr_assert_eq(tcb()->ca_state, CA_OPEN);
-	cr_assert(tcb()->flags & TCB_REORDERED);
+	cr_assert_geq(tcb()->reordering, 1);
 	more(3);
 	cr_assert_eq(heard_count(), 3);
 	after(&c, RTT);
@@ -134,7 +134,7 @@ Test(recovery, undone_by_the_timestamp)
 	cr_assert_eq(tcb()->ca_state, CA_OPEN);
 	cr_assert_geq(tcb()->cwnd, cwnd0);
 	cr_assert_eq(tcb()->ssthresh, UINT32_MAX);
-	cr_assert(tcb()->flags & TCB_REORDERED);
+	cr_assert_geq(tcb()->reordering, 1);
 }
 
 Test(recovery, not_undone_by_a_new_timestamp)
@@ -148,7 +148,7 @@ Test(recovery, not_undone_by_a_new_timestamp)
 	cr_assert_eq(tcb()->ca_state, CA_OPEN);
 	cr_assert_eq(tcb()->cwnd, tcb()->ssthresh);
 	cr_assert_lt(tcb()->cwnd, cwnd0);
-	cr_assert(!(tcb()->flags & TCB_REORDERED));
+	cr_assert_eq(tcb()->reordering, 0);
 }
 
 /* RFC 2883: it came twice; the recovery is over by then. */
@@ -166,7 +166,7 @@ Test(recovery, undone_by_a_dsack)
 	say_sack(SEGS * MSS, 1, &(struct sack_range){0, MSS});
 	cr_assert_geq(tcb()->cwnd, cwnd0);
 	cr_assert_eq(tcb()->ssthresh, UINT32_MAX);
-	cr_assert(tcb()->flags & TCB_REORDERED);
+	cr_assert_geq(tcb()->reordering, 1);
 }
 
 /* Of two that were sent again one came twice: the other was lost. */
@@ -298,7 +298,7 @@ Test(recovery, a_retransmission_is_on_its_way)
 /* Nothing above the tail can say that it is missing; a retransmission that was sent after it and has arrived can. */
 Test(recovery, the_tail_where_it_reorders)
 {
-	tcb_get(&c.h->s, c.k->sk)->flags |= TCB_REORDERED;
+	tcb_get(&c.h->s, c.k->sk)->reordering = 1;
 	sim_cycle(c.h, NULL, NULL);
 	sack(1, 7);
 	after(&c, RTT / 4 + SIM_MS);
@@ -320,7 +320,7 @@ Test(recovery, the_tail_where_it_reorders)
 Test(recovery, without_sack_where_it_reorders)
 {
 	tcb_get(&c.h->s, c.k->sk)->flags &= ~(uint32_t)TCB_SACK;
-	tcb_get(&c.h->s, c.k->sk)->flags |= TCB_REORDERED;
+	tcb_get(&c.h->s, c.k->sk)->reordering = 1;
 	sim_cycle(c.h, NULL, NULL);
 	for (uint32_t i = 0; i < 3; i++)
 		say(&c, ACK, 0, 0, NULL);

@@ -233,6 +233,24 @@ static void expect_info(uint32_t sacked, uint32_t lost, uint32_t retrans)
 	cr_assert_eq(len, 8);
 }
 
+/* In segments, and three at the least; the path is remembered for it. */
+Test(send, how_late_something_came)
+{
+	static char data[14600];
+
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	say_sack(0, 1, &(struct sack_range){2920, 4380});
+	cr_assert_eq(info().tcpi_reordering, 3);
+	cr_assert_eq(info().tcpi_reord_seen, 0);
+	say_sack(0, 2, (struct sack_range[]){{11680, 13140}, {2920, 4380}});
+	say_sack(0, 2, (struct sack_range[]){{2920, 5840}, {11680, 13140}});
+	cr_assert_eq(info().tcpi_reordering, 6);
+	cr_assert_eq(info().tcpi_reord_seen, 1);
+	say(&c, ACK, 0, 14600, NULL); /* the first was not lost either */
+	cr_assert_eq(info().tcpi_reordering, 9);
+}
+
 Test(send, fast_retransmit_with_sack)
 {
 	static char data[14600];
