@@ -384,8 +384,8 @@ bool undo_if_spurious(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_ne
 
 /* prr.c */
 void prr_begin(const struct tcp_rec *t, struct tcpx_rec *x);
-/* The window after an acknowledgement that `pipe` is left of. */
-void prr_ack(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_news *n, uint64_t pipe);
+/* The window after an acknowledgement that `pipe` is left of; `lost`: it told of more losses. */
+void prr_ack(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_news *n, uint64_t pipe, bool lost);
 
 /* congestion.c */
 struct congestion_ops {

@@ -247,7 +247,7 @@ static void start_recovery(struct stack *s, uint32_t sk, struct tcp_rec *t, cons
 	t->ca_state = CA_RECOVERY;
 	forget_resent(x);
 	if ((t->flags & TCB_SACK) && !reduced)
-		prr_ack(t, x, n, recovery_pipe(s, sk, t));
+		prr_ack(t, x, n, recovery_pipe(s, sk, t), true);
 	restart_timer(t);
 	s->count.tcp_fast_retrans++;
 }
@@ -312,7 +312,7 @@ static void cwr_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struc
 		t->cwnd = t->ssthresh;
 		t->ca_state = CA_OPEN;
 	} else if (n->delivered && tcpx_peek(s, sk)) {
-		prr_ack(t, tcpx_get(s, sk), n, recovery_pipe(s, sk, t));
+		prr_ack(t, tcpx_get(s, sk), n, recovery_pipe(s, sk, t), false);
 	}
 }
 
@@ -380,17 +380,19 @@ static void ack_partial(struct stack *s, uint32_t sk, struct tcp_rec *t, const s
 		t->flags |= TCB_RTX_NOW;
 }
 
-/* In a recovery with SACK. */
-static void judge(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
+/* In a recovery with SACK; `before` was in the network as long as nothing more was taken for lost. */
+static void judge(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n, uint64_t before)
 {
 	struct tcpx_rec *x = tcpx_get(s, sk);
+	uint64_t pipe;
 
 	if (!x)
 		return;
 	rack_lost_again(s, t, x);
 	x->loss_end = max_of(x->loss_end, rack_edge(s, t, x));
+	pipe = recovery_pipe(s, sk, t);
 	if (t->ca_state == CA_RECOVERY)
-		prr_ack(t, x, n, recovery_pipe(s, sk, t));
+		prr_ack(t, x, n, pipe, pipe < before);
 }
 
 static bool was_spurious(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
@@ -402,6 +404,8 @@ static bool was_spurious(struct stack *s, uint32_t sk, struct tcp_rec *t, const 
 
 void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct ack_news *n)
 {
+	uint64_t pipe;
+
 	if (was_spurious(s, sk, t, n))
 		undone(s, sk, t);
 	if (t->ca_state != CA_RECOVERY && t->ca_state != CA_LOSS) {
@@ -414,6 +418,7 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 		end_recovery(s, sk, t);
 		return;
 	}
+	pipe = recovery_pipe(s, sk, t);
 	if (t->ca_state == CA_RECOVERY) {
 		if (n->duplicate && !n->acked && t->dupacks < UINT16_MAX)
 			t->dupacks++;
@@ -421,7 +426,7 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 			ack_partial(s, sk, t, n);
 	}
 	if (t->flags & TCB_SACK)
-		judge(s, sk, t, n);
+		judge(s, sk, t, n, pipe);
 }
 
 void recovery_reorder_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)

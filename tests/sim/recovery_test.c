@@ -79,6 +79,21 @@ Test(recovery, three_are_enough_at_once)
 	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
 }
 
+/* RFC 9937: what says that more is lost than was known adds no segment to what it pays for. */
+Test(recovery, a_partial_acknowledgement_that_tells_of_more_losses)
+{
+	for (uint32_t i = 1; i <= 3; i++)
+		sack(1, 1 + i);
+	expect(&c, ACK, 0, 0, MSS);
+	after(&c, RTT + RTT / 10);
+	say(&c, ACK, 0, 4 * MSS, NULL); /* the rest was sent before what was sent again */
+	expect(&c, ACK, 4 * MSS, 0, MSS);
+	expect_nothing(&c);
+	after(&c, RTT);
+	say(&c, ACK, 0, 5 * MSS, NULL); /* and nothing more: it grows */
+	cr_assert_eq(heard_count(), 2);
+}
+
 /* What comes late costs nothing; and from then on three do not suffice. */
 Test(recovery, late_is_not_lost)
 {
