@@ -42,9 +42,7 @@ static void sample_rtt(struct stack *s, struct tcp_rec *t, const struct tcp_head
 	}
 	if (seq_before((uint32_t)t->snd_una, t->rtt_pos))
 		return;
-	t->flags &= ~(uint32_t)TCB_TIMING;
-	if (t->rtt_at >= s->resumed_ns)
-		rtt_sample(t, (s->now - t->rtt_at) / NSEC_PER_USEC);
+	rtt_timed(s, t);
 }
 
 static void advance(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_header *h, struct ack_news *n)

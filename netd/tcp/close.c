@@ -27,6 +27,7 @@ bool tcp_done(struct stack *s, uint32_t sk, struct tcp_rec *t, int err)
 	t->ca_state = CA_OPEN;
 	t->rtx_kind = RTX_NONE;
 	t->rtx_at = t->ack_at = t->keep_at = 0;
+	tcp_keep_times(s, t, false);
 	state_free(s->state, KIND_TCPX, sk);
 	sock_unhash(s, sk);
 	if (k->flags & SOCK_F_ORPHAN) {

@@ -1,6 +1,6 @@
 /*
- * TCP_INFO, in the kernel's structure and units. What netd does not count is 0: times in which something
- * was the limit, rates that were measured, what came out of order or twice.
+ * TCP_INFO, in the kernel's structure and units. What netd does not count is 0: the time in which the send buffer
+ * was the limit, rates that were measured, the receiver's round trip, what came out of order or twice.
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
@@ -29,6 +29,14 @@ static uint8_t options_of(const struct tcp_rec *t)
 static uint32_t ms_since(const struct stack *s, uint32_t mark_ms)
 {
 	return mark_ms ? (uint32_t)((s->now - clock_of_mark(s, mark_ms)) / NSEC_PER_MSEC) : 0;
+}
+
+/* tcb.h says how such a time is kept. */
+static uint64_t us_of(const struct stack *s, const struct tcp_rec *t, uint32_t flag, uint32_t kept_ms)
+{
+	uint32_t ms = t->flags & flag ? kept_ms + clock_ms(s) : kept_ms;
+
+	return ms * (NSEC_PER_MSEC / NSEC_PER_USEC);
 }
 
 /* What the peer was told that we take in a segment, and what the path carries as it is known by now. */
@@ -126,6 +134,8 @@ static void fill(struct stack *s, uint32_t sk, const struct tcp_rec *t, struct t
 	i->tcpi_last_data_recv = ms_since(s, t->rcv_data_ms);
 	i->tcpi_last_ack_recv = ms_since(s, t->rcv_ms);
 	i->tcpi_notsent_bytes = (uint32_t)(t->tx_tail > t->snd_nxt ? t->tx_tail - t->snd_nxt : 0);
+	i->tcpi_busy_time = us_of(s, t, TCB_BUSY, t->busy_ms);
+	i->tcpi_rwnd_limited = us_of(s, t, TCB_SHUT_OUT, t->shut_out_ms);
 	fill_window(s, sk, t, i);
 	fill_path(s, sk, t, i);
 	fill_counts(t, i);

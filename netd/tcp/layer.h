@@ -300,6 +300,8 @@ void tcp_refuse(struct stack *s, const struct tcp_seg *g);
 
 /* send.c */
 void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t);
+/* Lets the times of tcp_rec run, or stops them, by what holds now. */
+void tcp_keep_times(const struct stack *s, struct tcp_rec *t, bool shut_out);
 /* An acknowledgement at once; TCB_ACK_NOW stays if the device is full. */
 void tcp_send_ack(struct stack *s, uint32_t sk, struct tcp_rec *t);
 /* The tail again, or new data if there is any: true if something went out. */
@@ -407,6 +409,8 @@ extern const struct congestion_ops congestion_cubic; /* cubic.c */
 
 /* rtt.c */
 void rtt_sample(struct tcp_rec *t, uint64_t us);
+/* What was being timed (TCB_TIMING) is answered: a sample, if no pause fell into it. */
+void rtt_timed(const struct stack *s, struct tcp_rec *t);
 /* Current timeout, backed off by the retries, in ns. */
 uint64_t rto_of(const struct tcp_rec *t);
 

@@ -297,7 +297,7 @@ static void fill_child(struct stack *s, struct tcp_rec *t, const struct synrcv_r
 	t->retries = r->retries;
 	if (r->created_at && !r->retries) {
 		t->flags |= TCB_TIMING;
-		t->rtt_at = r->created_at;
+		t->rtt_us = (uint32_t)(r->created_at / NSEC_PER_USEC);
 	}
 }
 

@@ -114,10 +114,11 @@ static void init_tcb(struct stack *s, uint32_t sk, struct tcp_rec *t, uint32_t m
 	t->snd_wscale = 0;
 	t->rx_cap = tcp_first_capacity(s, k, tcp_our_mss(k, mtu));
 	t->rcv_adv = t->rcv_nxt + tcp_first_window(s, sk, t->rx_cap, t->rcv_wscale);
-	t->rcv_acked = t->rcv_nxt;
+	t->rcv_acked = (uint32_t)t->rcv_nxt;
 	t->srtt = t->rttvar = t->rto = t->rtt_min = 0;
 	t->segs_in = t->segs_out = t->data_in = t->data_out = t->total_retrans = 0;
 	t->bytes_retrans = 0;
+	t->busy_ms = t->shut_out_ms = 0;
 	t->cwnd = 0; /* until it is open */
 	t->retries = 0;
 	t->soft_err = 0;
@@ -220,9 +221,8 @@ bool tcp_established(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	bool syn_lost = t->retries > 0;
 	struct tcp_path path;
 
-	if ((t->flags & TCB_TIMING) && t->rtt_at >= s->resumed_ns)
-		rtt_sample(t, (s->now - t->rtt_at) / NSEC_PER_USEC);
-	t->flags &= ~(uint32_t)(TCB_TIMING | TCB_SYN_NOW);
+	rtt_timed(s, t);
+	t->flags &= ~(uint32_t)TCB_SYN_NOW;
 	t->retries = 0;
 	t->rtx_at = 0;
 	t->rtx_kind = RTX_NONE;

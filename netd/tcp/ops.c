@@ -43,7 +43,8 @@ static void poke_lost(struct stack *s, uint32_t sk, uint64_t rx_head, uint64_t t
 
 	if (!t || (t->rx_head == rx_head && t->tx_tail == tx_tail))
 		return;
-	t->rx_head = t->rcv_nxt = t->rcv_adv = t->rcv_acked = rx_head;
+	t->rx_head = t->rcv_nxt = t->rcv_adv = rx_head;
+	t->rcv_acked = (uint32_t)rx_head;
 	t->tx_tail = t->snd_una = t->snd_nxt = tx_tail;
 	sock_changed(s, sk);
 }

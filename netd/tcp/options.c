@@ -32,7 +32,7 @@ bool options_paws(const struct stack *s, const struct tcp_rec *t, const struct t
 void options_ts_recent(
     struct stack *s, struct tcp_rec *t, const struct tcp_header *h, int64_t start)
 {
-	if (!(t->flags & TCB_TS) || !h->has_ts || start > (int64_t)t->rcv_acked)
+	if (!(t->flags & TCB_TS) || !h->has_ts || start > (int64_t)rcv_acked(t))
 		return;
 	if (seq_before(h->ts_val, t->ts_recent) && clock_s(s) - t->ts_recent_s < PAWS_AGE_S)
 		return;

@@ -255,7 +255,7 @@ static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 	if (join_intervals(s, sk, t) || t->quick || (sock_peek(s, sk)->flags & SOCK_F_QUICKACK))
 		t->flags |= TCB_ACK_NOW;
 	/* Every second full segment, RFC 9293, 3.8.6.3. */
-	if (t->rcv_nxt - t->rcv_acked > t->rcv_mss)
+	if ((uint32_t)t->rcv_nxt - t->rcv_acked > t->rcv_mss)
 		t->flags |= TCB_ACK_NOW;
 	if (!(t->flags & TCB_ACK_NOW) && !t->ack_at)
 		t->ack_at = s->now + TCP_DELACK_NS;

@@ -30,6 +30,15 @@ void rtt_sample(struct tcp_rec *t, uint64_t us)
 	t->rto = compute(t);
 }
 
+void rtt_timed(const struct stack *s, struct tcp_rec *t)
+{
+	uint32_t us = clock_us(s) - t->rtt_us;
+
+	if ((t->flags & TCB_TIMING) && us * NSEC_PER_USEC <= s->now - s->resumed_ns)
+		rtt_sample(t, us);
+	t->flags &= ~(uint32_t)TCB_TIMING;
+}
+
 uint64_t rto_of(const struct tcp_rec *t)
 {
 	uint64_t us = t->rto ? t->rto : TCP_RTO_FIRST_US;

@@ -107,7 +107,7 @@ static void fill_header(struct stack *s, uint32_t sk, struct tcp_rec *t, struct 
 /* The peer has been told all that we know. */
 static void acknowledged(struct tcp_rec *t)
 {
-	t->rcv_acked = t->rcv_nxt;
+	t->rcv_acked = (uint32_t)t->rcv_nxt;
 	t->ack_at = 0;
 	if ((t->flags & TCB_ACK_NOW) && t->quick)
 		t->quick--;

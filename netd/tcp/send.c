@@ -82,7 +82,7 @@ static void start_timing(struct stack *s, struct tcp_rec *t)
 		return;
 	t->flags |= TCB_TIMING;
 	t->rtt_pos = (uint32_t)t->snd_nxt;
-	t->rtt_at = s->now;
+	t->rtt_us = clock_us(s);
 }
 
 static void data_sent(struct stack *s, struct tcp_rec *t, uint32_t len, uint32_t full)
@@ -263,10 +263,28 @@ static void output_syn(struct stack *s, uint32_t sk, struct tcp_rec *t, const st
 	t->rtx_at = s->now + rto_of(t);
 	if (!t->retries) {
 		t->flags |= TCB_TIMING;
-		t->rtt_at = t->stall_at = s->now;
+		t->rtt_us = clock_us(s);
+		t->stall_at = s->now;
 	} else {
 		t->flags &= ~(uint32_t)TCB_TIMING;
 	}
+}
+
+/* A time that tcp_rec keeps runs, or it stands still. */
+static void let_run(const struct stack *s, struct tcp_rec *t, uint32_t flag, uint32_t *ms, bool run)
+{
+	if (run == !!(t->flags & flag))
+		return;
+	t->flags ^= flag;
+	*ms += run ? -clock_ms(s) : clock_ms(s);
+}
+
+void tcp_keep_times(const struct stack *s, struct tcp_rec *t, bool shut_out)
+{
+	bool busy = state_synchronized(t->state) && (flight_of(t) || t->tx_tail > t->snd_nxt);
+
+	let_run(s, t, TCB_BUSY, &t->busy_ms, busy);
+	let_run(s, t, TCB_SHUT_OUT, &t->shut_out_ms, busy && shut_out);
 }
 
 void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
@@ -284,6 +302,7 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 			t->rtx_kind = opening || flight_of(t) ? RTX_RTO : RTX_PERSIST;
 			t->rtx_at = s->now + rto_of(t);
 		}
+		tcp_keep_times(s, t, false);
 		timer_arm(s, sk, t);
 		return;
 	}
@@ -300,6 +319,7 @@ void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		v = DEVICE;
 	if (v == DEVICE)
 		tcp_blocked(s, sk, path.r.dev);
+	tcp_keep_times(s, t, v == WINDOW);
 	if (!opening)
 		timer_rtx(
 		    s, sk, t, false, v == WINDOW || (v == NOTHING && is_corked(k, t)));

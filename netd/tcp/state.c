@@ -112,7 +112,7 @@ static bool acceptable(const struct tcp_rec *t, const struct tcp_seg *g, int64_t
 {
 	int64_t end = start + g->len + !!(g->h.flags & TCP_F_FIN);
 
-	return end >= (int64_t)t->rcv_acked && start <= (int64_t)max_of(t->rcv_adv, t->rcv_nxt);
+	return end >= (int64_t)rcv_acked(t) && start <= (int64_t)max_of(t->rcv_adv, t->rcv_nxt);
 }
 
 static void got_reset(struct stack *s, uint32_t sk, struct tcp_rec *t, int64_t start)

@@ -70,12 +70,14 @@ enum tcb_flags {
 	TCB_DELAYING = 1 << 21, /* TCP_QUICKACK was switched off */
 	TCB_PINGPONG = 1 << 22, /* what we receive we answer soon: acknowledgements wait for the answer */
 	TCB_FIN_ALONE = 1 << 23, /* our FIN went without data */
+	TCB_BUSY = 1 << 25,	/* busy_ms runs */
 	TCB_ACTIVE = 1 << 24,	/* opened by connect() */
 	TCB_ECN = 1 << 26,	/* negotiated, in SYN_SENT asked for: ecn.c */
 	TCB_ECN_ECHO = 1 << 27, /* a mark arrived: every segment says so until the peer says that it has heard */
 	TCB_ECN_CWR = 1 << 28,	/* the window went down: the next new segment says so */
 	TCB_ECN_SEEN = 1 << 29, /* something that could be marked has arrived */
 	TCB_MSS_LOW = 1 << 30,	/* large segments vanish on the way: sockx_rec.mss_low */
+	TCB_SHUT_OUT = 1u << 31, /* shut_out_ms runs */
 	TCB_MORE = 1 << 20,   /* the writer said that more comes at once: as TCP_CORK, until it writes again */
 };
 
@@ -122,7 +124,7 @@ struct tcp_rec {
 	uint64_t rcv_nxt;
 	uint64_t rx_head;   /* last checked index of the client */
 	uint64_t rcv_adv;   /* right edge that was advertised: never goes back */
-	uint64_t rcv_acked; /* what the last segment that we sent acknowledged */
+	uint32_t rcv_acked; /* what the last segment that we sent acknowledged: low half */
 	uint32_t tune_pos;	    /* buffer tuning: consumed up to (low half), ... */
 	uint32_t tune_us;	    /* ... at; 0: never */
 	uint32_t rcv_mss;	    /* largest payload seen */
@@ -137,7 +139,7 @@ struct tcp_rec {
 		uint32_t cookie_s; /* LISTEN: when a SYN was last answered with a cookie, 0: never */
 	};
 	uint32_t sent_ms; /* when data was last sent, 0: never */
-	uint64_t rtt_at;
+	uint32_t rtt_us;  /* TCB_TIMING: since then */
 	/* Deadlines (ns, 0 for none) and the moments they are computed from */
 	uint64_t rtx_at, ack_at, keep_at;
 	uint64_t stall_at; /* since when the oldest outstanding thing has been unanswered */
@@ -145,6 +147,9 @@ struct tcp_rec {
 	/* What was counted since it was opened; bytes are counted by offsets */
 	uint64_t bytes_retrans;
 	uint32_t segs_in, segs_out, data_in, data_out;
+	/* For how long there was something to send or unanswered, and for how long the peer's window held it back; while
+	 * it is so (TCB_BUSY, TCB_SHUT_OUT), less the moment since when */
+	uint32_t busy_ms, shut_out_ms;
 	uint32_t notsent_lowat;
 	int16_t soft_err;  /* positive errno: what ICMP said last, if it comes to a timeout */
 	int16_t linger2_s; /* 0: default; negative: no FIN_WAIT_2 without owner */
@@ -236,6 +241,11 @@ struct timewait_rec {
 };
 
 /* ---- between offsets and numbers */
+
+static inline uint64_t rcv_acked(const struct tcp_rec *t)
+{
+	return t->rcv_nxt - ((uint32_t)t->rcv_nxt - t->rcv_acked);
+}
 
 static inline uint32_t snd_seq(const struct tcp_rec *t, uint64_t off)
 {

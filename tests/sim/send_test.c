@@ -233,6 +233,55 @@ static void expect_info(uint32_t sacked, uint32_t lost, uint32_t retrans)
 	cr_assert_eq(len, 8);
 }
 
+/* In milliseconds: the times in which there was something to do, and in which the peer's window stood in the way. */
+static void expect_times(uint64_t busy, uint64_t shut_out)
+{
+	cr_assert_eq(info().tcpi_busy_time, busy * 1000, "busy %llu us", info().tcpi_busy_time);
+	cr_assert_eq(info().tcpi_rwnd_limited, shut_out * 1000, "shut out %llu us", info().tcpi_rwnd_limited);
+}
+
+Test(send, how_long_a_window_was_too_small)
+{
+	static char data[1000];
+
+	after(&c, 100 * SIM_MS);
+	expect_times(0, 0);
+	c.window = 0;
+	say(&c, ACK, 0, 0, NULL);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 100 * SIM_MS);
+	expect_times(100, 100);
+	c.window = 2000;
+	say(&c, ACK, 0, 0, NULL);
+	expect(&c, PSH_ACK, 0, 0, 1000);
+	after(&c, 30 * SIM_MS);
+	expect_times(130, 100);
+	c.window = 10; /* less than is worth sending */
+	say(&c, ACK, 0, 1000, NULL);
+	after(&c, 50 * SIM_MS);
+	expect_times(130, 100);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 100 * SIM_MS);
+	expect_nothing(&c);
+	expect_times(230, 200);
+	sim_kill(c.h, 5 * SIM_MS);
+	after(&c, 5 * SIM_MS);
+	(void)heard_count();
+	expect_times(240, 210);
+	c.window = 2000;
+	say(&c, ACK, 0, 1000, NULL);
+	expect(&c, PSH_ACK, 1000, 0, 1000);
+	after(&c, 20 * SIM_MS);
+	say(&c, ACK, 0, 2000, NULL);
+	after(&c, 100 * SIM_MS);
+	expect_times(260, 210);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 10 * SIM_MS);
+	say(&c, RST_ACK, 0, 2000, NULL);
+	after(&c, 50 * SIM_MS);
+	expect_times(270, 210);
+}
+
 /* In segments, and three at the least; the path is remembered for it. */
 Test(send, how_late_something_came)
 {
