@@ -228,8 +228,9 @@ HOOK int sendmmsg(int fd, struct mmsghdr *v, unsigned n, int flags)
 
 /* ---- receive */
 
+/* From a socket of netd's, or with NULL from the netlink socket `fd`. */
 static ssize_t recv_from(
-    struct nsock *s, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
+    struct nsock *s, int fd, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = n > BYTES_MAX ? BYTES_MAX : n};
 	struct sockaddr_storage name;
@@ -237,22 +238,7 @@ static ssize_t recv_from(
 	    .msg_namelen = sa ? sizeof(name) : 0,
 	    .msg_iov = &iov,
 	    .msg_iovlen = 1};
-	ssize_t ret = recv_message(s, &m, flags);
-	int fault = ret >= 0 && sa ? ns_copy_name(sa, len, &name, m.msg_namelen) : 0;
-
-	return fault < 0 ? fault : ret;
-}
-
-static ssize_t netlink_recv_from(
-    int fd, void *buf, size_t n, int flags, struct sockaddr *sa, socklen_t *len)
-{
-	struct iovec iov = {.iov_base = buf, .iov_len = n};
-	struct sockaddr_storage name;
-	struct msghdr m = {.msg_name = sa ? &name : NULL,
-	    .msg_namelen = sa ? sizeof(name) : 0,
-	    .msg_iov = &iov,
-	    .msg_iovlen = 1};
-	ssize_t ret = netlink_recv(fd, &m, flags);
+	ssize_t ret = s ? recv_message(s, &m, flags) : netlink_recv(fd, &m, flags);
 	int fault = ret >= 0 && sa ? ns_copy_name(sa, len, &name, m.msg_namelen) : 0;
 
 	return fault < 0 ? fault : ret;
@@ -262,7 +248,7 @@ HOOK ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
 	struct nsock *s = fdtable_get(fd);
 
-	return s ? done_put(s, recv_from(s, buf, n, flags, NULL, NULL))
+	return s ? done_put(s, recv_from(s, fd, buf, n, flags, NULL, NULL))
 		 : real.recv(fd, buf, n, flags);
 }
 
@@ -279,10 +265,10 @@ HOOK ssize_t recvfrom(
 	struct nsock *s = fdtable_get(fd);
 
 	if (!s && netlink_has(fd))
-		return done(netlink_recv_from(fd, buf, n, flags, sa.__sockaddr__, len));
+		return done(recv_from(NULL, fd, buf, n, flags, sa.__sockaddr__, len));
 	if (!s)
 		return real.recvfrom(fd, buf, n, flags, sa, len);
-	return done_put(s, recv_from(s, buf, n, flags, sa.__sockaddr__, len));
+	return done_put(s, recv_from(s, fd, buf, n, flags, sa.__sockaddr__, len));
 }
 
 HOOK ssize_t __recvfrom_chk(
