@@ -133,8 +133,10 @@ static void on_active(struct component *c)
 	c->state = COMPONENT_RUNNING;
 	c->ready_ns = now_ns();
 	c->hang.grace_ns = 0;
+	if (s->ready)
+		settle_begin(s); /* if the takeover took longer than the moment that began with it */
+	component_priority(c);
 	if (s->ready) {
-		settle_begin(s);
 		/* The clock page tells the pause best; if it is of an older takeover, our own clock does. */
 		if (ready < down || ready < c->take_over_ns || !down) {
 			down = c->take_over_ns;
@@ -146,7 +148,6 @@ static void on_active(struct component *c)
 		log_info("netd-inet (pid %d) is active after a pause of %llu us", c->pid,
 		    (unsigned long long)s->inet.pause_last_us);
 	} else {
-		component_priority(c);
 		log_info("netd-inet (pid %d) is active", c->pid);
 	}
 	s->inet.died_ns = 0;

@@ -32,8 +32,9 @@ void settle_init(struct supervisor *s)
 
 void settle_begin(struct supervisor *s)
 {
-	if (!settling(s))
-		uv_timer_start(&s->settle, on_settled, SETTLE_MS, 0);
+	if (settling(s))
+		return;
+	uv_timer_start(&s->settle, on_settled, SETTLE_MS, 0);
 	priorities(s);
 }
 
