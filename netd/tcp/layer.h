@@ -116,7 +116,7 @@ static inline uint64_t clock_of_mark(const struct stack *s, uint32_t ms)
 	return s->now - s->now % NSEC_PER_MSEC - gone * NSEC_PER_MSEC;
 }
 
-/* Likewise. */
+/* Never 0 either. */
 static inline uint32_t clock_us(const struct stack *s)
 {
 	return max_of((uint32_t)(s->now / NSEC_PER_USEC), 1u);
