@@ -277,6 +277,8 @@ int session_identify(struct stack *s, struct session *ss, uint32_t keep)
 	if (u != ss->user) {
 		u->sessions++;
 		ss->user->sessions--;
+		u->holders += ss->holders;
+		ss->user->holders -= ss->holders;
 		memory_charge(s->mem, ss->index + 1, &u->memory);
 		user_put(s->socket, ss->user);
 		ss->user = u;

@@ -67,6 +67,8 @@ static int link_holder(struct stack *s, struct session *ss, uint32_t slot, uint3
 	ss->note[slot].holder = h;
 	l->next_holder[h] = l->sock[sk].holders;
 	l->sock[sk].holders = h + 1;
+	ss->holders++;
+	ss->user->holders++;
 	return 0;
 }
 
@@ -85,8 +87,10 @@ int holder_add(struct stack *s, struct session *ss, uint32_t slot, uint32_t sk, 
 	struct session_rec *r = session_get(s, ss);
 	struct holder_rec *rec;
 	uint32_t h;
-	int ret;
+	int ret = policy_holders(s, ss->user, 1);
 
+	if (ret)
+		return ret;
 	rec = r ? state_alloc(s->state, KIND_HOLDER, &h) : NULL;
 	if (!rec)
 		return -ENFILE;
@@ -111,6 +115,8 @@ static void drop_holder(struct stack *s, struct session *ss, uint32_t slot, uint
 	unlink_holder(s, session_sock(ss, slot), h);
 	state_free(s->state, KIND_HOLDER, h);
 	ss->note[slot].holder = NO_INDEX;
+	ss->holders--;
+	ss->user->holders--;
 	session_set_sock(ss, slot, NO_INDEX);
 	session_tell(s, ss, slot, tell);
 }

@@ -28,7 +28,7 @@ struct slot_note {
 struct user {
 	LIST_ENTRY(user) link;
 	uint32_t uid;
-	uint32_t sessions, sockets;
+	uint32_t sessions, sockets, holders;
 	struct memory_quota memory; /* ring bytes in client memories */
 };
 LIST_HEAD(user_list, user);
@@ -50,6 +50,7 @@ struct session {
 	struct slot_note *note;
 	uint32_t notes; /* room of `note`, grows with the highest slot used */
 	uint32_t socks; /* slots with a socket */
+	uint32_t holders; /* of those, the ones that are shared */
 	uint64_t ev_prod;
 	uint32_t set_rung[CM_SETS]; /* the arm value that was answered last */
 	uint32_t empty_looks;
@@ -203,6 +204,8 @@ int policy_socket(const struct stack *s, const struct user *u);
 int policy_memory(const struct stack *s, const struct user *u, uint64_t bytes);
 /* One more token for this user; 0 or -ENFILE. */
 int policy_token(const struct stack *s, uint32_t uid);
+/* So many more holders; the same. */
+int policy_holders(const struct stack *s, const struct user *u, uint32_t n);
 uint32_t limit_slots(const struct stack *s);
 uint64_t limit_memory(const struct stack *s);
 /* Notes who pays for a socket; and no more. */

@@ -194,6 +194,18 @@ int policy_token(const struct stack *s, uint32_t uid)
 	return n < most ? 0 : -ENFILE;
 }
 
+/* The same, but counted; and there have to be so many. */
+int policy_holders(const struct stack *s, const struct user *u, uint32_t n)
+{
+	uint32_t all = state_capacity(s->state, KIND_HOLDER), taken = state_count(s->state, KIND_HOLDER), most = all / 2;
+
+	if (n > all - taken)
+		return -ENFILE;
+	if (policy_admin(s, u->uid) || n <= most - min_of(most, taken))
+		return 0;
+	return n <= most - min_of(most, u->holders) ? 0 : -ENFILE;
+}
+
 static uint64_t user_memory(const struct stack *s)
 {
 	uint64_t v = CONFIG_LIMIT(s, user_memory);

@@ -184,6 +184,7 @@ void session_drop(struct stack *s, struct session *ss)
 		netd__control__request__free_unpacked(ss->request, NULL);
 	if (ss->user) {
 		ss->user->sessions--;
+		ss->user->holders -= ss->holders;
 		user_put(l, ss->user);
 	}
 	l->session[ss->index] = NULL;

@@ -129,6 +129,10 @@ int session_share(struct stack *s, struct session *ss, const Netd__Control__Shar
 	ret = check_slots(ss, q);
 	if (ret)
 		return ret;
+	*why = "too many holders";
+	ret = policy_holders(s, ss->user, (uint32_t)q->n_slot);
+	if (ret)
+		return ret;
 	/* The newest positions become facts before anything moves. */
 	*why = "ring positions";
 	for (size_t i = 0; i < q->n_slot; i++)

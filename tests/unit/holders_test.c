@@ -356,28 +356,22 @@ Test(holders, token_ends_with_its_asker)
 	nothing_is_left();
 }
 
-/* One more than can be held: that one is reset, and nobody else notices. */
-Test(holders, who_cannot_be_shared_is_reset_alone)
+/* One more than can be held: they stay as they are, and nobody notices. */
+Test(holders, who_cannot_be_shared_stays_alone)
 {
 	enum { LAST = RIG_HOLDERS };
-	Netd__Control__Response *a;
 	uint32_t slot[LAST + 1];
 
 	open_sockets(slot, ARRAY_SIZE(slot));
 	ask_share_of(slot, ARRAY_SIZE(slot));
 	rig_settle(r);
-	a = answered();
-	cr_assert(a && a->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED);
-	cr_assert_eq(a->shared->n_slot, ARRAY_SIZE(slot));
-	for (uint32_t i = 0; i < LAST; i++)
-		cr_assert_lt(a->shared->slot[i], a->shared->slots);
-	cr_assert_geq(a->shared->slot[LAST], a->shared->slots);
-	netd__control__response__free_unpacked(a, NULL);
-	channel_close_fds(&m);
-	cr_assert_eq(client_slot(&c, LAST)->state, CM_ST_OPEN | CM_ST_DEAD | CM_ST_HUP);
-	cr_assert_eq(client_slot(&c, LAST - 1)->state, CM_ST_OPEN | CM_ST_SHARED);
-	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = LAST}), -EBADF);
-	cr_assert_eq(client_slot(&c, LAST)->state, 0);
+	cr_assert_not(take_shared());
+	cr_assert_eq(state_count(r->s.state, KIND_HOLDER), 0);
+	for (uint32_t i = 0; i <= LAST; i++)
+		cr_assert_eq(client_slot(&c, i)->state & (CM_ST_OPEN | CM_ST_DEAD | CM_ST_SHARED), CM_ST_OPEN);
+	ask_share_of(slot, LAST);
+	rig_settle(r);
+	cr_assert(take_shared());
 	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_LISTEN, .slot = LAST - 1, .arg = {5}}), 0);
 	client_die(&c);
 	nothing_is_left();
@@ -412,20 +406,24 @@ static int watch(uint32_t share, uint8_t secret, size_t len)
 	return ret;
 }
 
-/* The number of the share that the parent's socket is in now. */
-static uint32_t shared_where(void)
+/* The number of the share that the sockets that were asked for are in now. */
+static uint32_t take_where(void)
 {
-	Netd__Control__Response *a;
+	Netd__Control__Response *a = answered();
 	uint32_t share;
 
-	ask_share();
-	rig_settle(r);
-	a = answered();
 	cr_assert(a && a->body_case == NETD__CONTROL__RESPONSE__BODY_SHARED && a->shared->secret.len == SHARE_SECRET);
 	share = a->shared->share;
 	netd__control__response__free_unpacked(a, NULL);
 	channel_close_fds(&m);
 	return share;
+}
+
+static uint32_t shared_where(void)
+{
+	ask_share();
+	rig_settle(r);
+	return take_where();
 }
 
 Test(holders, a_watcher_has_to_know_the_secret)
@@ -534,6 +532,52 @@ Test(holders, no_user_takes_all_tokens)
 	close(other);
 	for (unsigned i = 0; i < RIG_TOKENS / 2; i++)
 		close(fd[i]);
+	client_die(&c);
+	nothing_is_left();
+}
+
+/* Every client is this user from now on. */
+static void clients_are(uint32_t uid)
+{
+	for (uint32_t i = state_next(r->s.state, KIND_SESSION, 0); i != NO_INDEX; i = state_next(r->s.state, KIND_SESSION, i + 1)) {
+		struct session *ss = session_at(&r->s, i);
+
+		ss->sender = (struct ucred){.pid = 1, .uid = uid};
+		if (session_peek(&r->s, ss)->state == SESSION_ATTACHED)
+			cr_assert_eq(session_identify(&r->s, ss, 0), 0);
+	}
+}
+
+/* The same of holders; and a successor knows whose they are. */
+Test(holders, no_user_takes_all_holders)
+{
+	enum { HALF = RIG_HOLDERS / 2 };
+	uint32_t slot[HALF + 1], share;
+
+	open_sockets(slot, ARRAY_SIZE(slot));
+	clients_are(54321);
+	ask_share_of(slot, ARRAY_SIZE(slot));
+	rig_settle(r);
+	cr_assert_not(take_shared(), "half of them are enough");
+	ask_share_of(slot, HALF);
+	rig_settle(r);
+	share = take_where();
+	rig_restart(r);
+	ask_clone();
+	rig_settle(r);
+	cr_assert_not(take_cloned());
+	cr_assert_eq(state_count(r->s.state, KIND_HOLDER), HALF);
+	client_attach(&child, r);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), 0, "an administrator");
+	client_die(&child);
+	rig_settle(r);
+	client_attach(&child, r);
+	clients_are(54321);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), -ENFILE);
+	cr_assert_eq(client_do(&c, (struct cm_sqe){.op = CM_CLOSE, .slot = HALF - 1}), 0);
+	rig_settle(r);
+	cr_assert_eq(watch(share, 7, SHARE_SECRET), 0);
+	client_die(&child);
 	client_die(&c);
 	nothing_is_left();
 }
