@@ -1,7 +1,6 @@
 /* One component: its start, or its adoption from an earlier supervisor. See supervisor.h. */
 #include "supervisor/supervisor.h"
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -216,29 +215,6 @@ int component_spawn(struct supervisor *s, struct device *d)
 	return 0;
 }
 
-static pid_t pid_of(int pidfd)
-{
-	char path[64], line[128];
-	int pid = 0;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
-	f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "Pid: %d", &pid) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return pid;
-}
-
-static bool is_dead(int pidfd)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 1;
-}
-
 int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int channel, int pidfd, int words)
 {
 	struct component *c = component_new(s, d);
@@ -254,14 +230,14 @@ int component_adopt(struct supervisor *s, struct device *d, unsigned slot, int c
 	c->words = words;
 	c->channel = channel;
 	c->pidfd = pidfd;
-	c->pid = pid_of(pidfd);
+	c->pid = pidfd_pid(pidfd);
 	c->hello = true;
 	c->ready_ns = c->started_ns;
 	c->hang.grace_ns = 0;
 	c->hang.number = __atomic_load_n(&s->clock->beat[slot].beat, __ATOMIC_ACQUIRE);
 	c->state = d ? COMPONENT_RUNNING : COMPONENT_STANDBY;
 	/* Its channel may hold deposits still, which component_died() takes; but it counts as nobody. */
-	if (is_dead(pidfd))
+	if (pidfd_dead(pidfd))
 		c->state = COMPONENT_DEAD;
 	if (!d)
 		c->number = c->state == COMPONENT_DEAD && c->pid == pidfile_read(s, "inet") ? 0 : 1 + slot; /* until the active one says that it is */

@@ -14,13 +14,20 @@
 
 #define CHUNK_SIZE 4096
 
+bool memory_sealed(int fd)
+{
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	return seals >= 0 && seals & F_SEAL_SHRINK;
+}
+
 /* Takes `*size` over from what is stored, if it is. */
 static int take_or_create(struct supervisor *s, const char *name, uint64_t *size, int *fd)
 {
 	struct stat st;
 
 	*fd = store_take(s, "%s", name);
-	if (*fd >= 0 && !(fcntl(*fd, F_GET_SEALS) & F_SEAL_SHRINK)) {
+	if (*fd >= 0 && !memory_sealed(*fd)) {
 		log_error("%s of a predecessor is not sealed", name);
 		return -EPROTO;
 	}

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -177,6 +178,22 @@ void store_bury(const struct component *c)
 	forget(c->sup, key);
 }
 
+/* A netd-inet that gives it may have been deceived, or deceive (identity.c); what is no memory cannot be looked into. */
+static bool believable(const char *key, int fd[PARTS])
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	if (fd[WORDS] >= 0 && !memory_sealed(fd[WORDS])) {
+		close(fd[WORDS]);
+		fd[WORDS] = -1;
+	}
+	if (getsockopt(fd[CHANNEL], SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_SEQPACKET && pidfd_is_component(fd[PIDFD]))
+		return true;
+	log_error("what is handed over as %s is none (pid %d): it is left alone", key, (int)pidfd_pid(fd[PIDFD]));
+	return false;
+}
+
 static bool adopt(struct supervisor *s, struct device *d, unsigned slot)
 {
 	char key[32];
@@ -185,9 +202,9 @@ static bool adopt(struct supervisor *s, struct device *d, unsigned slot)
 	key_of(d, slot, key, sizeof(key));
 	for (unsigned i = 0; i < PARTS; i++)
 		fd[i] = store_take(s, "%s.%s", part[i], key);
-	if (fd[CHANNEL] >= 0 && fd[PIDFD] >= 0)
+	if (fd[CHANNEL] >= 0 && fd[PIDFD] >= 0 && believable(key, fd))
 		return component_adopt(s, d, slot, fd[CHANNEL], fd[PIDFD], fd[WORDS]) == 0;
-	/* It was being started, or buried, when its supervisor died. */
+	/* Or it was being started, or buried, when its supervisor died. */
 	forget(s, key);
 	for (unsigned i = 0; i < PARTS; i++)
 		if (fd[i] >= 0)

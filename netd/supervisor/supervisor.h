@@ -163,6 +163,8 @@ void supervisor_reload(struct supervisor *s);
 
 /* ---- memory.c */
 int memory_start(struct supervisor *s);
+/* Can its size not change under us? */
+bool memory_sealed(int fd);
 /* A device's region and bells, from the store or new. 0, or a negative errno: said why. */
 int device_create(struct supervisor *s, const struct config_device *d);
 void device_destroy(struct supervisor *s, struct device *d);
@@ -177,6 +179,13 @@ int listening_start(struct supervisor *s);
 /* ---- spawn.c */
 /* Starts `program` ("netd-inet", "netd-tap") with its channel, and `words` as standard error. 0 or a negative errno. */
 int spawn(const char *program, int channel, int words, pid_t *pid, int *pidfd);
+
+/* ---- identity.c */
+/* The process's number; 0 if that is no pidfd (or of a process that we cannot see), negative if it is gone. */
+pid_t pidfd_pid(int pidfd);
+bool pidfd_dead(int pidfd);
+/* Dead, or by all that can be told a component of a netd's. */
+bool pidfd_is_component(int pidfd);
 
 /* ---- component.c */
 /* Starts a netd-inet or (`d`) a driver and tells it everything. 0, or a negative errno: said why. */

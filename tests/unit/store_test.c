@@ -1,6 +1,10 @@
 /* The supervisor's own death: its successor has what was in the descriptor store. */
 #include "supervisor/supervisor.h"
 #include "supervisor_rig.h"
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 TestSuite(store, .timeout = 60);
 
@@ -162,6 +166,93 @@ Test(store, last_words_without_a_supervisor)
 	eventually(r.sh->driver_starts == 2);
 	rig_stop(&r);
 	rig_store_close();
+}
+
+/* A process that is nobody's component, and its pidfd. */
+static pid_t stranger(int *pidfd)
+{
+	pid_t pid = fork();
+
+	cr_assert_geq(pid, 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		setsid();
+		for (;;)
+			pause();
+	}
+	*pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	cr_assert_geq(*pidfd, 0);
+	return pid;
+}
+
+/* Who keeps the pidfds for us could have been given any process's, and what is stopped at the end is our components. */
+Test(store, a_strangers_pidfd)
+{
+	struct rig r;
+	pid_t other, standby;
+	int pidfd;
+
+	rig_start(&r, 500, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver);
+	eventually(pid_in(&r, "inet") == r.sh->active);
+	kill_supervisor(&r);
+	standby = r.sh->inet_in_slot[1];
+	other = stranger(&pidfd);
+	rig_store_replace("pidfd.inet.1", pidfd);
+	start_supervisor(&r);
+	eventually(r.sh->redeposits == 1);
+	eventually(r.sh->standbys == 2);
+	rig_stop(&r);
+	rig_store_close();
+	cr_assert_eq(waitpid(other, NULL, WNOHANG), 0, "it was killed");
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	kill(standby, SIGKILL);
+}
+
+static void other_words(bool sealed)
+{
+	static const char text[] = "somebody else's\n";
+	int fd = memfd_create("words", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	cr_assert_eq(ftruncate(fd, WORDS_SIZE), 0);
+	cr_assert_eq(write(fd, text, sizeof(text) - 1), (ssize_t)sizeof(text) - 1);
+	cr_assert(!sealed || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+	rig_store_replace("words.driver.16.tap0", fd);
+}
+
+/* Who could cut the memory off while it is read would kill its reader. */
+static void last_words_in(bool sealed)
+{
+	struct rig r;
+
+	rig_start(&r, 1000, 1);
+	rig_store_listen(&r);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver);
+	eventually(pid_in(&r, "inet") == r.sh->active);
+	kill_supervisor(&r);
+	other_words(sealed);
+	start_supervisor(&r);
+	eventually(r.sh->redeposits == 1);
+	kill(r.sh->driver, SIGKILL);
+	eventually(r.sh->driver_starts == 2);
+	eventually(*crash_text(&r));
+	cr_assert_eq(strstr(crash_text(&r), "somebody else's") != NULL, sealed);
+	rig_stop(&r);
+	rig_store_close();
+}
+
+Test(store, last_words_in_a_memory_of_fixed_size)
+{
+	last_words_in(true);
+}
+
+Test(store, last_words_in_a_memory_that_can_shrink)
+{
+	last_words_in(false);
 }
 
 /* The stated exception: connections are lost, but netd is not. */

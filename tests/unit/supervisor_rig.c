@@ -282,6 +282,17 @@ bool rig_store_ready(void)
 	return store.ready;
 }
 
+void rig_store_replace(const char *name, int fd)
+{
+	int i = 0;
+
+	while (i < store.n && strcmp(store.entry[i].name, name) != 0)
+		i++;
+	cr_assert_lt(i, store.n);
+	cr_assert_eq(dup3(fd, store.entry[i].fd, O_CLOEXEC), store.entry[i].fd);
+	close(fd);
+}
+
 void rig_store_close(void)
 {
 	rig_store_serve();

@@ -62,6 +62,8 @@ void rig_store_undeafen(void);
 /* There is no socket from here on, until rig_store_listen() makes another of the same name; what it had stays. */
 void rig_store_leave(void);
 bool rig_store_has(const char *name);
+/* Somebody put another one there. Takes `fd`. */
+void rig_store_replace(const char *name, int fd);
 /* It said READY=1. */
 bool rig_store_ready(void);
 /* At the end: the store is empty. */
