@@ -117,8 +117,10 @@ bool alone(struct handover *h)
 	if (!supervisor_died(h) || !office_borrow(h->arena_fd))
 		return false;
 	log_warn("the supervisor is gone; going on without it");
+	handover_use_spares(h, true);
 	for (unsigned slot = 0; slot < INETS; slot++)
 		read_channel(h, slot);
+	handover_use_spares(h, false);
 	h->alone = true;
 	h->redeposit = true; /* a standby that was just being started has not got everything */
 	office_give_back(h->arena_fd);
@@ -169,8 +171,11 @@ int alone_succession(struct handover *h)
 		return -ENODATA;
 	if (!alone(h)) /* a dead one's office is held a moment longer by a child of its that is not yet at its exec */
 		return supervisor_died(h) ? -EAGAIN : -EBUSY;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-		return -errno;
+	handover_use_spares(h, true);
+	ret = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0 ? -errno : 0;
+	handover_use_spares(h, false);
+	if (ret < 0)
+		return ret;
 	ret = send_kept(h, sv[1], 0);
 	close(sv[1]);
 	if (!ret)

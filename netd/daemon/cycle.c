@@ -86,18 +86,18 @@ static void on_channel(uv_poll_t *p, int status, int events)
 }
 
 /*
- * Out of descriptors: the connection is taken with one that is kept for this, and closed, so that its
+ * Out of descriptors: the connection is taken with one of the spare ones, and closed, so that its
  * client is answered (end-of-file) and the level-triggered watch does not spin.
  */
 static bool refuse_one(struct daemon *d)
 {
 	int fd;
 
-	close(d->spare_fd);
+	handover_use_spares(&d->hand, true);
 	fd = accept4(d->hand.listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0)
 		close(fd);
-	d->spare_fd = dup(d->hand.channel);
+	handover_use_spares(&d->hand, false);
 	return fd >= 0;
 }
 
@@ -146,7 +146,6 @@ static int watch_start(struct daemon *d)
 {
 	int ret = uv_loop_init(&d->loop);
 
-	d->spare_fd = dup(d->hand.channel);
 	if (ret)
 		return ret;
 	uv_poll_init(&d->loop, &d->watch_channel, d->hand.channel);
@@ -157,6 +156,7 @@ static int watch_start(struct daemon *d)
 	uv_poll_start(&d->watch_channel, UV_READABLE, on_channel);
 	uv_poll_start(&d->watch_listen, UV_READABLE, on_listen);
 	uv_poll_start(&d->watch_sockets, UV_READABLE, on_sockets);
+	handover_spare_files(&d->hand);
 	return 0;
 }
 
@@ -287,6 +287,5 @@ int cycle_run(struct daemon *d)
 		follow_supervisor(d);
 	}
 	watch_stop(d);
-	close(d->spare_fd);
 	return 0;
 }

@@ -14,7 +14,6 @@ struct daemon {
 	uv_timer_t alarm;
 	unsigned bells;
 	int device_index[HANDOVER_DEVICES];
-	int spare_fd;
 	struct core core;
 	bool look; /* the sockets' epoll has something */
 };

@@ -10,8 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define SPARE_FILES 64ull
 
 typedef Netd__Component__ToComponent to_component;
 
@@ -325,7 +328,26 @@ static void dispatch(struct handover *h, const to_component *m)
 	}
 }
 
-int handover_receive(struct handover *h)
+void handover_use_spares(const struct handover *h, bool use)
+{
+	struct rlimit r;
+
+	if (!h->files || getrlimit(RLIMIT_NOFILE, &r) < 0)
+		return;
+	r.rlim_cur = h->files - (use ? 0 : min_of(h->files / 4, SPARE_FILES));
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+void handover_spare_files(struct handover *h)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) == 0)
+		h->files = r.rlim_cur;
+	handover_use_spares(h, false);
+}
+
+static int receive_all(struct handover *h)
 {
 	int ret;
 
@@ -343,6 +365,16 @@ int handover_receive(struct handover *h)
 		}
 		channel_close_fds(&h->msg);
 	}
+	return ret;
+}
+
+int handover_receive(struct handover *h)
+{
+	int ret;
+
+	handover_use_spares(h, true);
+	ret = receive_all(h);
+	handover_use_spares(h, false);
 	if (ret == -EAGAIN)
 		return 0;
 	h->gone = true;

@@ -58,6 +58,7 @@ struct handover {
 	bool taken;    /* the deposits were taken out of the table */
 	bool alone;    /* there is no supervisor: daemon/alone.h */
 	bool redeposit;
+	uint64_t files; /* that may be open, of which some are spared; 0: none are */
 	uint32_t asked; /* how often a new supervisor asked for everything */
 	struct fdtable kept; /* for the supervisor's successor: daemon/alone.h */
 	bool config_new; /* the newest is not in force yet */
@@ -76,6 +77,13 @@ int handover_start(struct handover *h, int channel);
 int handover_receive(struct handover *h);
 /* Waits (poll) until there is a message, at most `timeout_ms` (-1: for ever), then handover_receive(). */
 int handover_wait(struct handover *h, int timeout_ms);
+/*
+ * From now on clients cannot have the last places of our table of descriptors: a successor needs some more than we do,
+ * and what the supervisor gives has to find a place. So our limit is lower, but while we receive from it.
+ */
+void handover_spare_files(struct handover *h);
+/* For a moment we may use them. */
+void handover_use_spares(const struct handover *h, bool use);
 /* A deposit or withdrawal that is in `msg`, said by a predecessor: into the table. */
 void handover_note(struct handover *h, const Netd__Component__FromComponent *m);
 /* Gives up what a device that is gone was handed over with. */
