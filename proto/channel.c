@@ -57,6 +57,11 @@ int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds
 	return ret;
 }
 
+bool channel_starved(int ret)
+{
+	return ret == -ETOOMANYREFS || ret == -ENOBUFS || ret == -ENOMEM;
+}
+
 int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int nfds, int timeout_ms)
 {
 	int ret;

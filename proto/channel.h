@@ -5,6 +5,7 @@
  */
 #pragma once
 #include <protobuf-c/protobuf-c.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,11 @@ int channel_send(int sock, const ProtobufCMessage *msg, const int *fds, int nfds
 int channel_send_packed(int sock, const void *data, size_t len, const int *fds, int nfds);
 /* The same, but waits (poll) for room up to `timeout_ms`; -ETIMEDOUT. For components towards their supervisor. */
 int channel_send_wait(int sock, const ProtobufCMessage *msg, const int *fds, int nfds, int timeout_ms);
+/*
+ * Was that for want of something that comes again by itself, and that no event announces? ETOOMANYREFS: more descriptors of
+ * this user are under way in sockets than it may have open.
+ */
+bool channel_starved(int ret);
 
 /*
  * Receives one packet; descriptors get close-on-exec. `flags` may hold MSG_PEEK: then the packet stays, with its

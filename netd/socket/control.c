@@ -370,7 +370,7 @@ void control_speak(struct stack *s)
 		LIST_TAKE(l, ss, answers);
 		if (ret == -EAGAIN)
 			ss->blocked = true;
-		else if (ret == -ENOBUFS || ret == -ENOMEM || ret == -ETOOMANYREFS)
+		else if (channel_starved(ret))
 			starve(s, ss);
 		else
 			finish(s, ss); /* also if nobody can be told: then the end comes next */

@@ -9,10 +9,9 @@ struct out_item {
 	uint8_t packed[];
 };
 
-/* ETOOMANYREFS: more descriptors of this user are under way in sockets than it may have open. */
 static bool for_later(struct outq *q, int ret)
 {
-	q->starved = ret == -ETOOMANYREFS || ret == -ENOBUFS || ret == -ENOMEM;
+	q->starved = channel_starved(ret);
 	return ret == -EAGAIN || q->starved;
 }
 

@@ -86,8 +86,7 @@ static bool tell(struct systemd *d, const char *text, int fd)
 		ret = notify(d, text, fd);
 	}
 	d->full = ret == -EAGAIN;
-	/* ETOOMANYREFS: more descriptors of ours are under way in sockets than we may have open. */
-	if (d->full || ret == -ECONNREFUSED || ret == -ENOTCONN || ret == -ENOBUFS || ret == -ETOOMANYREFS)
+	if (d->full || ret == -ECONNREFUSED || ret == -ENOTCONN || channel_starved(ret))
 		return false;
 	if (ret < 0)
 		log_warn("systemd is not told '%s': %s", text, strerror(-ret));
