@@ -29,18 +29,28 @@ static int receive(int fd, struct channel_msg *msg)
 	return ret == 0 ? -ECONNRESET : ret;
 }
 
-/* Everything that the other one had, until the end of file. */
-static void take_all(struct supervisor *s, int fd)
+/*
+ * Everything that the other one had, until the end of file; all or nothing, for what we do not know of would go on
+ * without us. Who gives it keeps it too: another supervisor can ask. 0 or a negative errno.
+ */
+static int take_all(struct supervisor *s, int fd)
 {
-	while (channel_recv(fd, &s->msg, 0) > 0) {
+	int ret = 1, kept = 0;
+
+	while (!kept && (ret = channel_recv(fd, &s->msg, 0)) > 0) {
 		to_component *m = netd__component__to_component__unpack(NULL, s->msg.len, s->msg.data);
 
 		if (m && m->body_case == NETD__COMPONENT__TO_COMPONENT__BODY_KEEP && strcmp(m->keep->name, STORE_SUPERVISOR) != 0)
-			fdtable_own(&s->stored, m->keep->name, channel_take_fd(&s->msg, 0));
+			kept = fdtable_own(&s->stored, m->keep->name, channel_take_fd(&s->msg, 0));
 		netd__component__to_component__free_unpacked(m, NULL);
 		channel_close_fds(&s->msg);
 	}
 	close(fd);
+	if (!ret)
+		return 0;
+	log_error("what another netd left cannot all be taken up: %s",
+	    ret == -EMSGSIZE ? "too many files are open (ulimit -n)" : strerror(ret < 0 ? -ret : -kept));
+	return ret < 0 ? ret : kept;
 }
 
 int succession_occupied(const struct supervisor *s)
@@ -86,11 +96,9 @@ static int ask(struct supervisor *s, int conn)
 	fd = a && !a->error ? channel_take_fd(&s->msg, 0) : -1;
 	channel_close_fds(&s->msg);
 	if (fd >= 0)
-		take_all(s, fd);
-	if (a && a->error == -EAGAIN)
-		ret = -EAGAIN;
+		ret = take_all(s, fd);
 	else
-		ret = fd >= 0 ? 0 : refused(s, a);
+		ret = a && a->error == -EAGAIN ? -EAGAIN : refused(s, a);
 	if (a)
 		netd__control__response__free_unpacked(a, NULL);
 	return ret;

@@ -18,11 +18,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#define INET_FILES 160 /* a netd-inet's */
 #define ARENA  (3072ull << 20)
 #define MEMORY (4096ull << 20)
 #define TO(which)   NETD__COMPONENT__TO_COMPONENT__BODY_##which
@@ -159,6 +161,7 @@ static void keep_all(int supervisor)
 
 	for (int i = 0; i < 2; i++) {
 		say_keep(of[i]->channel, "arena", arena);
+		say_keep(of[i]->channel, "control", listening);
 		say_keep(of[i]->channel, "channel.inet.0", a.channel);
 		say_keep(of[i]->channel, "channel.inet.1", b.channel);
 		say_keep(of[i]->channel, "pidfd.inet.1", b.pidfd);
@@ -192,6 +195,16 @@ static void die(pid_t *pid)
 	*pid = 0;
 }
 
+/* What netd-inet may have open. */
+static void limit_files(rlim_t n)
+{
+	struct rlimit r;
+
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &r), 0);
+	r.rlim_cur = min_of(n, r.rlim_max);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &r), 0);
+}
+
 static void setup(void)
 {
 	char libexec[256];
@@ -211,11 +224,13 @@ static void setup(void)
 	cr_assert_eq(chmod(address.sun_path, 0666), 0);
 	cr_assert_eq(listen(listening, 64), 0);
 	watch_over();
+	limit_files(INET_FILES);
 	start_inet(&a, 0);
 	cr_assert(expect(a.channel, FROM(TAKE_OVER)));
 	say_empty(a.channel, TO(TAKE_OVER_GRANTED));
 	cr_assert(expect(a.channel, FROM(ACTIVE)));
 	start_inet(&b, 1);
+	limit_files(RLIM_INFINITY);
 	sleeper = fork();
 	if (!sleeper) {
 		close(grave);
@@ -355,7 +370,7 @@ Test(succession, after_its_death)
 		close(ours);
 	}
 	cr_assert_eq(ask(conn, &names), 0);
-	cr_assert_eq(names, 5);
+	cr_assert_eq(names, 6);
 	close(conn);
 	/* One that has the office is a supervisor, whatever the pidfd of the last one says. */
 	cr_assert_eq(office_take(arena, &office), OFFICE_TAKEN);
@@ -366,6 +381,29 @@ Test(succession, after_its_death)
 		poll(NULL, 0, 1);
 	close(conn);
 	close(office);
+}
+
+/* One that cannot have all of it takes nothing, and the next one finds it whole. */
+Test(succession, more_than_it_may_open)
+{
+	static struct supervisor s;
+	static struct config config = {.socket = address.sun_path};
+	struct rlimit most, few;
+	int next = dup(STDIN_FILENO);
+
+	close(next);
+	s.config = &config;
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &most), 0);
+	few = most;
+	few.rlim_cur = (rlim_t)next + 4; /* the connection, what it is given by, and two of six */
+	die(&sleeper);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	cr_assert_lt(succession_ask(&s), 0, "the rest is lost");
+	fdtable_close(&s.stored);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &most), 0);
+	cr_assert_eq(succession_ask(&s), 0);
+	cr_assert_eq(s.stored.n, 5);
+	fdtable_close(&s.stored);
 }
 
 /* A second supervisor, at once or later, finds the office taken. */
@@ -396,8 +434,25 @@ Test(succession, together_with_the_active_one)
 	die(&sleeper);
 	again = ask(conn, &names);
 	cr_assert_eq(again, 0, "error %d", again);
-	cr_assert_eq(names, 5);
+	cr_assert_eq(names, 6);
 	close(conn);
+}
+
+/* Clients took every descriptor that they could have: the standby has as many, and keeps all that was given. */
+Test(succession, a_full_table)
+{
+	int conn[INET_FILES], n = 0;
+	unsigned names;
+
+	die(&sleeper);
+	while (n < INET_FILES && ask(conn[n] = connected(), &names) == 0)
+		n++;
+	cr_assert(n > INET_FILES / 4 && n < INET_FILES, "%d", n);
+	die(&a.pid);
+	for (int i = 0; i < n; i++)
+		cr_assert(ask(conn[i], &names) == 0 && names == 6, "%d of %d", i, n);
+	for (int i = 0; i <= n; i++)
+		close(conn[i]);
 }
 
 /* One that the supervisor had not finished telling leaves the role to the next. */
