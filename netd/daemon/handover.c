@@ -358,6 +358,7 @@ static int receive_all(struct handover *h)
 			log_warn("a message of the supervisor lost its descriptors");
 			continue;
 		}
+		h->heard++;
 		m = netd__component__to_component__unpack(NULL, h->msg.len, h->msg.data);
 		if (m) {
 			dispatch(h, m);

@@ -59,6 +59,7 @@ struct handover {
 	bool alone;    /* there is no supervisor: daemon/alone.h */
 	bool redeposit;
 	uint64_t files; /* that may be open, of which some are spared; 0: none are */
+	uint32_t heard; /* messages of the supervisor */
 	uint32_t asked; /* how often a new supervisor asked for everything */
 	struct fdtable kept; /* for the supervisor's successor: daemon/alone.h */
 	bool config_new; /* the newest is not in force yet */

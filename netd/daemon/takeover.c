@@ -21,11 +21,12 @@
 
 #define GRANT_WAIT_MS 5000
 
+/* A supervisor that says nothing at all is stopped: it will grant when it goes on, or die. One that pings has forgotten us. */
 static int drain_predecessor(struct daemon *d)
 {
 	struct handover *h = &d->hand;
 	uint64_t give_up = clock_now() + GRANT_WAIT_MS * 1000000ull;
-	uint32_t asked = h->asked;
+	uint32_t asked = h->asked, heard = h->heard;
 
 	h->leading = true;
 	h->granted = false;
@@ -33,7 +34,7 @@ static int drain_predecessor(struct daemon *d)
 	while (!h->granted && !alone(h) && !h->gone) {
 		if (h->stop)
 			return -ECANCELED;
-		if (clock_now() > give_up)
+		if (h->heard != heard && clock_now() > give_up)
 			return -ETIMEDOUT;
 		alone_wait(h, 100);
 		if (h->asked != asked && !h->granted)

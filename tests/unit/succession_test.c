@@ -336,6 +336,19 @@ Test(succession, a_takeover_that_nobody_grants_is_asked_for_again)
 	cr_assert(expect(b.channel, FROM(ACTIVE)), "and says so to who asked, after its deposits");
 }
 
+/* Its supervisor is stopped: it waits, for it is the last that knows all. */
+Test(succession, a_supervisor_that_says_nothing)
+{
+	struct pollfd p = {.events = POLLIN};
+
+	die(&a.pid);
+	p.fd = b.channel;
+	cr_assert(expect(b.channel, FROM(TAKE_OVER)));
+	cr_assert_eq(poll(&p, 1, 6000), 0, "the standby gave up");
+	say_empty(b.channel, TO(TAKE_OVER_GRANTED));
+	cr_assert(expect(b.channel, FROM(ACTIVE)));
+}
+
 Test(succession, while_the_supervisor_lives)
 {
 	unsigned before = open_files(a.pid);
