@@ -62,6 +62,20 @@ void close_pair(int fd[2])
 	close(fd[1]);
 }
 
+bool read_all(int fd, char *to, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t r = read(fd, to + done, n - done);
+
+		if (r <= 0)
+			return false;
+		done += (size_t)r;
+	}
+	return true;
+}
+
 double seconds(void)
 {
 	struct timespec ts;

@@ -61,6 +61,8 @@ int tcp_listener(struct sockaddr_in *at);
 /* Two connected stream sockets. */
 void make_pair(int fd[2]);
 void close_pair(int fd[2]);
+/* So many bytes, however often it takes; false at the end or an error. */
+bool read_all(int fd, char *to, size_t n);
 /* Milliseconds until `fd` says one of `events`, or -1 after `ms`. */
 int wait_for(int fd, short events, int ms);
 double seconds(void);

@@ -1,6 +1,5 @@
 /* Every call that moves bytes or numbers, see pair.h. */
 #include "tests/apps/pair.h"
-#include <sys/sendfile.h>
 #include <sys/syscall.h>
 
 /* Numbers' own habits: a mask of the kernel's size, and what is left of the time is told. */
@@ -257,78 +256,6 @@ static void ranges(void)
 	close_pair(q);
 }
 
-static void no_position(void)
-{
-	char buf[4];
-	int p[2];
-
-	make_pair(p);
-	FAILS(lseek(p[0], 0, SEEK_CUR), ESPIPE);
-	FAILS(pread(p[0], buf, 1, 0), ESPIPE);
-	FAILS(pwrite(p[0], buf, 1, 0), ESPIPE);
-	close_pair(p);
-}
-
-static void files(void)
-{
-	static char block[300000], back[300000];
-	char name[] = "/tmp/netd-test-XXXXXX";
-	int p[2], file = mkstemp(name);
-	size_t got = 0, sent = 0;
-	off_t off = 100;
-	ssize_t n;
-
-	for (size_t i = 0; i < sizeof(block); i++)
-		block[i] = (char)(i * 7 + i / 251);
-	CHECK(write(file, block, sizeof(block)) == sizeof(block));
-	make_pair(p);
-	CHECK(sendfile(p[0], file, &off, 1000) == 1000 && off == 1100);
-	CHECK(recv(p[1], back, 1000, MSG_WAITALL) == 1000 && !memcmp(back, block + 100, 1000));
-	CHECK(lseek(file, 0, SEEK_SET) == 0);
-	fcntl(p[0], F_SETFL, O_NONBLOCK);
-	while (got < sizeof(block)) {
-		if (sent < sizeof(block)) {
-			n = sendfile(p[0], file, NULL, sizeof(block));
-			CHECK(n > 0 || errno == EAGAIN);
-			sent += n > 0 ? (size_t)n : 0;
-			CHECK(lseek(file, 0, SEEK_CUR) == (off_t)sent);
-		}
-		n = read(p[1], back + got, sizeof(back) - got);
-		CHECK(n > 0);
-		if (n <= 0)
-			break;
-		got += (size_t)n;
-	}
-	CHECK(got == sizeof(block) && !memcmp(block, back, got));
-	CHECK(sendfile(p[0], file, NULL, 10) == 0);
-	FAILS(sendfile(p[0], p[1], NULL, 10), EINVAL);
-	close_pair(p);
-	close(file);
-	unlink(name);
-}
-
-static void streams(void)
-{
-	char line[32];
-	int p[2];
-	FILE *f;
-
-	make_pair(p);
-	CHECK(dprintf(p[0], "number %d\n", 42) == 10);
-	f = fdopen(p[1], "r+");
-	CHECK(f && fileno(f) == p[1]);
-	CHECK(f && fgets(line, sizeof(line), f) && !strcmp(line, "number 42\n"));
-	if (f) {
-		setvbuf(f, NULL, _IONBF, 0);
-		fseek(f, 0, SEEK_CUR);
-		CHECK(fputs("reply\n", f) >= 0 && fflush(f) == 0);
-		CHECK(read(p[0], line, sizeof(line)) > 0);
-		fclose(f);
-	}
-	CHECK(read(p[0], line, sizeof(line)) == 0);
-	close(p[0]);
-}
-
 static void names(void)
 {
 	struct sockaddr_in a, b;
@@ -583,9 +510,6 @@ static void all(void)
 	RUN(close_on_exec);
 	RUN(numbers);
 	RUN(ranges);
-	RUN(no_position);
-	RUN(files);
-	RUN(streams);
 	RUN(names);
 	RUN(wake_by_shutdown);
 	RUN(interrupted);

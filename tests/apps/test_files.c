@@ -1,5 +1,5 @@
-/* A socket among files: splice, urgent bytes, sendfile, vectors at their limits, stdio, ioctl, ranges of
- * numbers; see pair.h. */
+/* A socket among files: splice, urgent bytes, sendfile, vectors at their limits, ioctl, ranges of numbers; see
+ * pair.h. */
 #include "tests/apps/pair.h"
 #include <limits.h>
 #include <linux/close_range.h>
@@ -15,20 +15,6 @@ static void fill_block(void)
 {
 	for (size_t i = 0; i < sizeof(block); i++)
 		block[i] = (char)(i * 13 + i / 509);
-}
-
-static bool read_all(int fd, char *to, size_t n)
-{
-	size_t done = 0;
-
-	while (done < n) {
-		ssize_t r = read(fd, to + done, n - done);
-
-		if (r <= 0)
-			return false;
-		done += (size_t)r;
-	}
-	return true;
 }
 
 /* ---- splice, tee, vmsplice */
@@ -235,6 +221,42 @@ static void sendfile_devices(int p[2])
 	FAILS(sendfile(p[0], null, NULL, 10), EINVAL);
 	close(zero);
 	close(null);
+}
+
+static void sendfile_all(void)
+{
+	char name[] = "/tmp/netd-test-XXXXXX";
+	int p[2], file = mkstemp(name);
+	size_t got = 0, sent = 0;
+	off_t off = 100;
+	ssize_t n;
+
+	fill_block();
+	CHECK(write(file, block, sizeof(block)) == sizeof(block));
+	make_pair(p);
+	CHECK(sendfile(p[0], file, &off, 1000) == 1000 && off == 1100);
+	CHECK(recv(p[1], back, 1000, MSG_WAITALL) == 1000 && !memcmp(back, block + 100, 1000));
+	CHECK(lseek(file, 0, SEEK_SET) == 0);
+	fcntl(p[0], F_SETFL, O_NONBLOCK);
+	while (got < sizeof(block)) {
+		if (sent < sizeof(block)) {
+			n = sendfile(p[0], file, NULL, sizeof(block));
+			CHECK(n > 0 || errno == EAGAIN);
+			sent += n > 0 ? (size_t)n : 0;
+			CHECK(lseek(file, 0, SEEK_CUR) == (off_t)sent);
+		}
+		n = read(p[1], back + got, sizeof(back) - got);
+		CHECK(n > 0);
+		if (n <= 0)
+			break;
+		got += (size_t)n;
+	}
+	CHECK(got == sizeof(block) && !memcmp(block, back, got));
+	CHECK(sendfile(p[0], file, NULL, 10) == 0);
+	FAILS(sendfile(p[0], p[1], NULL, 10), EINVAL);
+	close_pair(p);
+	close(file);
+	unlink(name);
 }
 
 static void sendfile_edges(void)
@@ -506,117 +528,6 @@ static void reused_numbers(void)
 	FAILS(getsockname(p[0], (struct sockaddr *)&address, &(socklen_t){0}), EBADF);
 }
 
-/* ---- stdio */
-
-static void stdio_both_ways(void)
-{
-	static char line[70000];
-	FILE *in, *out, *peer;
-	size_t room = 0;
-	char *got = NULL;
-	int p[2];
-
-	make_pair(p);
-	in = fdopen(p[0], "r");
-	out = fdopen(dup(p[0]), "w");
-	peer = fdopen(p[1], "r+");
-	CHECK(in && out && peer && fileno(in) == p[0] && fileno(peer) == p[1]);
-	memset(line, 'l', sizeof(line) - 2);
-	line[sizeof(line) - 2] = '\n';
-	CHECK(fputs("short\n", out) >= 0 && fputs(line, out) >= 0 && fflush(out) == 0);
-	CHECK(getline(&got, &room, peer) == 6 && !strcmp(got, "short\n"));
-	CHECK(getline(&got, &room, peer) == sizeof(line) - 1 && !strcmp(got, line));
-	fseek(peer, 0, SEEK_CUR);
-	CHECK(fprintf(peer, "%d %s\n", 7, "seven") == 8 && fflush(peer) == 0);
-	{
-		char word[8];
-		int n;
-
-		CHECK(fscanf(in, "%d %7s", &n, word) == 2 && n == 7 && !strcmp(word, "seven"));
-		CHECK(getc(in) == '\n');
-	}
-	fclose(out); /* a copy: the connection stays */
-	CHECK(fputs("still\n", peer) >= 0 && fflush(peer) == 0 && getline(&got, &room, in) == 6);
-	fclose(peer);
-	CHECK(getc(in) == EOF && feof(in) && !ferror(in));
-	fclose(in);
-	free(got);
-	FAILS(read(p[0], line, 1), EBADF);
-	CHECK(fdopen(p[0], "r") == NULL && errno == EBADF);
-}
-
-static void stdio_errors(void)
-{
-	FILE *f;
-	char c;
-	int p[2];
-
-	signal(SIGPIPE, SIG_IGN);
-	make_pair(p);
-	CHECK(fdopen(p[0], "nonsense") == NULL && errno == EINVAL);
-	f = fdopen(p[0], "w");
-	shutdown(p[0], SHUT_WR);
-	errno = 0;
-	CHECK(f && fputs("lost", f) >= 0 && fflush(f) == EOF && errno == EPIPE && ferror(f));
-	CHECK(f && fclose(f) == 0);
-	CHECK(read(p[1], &c, 1) == 0);
-	close(p[1]);
-	make_pair(p);
-	f = fdopen(p[0], "r");
-	CHECK(fcntl(p[0], F_SETFL, O_NONBLOCK) == 0);
-	errno = 0;
-	CHECK(f && getc(f) == EOF && errno == EAGAIN && ferror(f) && !feof(f));
-	if (f)
-		clearerr(f);
-	CHECK(write(p[1], "k", 1) == 1 && wait_for(p[0], POLLIN, 3000) >= 0 && f && getc(f) == 'k');
-	if (f)
-		fclose(f);
-	close(p[1]);
-	signal(SIGPIPE, SIG_DFL);
-}
-
-/* freopen() puts a file in the place of a socket's stream; the peer sees the end. */
-static void stdio_reopened(void)
-{
-	FILE *f, *g;
-	char c;
-	int p[2];
-
-	make_pair(p);
-	f = fdopen(p[0], "r+");
-	CHECK(f && fputs("a", f) >= 0);
-	g = freopen("/dev/zero", "r", f);
-	CHECK(g != NULL && getc(g) == 0);
-	CHECK(read(p[1], &c, 1) == 1 && c == 'a');
-	CHECK(wait_for(p[1], POLLIN, 3000) >= 0 && read(p[1], &c, 1) == 0);
-	if (g)
-		fclose(g);
-	close(p[1]);
-}
-
-/* Commands of the shell that speak with a socket, and sockets that are none of their business. */
-static void stdio_popen(void)
-{
-	char line[64], command[64];
-	int p[2], status;
-	FILE *f;
-
-	make_pair(p);
-	f = popen("echo from the shell", "r");
-	CHECK(f && fgets(line, sizeof(line), f) && !strcmp(line, "from the shell\n") &&
-	      pclose(f) == 0);
-	snprintf(command, sizeof(command), "cat >&%d", p[0]);
-	f = popen(command, "w");
-	CHECK(f && fputs("through cat\n", f) >= 0 && pclose(f) == 0);
-	CHECK(read_all(p[1], line, 12) && !memcmp(line, "through cat\n", 12));
-	snprintf(command, sizeof(command), "read x <&%d; echo \"got $x\" >&%d; exit 5", p[0], p[0]);
-	CHECK(write(p[1], "word\n", 5) == 5);
-	status = system(command);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 5);
-	CHECK(read_all(p[1], line, 9) && !memcmp(line, "got word\n", 9));
-	close_pair(p);
-}
-
 static void all(void)
 {
 	int before_ = 0;
@@ -626,6 +537,7 @@ static void all(void)
 	RUN(urgent_in_line_later);
 	RUN(splice_urgent);
 	RUN(splice_full_pipe);
+	RUN(sendfile_all);
 	RUN(sendfile_edges);
 	RUN(vector_limits);
 	RUN(many_messages);
@@ -634,10 +546,6 @@ static void all(void)
 	RUN(duplicate_limits);
 	RUN(range_flags);
 	RUN(reused_numbers);
-	RUN(stdio_both_ways);
-	RUN(stdio_errors);
-	RUN(stdio_reopened);
-	RUN(stdio_popen);
 }
 
 int main(int argc, char **argv)

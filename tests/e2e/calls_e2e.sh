@@ -8,7 +8,7 @@ bin=${NETD_BUILD:-$(dirname "$0")/../../build}/tests/apps
 bad=0
 ulimit -n 4096
 accepted() { netctl stats | awk '$1 == "tcp.accepted" { print $2 }'; }
-for t in calls wait epoll epfork self process handed threads signals files full fault limit plugin calls_fortified wait_fortified files_fortified; do
+for t in calls wait epoll epfork self process handed threads signals files stdio full fault limit plugin calls_fortified wait_fortified files_fortified stdio_fortified; do
 	before=$(accepted)
 	netctl run -- "$bin/test_$t" tcp "$NETD" || bad=1
 	# Proof that the connections were netd's; a successor counts from nothing.
