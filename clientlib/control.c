@@ -303,16 +303,16 @@ void session_abroad(void)
 	store_once(&abroad, 1);
 }
 
-int session_may(struct session *ss, uint32_t right, int err)
+int session_may(struct session *ss, uint32_t rights, int err)
 {
 	int ret;
 
-	if (right && load_once(&abroad))
+	if (rights && load_once(&abroad))
 		return err;
 	ret = session_identify_changed(ss);
-	if (ret < 0 || !right || sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0) != 0)
+	if (ret < 0 || !rights || sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0) != 0)
 		return ret;
-	return started_with & ~capabilities() & right ? err : 0;
+	return started_with & rights && !(capabilities() & rights) ? err : 0;
 }
 
 /*

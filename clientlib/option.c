@@ -298,11 +298,12 @@ static int set_group(struct nsock *s, int name, const void *val, socklen_t len)
 	return request_wait(s->ss, &e, NULL);
 }
 
-/* Options of which the daemon asks the user, and this side what became of root's capabilities. */
-static bool wants_admin(int level, int name)
+/* What became of root's capabilities the daemon cannot see: it asks the user. */
+static int option_allowed(struct nsock *s, int level, int name, int value)
 {
-	return level == SOL_SOCKET &&
-	       (name == SO_MARK || name == SO_RCVBUFFORCE || name == SO_SNDBUFFORCE);
+	uint32_t rights = cm_option_rights(level, name, value);
+
+	return rights ? session_may(s->ss, rights, cm_option_error(level, name)) : 0;
 }
 
 int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen_t len)
@@ -339,7 +340,7 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 		if (ret != -ENOPROTOOPT)
 			return ret;
 	}
-	if (wants_admin(level, name) && (ret = session_may(s->ss, CM_RIGHT_ADMIN, -EPERM)) < 0)
+	if ((ret = option_allowed(s, level, name, v)) < 0)
 		return ret;
 	known_forget(s);
 	ret = cmsg_check(s, level, name, val, len);

@@ -175,8 +175,8 @@ void session_unbuild(struct session *ss);
 int session_identify(struct session *ss, bool wait);
 /* The same, waiting, if we are others than the daemon knows. Before what it allows to some only. */
 int session_identify_changed(struct session *ss);
-/* The same, and has this process its CM_RIGHT_* still, as far as that can be seen from here? 0, `err`, or what went wrong. */
-int session_may(struct session *ss, uint32_t right, int err);
+/* The same, and has this process one of these CM_RIGHT_* still, as far as that can be seen from here? 0, `err`, or what went wrong. */
+int session_may(struct session *ss, uint32_t rights, int err);
 /* To be called when an answer carried an end whose last copy says something. */
 void session_settle(struct session *ss);
 static inline unsigned session_dead(const struct session *ss)

@@ -50,6 +50,9 @@ enum cm_right {
 	CM_RIGHT_RAW = 2,   /* CAP_NET_RAW */
 	CM_RIGHT_ADMIN = 4, /* CAP_NET_ADMIN: options only, not to change the network */
 };
+/* One of these it takes to set an option to this value, as in the kernel; 0: everybody may. And what who may not is told. */
+uint32_t cm_option_rights(int level, int name, int value);
+int cm_option_error(int level, int name);
 
 enum cm_op {
 	CM_NOP = 0,

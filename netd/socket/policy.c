@@ -116,39 +116,14 @@ int policy_type(
 	return protocol != IPPROTO_ICMP || policy_ping(s, r) ? 0 : -EACCES;
 }
 
-/* One of these an option takes, as in the kernel; 0: everybody may set it. */
-static uint32_t option_rights(int level, int name, int value)
-{
-	const uint32_t admin = CM_RIGHT_ADMIN, either = CM_RIGHT_ADMIN | CM_RIGHT_RAW;
-
-	if ((level == IPPROTO_IP && name == IP_TRANSPARENT) ||
-	    (level == IPPROTO_IPV6 && name == IPV6_TRANSPARENT))
-		return value ? either : 0;
-	if (level != SOL_SOCKET)
-		return 0;
-	switch (name) {
-	case SO_RCVBUFFORCE:
-	case SO_SNDBUFFORCE:
-		return admin;
-	case SO_DEBUG:
-		return value ? admin : 0;
-	case SO_MARK:
-		return either;
-	case SO_PRIORITY:
-		return value < 0 || value > 6 ? either : 0;
-	default:
-		return 0;
-	}
-}
-
 int policy_option(
     const struct stack *s, const struct session_rec *r, int level, int name, int value)
 {
-	uint32_t rights = option_rights(level, name, value);
+	uint32_t rights = cm_option_rights(level, name, value);
 
 	if (!rights || policy_rights(s, r) & rights)
 		return 0;
-	return level == SOL_SOCKET && name == SO_DEBUG ? -EACCES : -EPERM;
+	return cm_option_error(level, name);
 }
 
 /* Of options of the IP header that are not known only CAP_NET_RAW may send any. */

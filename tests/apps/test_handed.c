@@ -302,11 +302,31 @@ static void kept_capability(void)
 	CHECK(ended_well(pid));
 }
 
+static int set(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+/* Those that take CAP_NET_ADMIN, or it or CAP_NET_RAW, and those only that take neither. */
+static void privileged_options(bool raw)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), ret = raw ? 0 : -1;
+
+	FAILS(set(fd, SOL_SOCKET, SO_RCVBUFFORCE, 9999), EPERM);
+	FAILS(set(fd, SOL_SOCKET, SO_SNDBUFFORCE, 9999), EPERM);
+	FAILS(set(fd, SOL_SOCKET, SO_DEBUG, 1), EACCES);
+	CHECK(set(fd, SOL_SOCKET, SO_MARK, 5) == ret && (raw || errno == EPERM));
+	CHECK(set(fd, SOL_SOCKET, SO_PRIORITY, 7) == ret && (raw || errno == EPERM));
+	CHECK(set(fd, IPPROTO_IP, IP_TRANSPARENT, 1) == ret && (raw || errno == EPERM));
+	CHECK(set(fd, SOL_SOCKET, SO_DEBUG, 0) == 0 && set(fd, SOL_SOCKET, SO_PRIORITY, 6) == 0 &&
+	      set(fd, IPPROTO_IP, IP_TRANSPARENT, 0) == 0);
+	close(fd);
+}
+
 /* Root that gave its capabilities away, or is root of a user namespace only. */
 static void lost_capability(void)
 {
 	pid_t pid;
-	int fd;
 
 	if (!over_tcp || geteuid() != 0)
 		return;
@@ -316,11 +336,11 @@ static void lost_capability(void)
 		CHECK(has_only(1u << CAP_NET_RAW));
 		CHECK(close(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP)) == 0);
 		CHECK(!binds_low() && errno == EACCES);
+		privileged_options(true);
 		CHECK(has_only(0));
 		FAILS(socket(AF_INET, SOCK_RAW, IPPROTO_ICMP), EPERM);
 		FAILS(socket(AF_PACKET, SOCK_DGRAM, 0), EPERM);
-		fd = socket(AF_INET, SOCK_DGRAM, 0);
-		FAILS(setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &(int){9999}, sizeof(int)), EPERM);
+		privileged_options(false);
 		leave();
 	}
 	CHECK(ended_well(pid));
