@@ -119,6 +119,16 @@ static void unbind(struct epview *v, struct epmember *m)
 	m->shared = 0;
 }
 
+/* The entry of a member of ours goes, if it is not another's by now. */
+static void entry_end(struct epview *v, const struct epmember *m)
+{
+	uint32_t i = m->shared - 1;
+	const struct epentry *e = &v->t->e[i];
+
+	if (e->used && e->fd == (int)m->fd && ns_has_key(m->sock, &e->key))
+		entry_free(v, i);
+}
+
 static void remove_member(struct epset *ep, struct epmember *m)
 {
 	unbind(ep->view, m);
@@ -284,11 +294,8 @@ bool epview_populated(const struct epset *ep)
 
 void epview_sync(struct epset *ep)
 {
-	if (!ep->view)
-		return;
-	lock(ep->view->t);
-	sync_locked(ep);
-	unlock(ep->view->t);
+	epview_begin(ep);
+	epview_end(ep);
 }
 
 int epview_added(struct epset *ep, struct epmember *m)
@@ -310,14 +317,12 @@ int epview_added(struct epset *ep, struct epmember *m)
 void epview_removed(struct epset *ep, struct epmember *m)
 {
 	struct epview *v = ep->view;
-	uint32_t i = m->shared - 1;
 
 	if (!v || !m->shared)
 		return;
 	lock(v->t);
+	entry_end(v, m);
 	unbind(v, m);
-	if (v->t->e[i].used && v->t->e[i].fd == (int)m->fd && ns_has_key(m->sock, &v->t->e[i].key))
-		entry_free(v, i);
 	unlock(v->t);
 }
 
@@ -405,15 +410,13 @@ uint64_t *epview_told(struct epset *ep, struct epmember *m)
 void epview_ended(struct epset *ep, struct epmember *m)
 {
 	struct epview *v = ep->view;
-	uint32_t i = m->shared - 1;
 
 	if (!v || !m->shared) {
 		ns_user_add(m->sock, -1);
 		epmember_del(ep, m);
 		return;
 	}
-	if (v->t->e[i].used && v->t->e[i].fd == (int)m->fd && ns_has_key(m->sock, &v->t->e[i].key))
-		entry_free(v, i);
+	entry_end(v, m);
 	remove_member(ep, m);
 }
 
@@ -458,19 +461,26 @@ static struct epview *view_new(void)
 	return NULL;
 }
 
+static void view_end(struct epset *ep)
+{
+	struct epview *v = ep->view;
+
+	ep->view = NULL;
+	munmap(v->t, sizeof(*v->t));
+	free(v->at);
+	free(v->later);
+	free(v);
+}
+
 void epview_free(struct epset *ep)
 {
 	struct epview *v = ep->view;
 
 	if (!v)
 		return;
-	ep->view = NULL;
 	__atomic_store_n(&v->t->proc[v->me].used, 0, __ATOMIC_RELEASE);
 	door_close(&v->door);
-	munmap(v->t, sizeof(*v->t));
-	free(v->at);
-	free(v->later);
-	free(v);
+	view_end(ep);
 }
 
 void epview_fork_prepare(struct epset *ep)
@@ -523,9 +533,5 @@ void epview_fork_done(struct epset *ep, bool child)
 	for (uint32_t i = 0; i < v->size; i++)
 		if (v->at[i].m)
 			v->at[i].m->shared = 0;
-	munmap(v->t, sizeof(*v->t));
-	free(v->at);
-	free(v->later);
-	free(v);
-	ep->view = NULL;
+	view_end(ep);
 }
