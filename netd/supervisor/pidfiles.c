@@ -53,6 +53,7 @@ static void write_pid(const struct supervisor *s, const char *name, pid_t pid)
 	}
 	log_warn("%s: %s", path, strerror(errno));
 	unlink(fresh);
+	unlink(path); /* it names a process that is dead, and the number will be another's */
 }
 
 static void driver_file(const struct device *d, char *buf, size_t size)

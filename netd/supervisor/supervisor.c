@@ -13,20 +13,31 @@
 #define FILES_WANTED (1u << 20)
 #define FILES_NEEDED 256u
 
-/* Escrow holds several descriptors a session; components inherit the limit. */
+static void lift(__rlimit_resource_t what, rlim_t wanted)
+{
+	struct rlimit r, more = {.rlim_cur = wanted, .rlim_max = wanted};
+
+	if (getrlimit(what, &r) < 0 || (r.rlim_max < wanted && setrlimit(what, &more) == 0))
+		return;
+	r.rlim_cur = r.rlim_max;
+	setrlimit(what, &r);
+}
+
+/*
+ * Components inherit them. Escrow holds several descriptors a session, the memories are files for the kernel, and a
+ * component's threads count with whatever else runs as nobody.
+ */
 static int raise_limits(struct supervisor *s)
 {
-	struct rlimit r, more = {.rlim_cur = FILES_WANTED, .rlim_max = FILES_WANTED};
+	struct rlimit files;
 
 	(void)s;
-	if (getrlimit(RLIMIT_NOFILE, &r) < 0 ||
-	    (r.rlim_max < more.rlim_max && setrlimit(RLIMIT_NOFILE, &more) == 0))
+	lift(RLIMIT_FSIZE, RLIM_INFINITY);
+	lift(RLIMIT_NPROC, RLIM_INFINITY);
+	lift(RLIMIT_NOFILE, FILES_WANTED);
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0 || files.rlim_cur >= FILES_NEEDED)
 		return 0;
-	r.rlim_cur = r.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &r);
-	if (r.rlim_max >= FILES_NEEDED)
-		return 0;
-	log_error("cannot start: at most %u files may be open, and netd needs %u (ulimit -n)", (unsigned)r.rlim_max, FILES_NEEDED);
+	log_error("cannot start: at most %u files may be open, and netd needs %u (ulimit -n)", (unsigned)files.rlim_cur, FILES_NEEDED);
 	return -EMFILE;
 }
 
@@ -147,6 +158,7 @@ int supervisor_start(struct supervisor *s, struct config *config, const char *pa
 	s->arena = s->memory = s->clock_fd = s->listening = s->office = s->systemd.sock = -1;
 	s->started_ns = now_ns();
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* it is said that a memory cannot be had */
 	priority_set(0, PRIORITY_SUPERVISOR, *config->nice);
 	systemd_take_all(s);
 	for (unsigned i = 0; i < ARRAY_SIZE(steps) && !ret; i++) {

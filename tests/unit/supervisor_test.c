@@ -4,6 +4,8 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 TestSuite(supervisor, .timeout = 60);
 
@@ -212,6 +214,39 @@ Test(supervisor, log_level_of_components)
 	snprintf(want, sizeof(want), "%d", LOG_LEVEL_ERROR);
 	cr_assert_str_eq(r.sh->log_level, want);
 	rig_stop(&r);
+}
+
+/* For want of room, say: then there is none, and not the last one's. */
+Test(supervisor, a_pid_file_that_cannot_be_written)
+{
+	char fresh[96];
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && pid_in(&r, "inet") == r.sh->active);
+	snprintf(fresh, sizeof(fresh), "%s/pid/inet.pid.new", r.dir);
+	cr_assert_eq(mkdir(fresh, 0755), 0);
+	kill(r.sh->active, SIGKILL);
+	eventually(r.sh->actives == 2);
+	eventually(!exists(&r, "pid/inet.pid"));
+	rig_stop(&r);
+}
+
+/* Memories are files for the kernel: what a shell allows a file is not meant for them. */
+Test(supervisor, a_limit_of_file_sizes)
+{
+	struct rlimit r, small;
+	struct rig rig;
+
+	rig_start(&rig, 500, 1);
+	cr_assert_eq(getrlimit(RLIMIT_FSIZE, &r), 0);
+	small = (struct rlimit){.rlim_cur = 4096, .rlim_max = r.rlim_max};
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+	start_supervisor(&rig);
+	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &r), 0);
+	eventually(rig.sh->standbys == 1 && rig.sh->driver);
+	rig_stop(&rig);
 }
 
 /* A driver that cannot be started ends what was begun; one that leaves by itself too; later they are restarted. */
