@@ -125,12 +125,19 @@ void send_handed(struct component *c, const struct escrow_key *key, struct fdset
 	component_send(c, &m, fds);
 }
 
-void send_handed_end(struct component *c)
+/* One without content: all of these are the same empty message, in a union. */
+static void send_empty(struct component *c, Netd__Component__ToComponent__BodyCase what)
 {
 	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
 	to_component m = TO_COMPONENT(HANDED_END, handed_end, &empty);
 
+	m.body_case = what;
 	component_send(c, &m, NULL);
+}
+
+void send_handed_end(struct component *c)
+{
+	send_empty(c, NETD__COMPONENT__TO_COMPONENT__BODY_HANDED_END);
 }
 
 void send_deposits(struct component *c)
@@ -189,18 +196,12 @@ void send_ping(struct component *c, uint64_t number)
 
 void send_redeposit(struct component *c)
 {
-	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
-	to_component m = TO_COMPONENT(REDEPOSIT, redeposit, &empty);
-
-	component_send(c, &m, NULL);
+	send_empty(c, NETD__COMPONENT__TO_COMPONENT__BODY_REDEPOSIT);
 }
 
 void send_stop(struct component *c)
 {
-	Netd__Component__Empty empty = NETD__COMPONENT__EMPTY__INIT;
-	to_component m = TO_COMPONENT(STOP, stop, &empty);
-
-	component_send(c, &m, NULL);
+	send_empty(c, NETD__COMPONENT__TO_COMPONENT__BODY_STOP);
 	c->state = COMPONENT_STOPPING;
 	c->stop_ns = now_ns();
 }
