@@ -6,7 +6,7 @@
    hello  ---- connections ------->  hello-serve     one after the other
    idle   <---- one each --------->  echo            begun in each state of netd, silent until the end
 
-In turn: supervisor killed; netd-inet killed while there is none; started again; netd-inet killed, alone and with all
+In turn: all stopped for a while, and only the supervisor, with netd-inet killed meanwhile; supervisor killed; netd-inet killed while there is none; started again; netd-inet killed, alone and with all
 standbys; supervisor, driver and netd-inet killed in the same instant, two of them or all, in any order; supervisors killed at any moment of their start.
 Run inside tools/lab.
 """
@@ -129,6 +129,34 @@ def kill_supervisor():
     return fd
 
 
+def stop_everybody(rng):
+    """A machine that is suspended, a frozen cgroup: for longer than a hang may last. Nobody is replaced. The supervisor goes on
+    last, for who is stopped when it looks hangs."""
+    before = until("all components run", Netd.complete)
+    components = [c["pid"] for c in before["components"]]
+    for _ in range(3):
+        for pid in components + [pid_of("supervisor")]:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(1)
+        rng.shuffle(components)
+        for pid in components + [pid_of("supervisor")]:
+            os.kill(pid, signal.SIGCONT)
+    after = until("all components run again", Netd.complete)
+    if pids(before, "") != pids(after, ""):
+        fail(f"one that was stopped with all others was replaced: {before} -> {after}")
+
+
+def stop_supervisor():
+    """Nobody takes its place while it lives; everybody waits for it."""
+    incarnation = until("netd answers", status)["incarnation"]
+    supervisor = pid_of("supervisor")
+    os.kill(supervisor, signal.SIGSTOP)
+    os.kill(pid_of("inet"), signal.SIGKILL)
+    time.sleep(0.5)
+    os.kill(supervisor, signal.SIGCONT)
+    until("netd-inet is replaced", lambda: Netd.complete() and status()["incarnation"] == incarnation + 1)
+
+
 def play(netd, idles):
     before = Netd.complete()
     first = pid_of("inet")
@@ -202,8 +230,11 @@ def main():
     servers = {"flow-serve": on_netd("flow-serve", str(PORT)), "hello-serve": on_netd("hello-serve", str(PORT + 1))}
     clients = {"flow": on_kernel(*TRAFFIC, "flow", ADDR, str(PORT)), "hello": on_kernel(*TRAFFIC, "hello", ADDR, str(PORT + 1))}
     idles.append(Idle(PORT + 2))
+    rng = random.Random(1)
+    stop_everybody(rng)
+    stop_supervisor()
     p = play(netd, idles)
-    torture(netd, idles, p, random.Random(1))
+    torture(netd, idles, p, rng)
     ends = {}
     for name, proc in list(clients.items()) + list(servers.items()):
         if name != "flow-serve":  # ends after its client
