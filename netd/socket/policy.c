@@ -6,6 +6,8 @@
 #include "socket/layer.h"
 #include "socket/share.h"
 #include "base/util.h"
+#include "inet/raw.h"
+#include "ip/group.h"
 #include "wire/ipopt.h"
 #include <errno.h>
 #include <netinet/in.h>
@@ -108,12 +110,57 @@ static bool policy_ping(const struct stack *s, const struct session_rec *r)
 	return (r->gid >= c->ping_gids->first && r->gid <= c->ping_gids->last) || policy_raw(s, r);
 }
 
+static uint32_t payer(const struct stack *s, uint32_t sk)
+{
+	const struct sock_rec *k = sock_peek(s, sk);
+
+	return k ? k->uid : OVERFLOW_UID;
+}
+
+static uint32_t user_of(const struct stack *s, enum record_kind kind, uint32_t i)
+{
+	const void *rec = state_peek(s->state, kind, i);
+
+	if (kind == KIND_TOKEN)
+		return ((const struct token_rec *)rec)->uid;
+	return payer(s, kind == KIND_RAW ? ((const struct raw_rec *)rec)->sk : ((const struct member_rec *)rec)->owner);
+}
+
+/* Nobody looks whose they are before half of them are taken, and of that half a user may have all. */
+static bool policy_share(const struct stack *s, enum record_kind kind, uint32_t uid)
+{
+	uint32_t most = state_capacity(s->state, kind) / 2, n = 0;
+
+	if (state_count(s->state, kind) < most || policy_admin(s, uid))
+		return true;
+	for (uint32_t i = state_next(s->state, kind, 0); i != NO_INDEX; i = state_next(s->state, kind, i + 1))
+		n += user_of(s, kind, i) == uid;
+	return n < most;
+}
+
+int policy_token(const struct stack *s, uint32_t uid)
+{
+	return policy_share(s, KIND_TOKEN, uid) ? 0 : -ENFILE;
+}
+
 int policy_type(
     const struct stack *s, const struct session_rec *r, int family, int type, int protocol)
 {
-	if (family == AF_PACKET || type == SOCK_RAW)
-		return policy_raw(s, r) ? 0 : -EPERM;
-	return protocol != IPPROTO_ICMP || policy_ping(s, r) ? 0 : -EACCES;
+	if (family == AF_PACKET || type == SOCK_RAW) {
+		if (!policy_raw(s, r))
+			return -EPERM;
+	} else if (protocol != IPPROTO_ICMP) {
+		return 0;
+	} else if (!policy_ping(s, r)) {
+		return -EACCES;
+	}
+	return policy_share(s, KIND_RAW, r->uid) ? 0 : -ENOBUFS;
+}
+
+static bool joins_group(int level, int name)
+{
+	return level == IPPROTO_IP && (name == IP_ADD_MEMBERSHIP || name == IP_ADD_SOURCE_MEMBERSHIP || name == MCAST_JOIN_GROUP ||
+	                                  name == MCAST_JOIN_SOURCE_GROUP);
 }
 
 int policy_option(
@@ -121,9 +168,9 @@ int policy_option(
 {
 	uint32_t rights = cm_option_rights(level, name, value);
 
-	if (!rights || policy_rights(s, r) & rights)
-		return 0;
-	return cm_option_error(level, name);
+	if (rights && !(policy_rights(s, r) & rights))
+		return cm_option_error(level, name);
+	return !joins_group(level, name) || policy_share(s, KIND_MEMBER, r->uid) ? 0 : -ENOBUFS;
 }
 
 /* Of options of the IP header that are not known only CAP_NET_RAW may send any. */
@@ -154,22 +201,7 @@ int policy_socket(const struct stack *s, const struct user *u)
 	return u->sockets < (v ? v : DEFAULT_USER_SOCKS) ? 0 : -ENOBUFS;
 }
 
-/* Nobody looks whose they are before half of them are taken, and of that half a user may have all. */
-int policy_token(const struct stack *s, uint32_t uid)
-{
-	uint32_t most = state_capacity(s->state, KIND_TOKEN) / 2, n = 0;
-
-	if (state_count(s->state, KIND_TOKEN) < most || policy_admin(s, uid))
-		return 0;
-	for (uint32_t t = state_next(s->state, KIND_TOKEN, 0); t != NO_INDEX; t = state_next(s->state, KIND_TOKEN, t + 1)) {
-		const struct token_rec *r = state_peek(s->state, KIND_TOKEN, t);
-
-		n += r->uid == uid;
-	}
-	return n < most ? 0 : -ENFILE;
-}
-
-/* The same, but counted; and there have to be so many. */
+/* The same as policy_share(), but counted; and there have to be so many. */
 int policy_holders(const struct stack *s, const struct user *u, uint32_t n)
 {
 	uint32_t all = state_capacity(s->state, KIND_HOLDER), taken = state_count(s->state, KIND_HOLDER), most = all / 2;

@@ -123,6 +123,46 @@ static int refusal(uint32_t rights, int level, int name, int value)
 	return ret == -ENOPROTOOPT ? 0 : ret;
 }
 
+/* A socket of this user's with what there is a fixed number of. */
+static void somebody_has(uint32_t uid, enum record_kind kind)
+{
+	uint32_t sk, i;
+	struct sock_rec *k = sock_alloc(&r->s, &sk);
+	void *rec = state_alloc(r->s.state, kind, &i);
+
+	cr_assert(k && rec);
+	k->uid = uid;
+	if (kind == KIND_RAW)
+		((struct raw_rec *)rec)->sk = sk;
+	else
+		((struct member_rec *)rec)->owner = sk;
+}
+
+/* Half of them are for others. */
+Test(request, no_user_takes_all_groups_and_ping_sockets)
+{
+	struct session_rec *me = session_get(&r->s, session_at(&r->s, 0));
+	enum { HALF = RIG_FEW / 2 };
+
+	me->uid = 54321;
+	cr_assert_eq(client_socket(&c, 0, AF_INET, SOCK_DGRAM, IPPROTO_UDP), 0);
+	for (unsigned i = 0; i < HALF; i++) {
+		cr_assert_eq(refusal(0, IPPROTO_IP, IP_ADD_MEMBERSHIP, 0), 0);
+		cr_assert_eq(policy_type(&r->s, me, AF_INET, SOCK_DGRAM, IPPROTO_ICMP), 0);
+		somebody_has(54321, KIND_MEMBER);
+		somebody_has(54321, KIND_RAW);
+	}
+	cr_assert_eq(refusal(0, IPPROTO_IP, IP_ADD_MEMBERSHIP, 0), -ENOBUFS);
+	cr_assert_eq(refusal(0, IPPROTO_IP, MCAST_JOIN_SOURCE_GROUP, 0), -ENOBUFS);
+	cr_assert_eq(refusal(0, IPPROTO_IP, IP_DROP_MEMBERSHIP, 0), 0);
+	cr_assert_eq(policy_type(&r->s, me, AF_INET, SOCK_DGRAM, IPPROTO_ICMP), -ENOBUFS);
+	cr_assert_eq(policy_type(&r->s, me, AF_INET, SOCK_DGRAM, IPPROTO_UDP), 0);
+	me = session_get(&r->s, session_at(&r->s, 0));
+	me->uid = 54322;
+	cr_assert_eq(refusal(0, IPPROTO_IP, IP_ADD_MEMBERSHIP, 0), 0);
+	cr_assert_eq(policy_type(&r->s, me, AF_INET, SOCK_DGRAM, IPPROTO_ICMP), 0);
+}
+
 /* Options that take CAP_NET_ADMIN, and those that take it or CAP_NET_RAW. */
 Test(request, options_that_take_rights)
 {

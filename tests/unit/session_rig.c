@@ -283,6 +283,9 @@ struct rig *rig_new(void)
 	    (struct record_type){.name = "sock", .size = sizeof(struct sock_rec), .capacity = 4096};
 	r->records[KIND_HOLDER] = (struct record_type){
 	    .name = "holder", .size = sizeof(struct holder_rec), .capacity = RIG_HOLDERS};
+	r->records[KIND_RAW] = (struct record_type){.name = "raw", .size = sizeof(struct raw_rec), .capacity = RIG_FEW};
+	r->records[KIND_MEMBER] =
+	    (struct record_type){.name = "member", .size = sizeof(struct member_rec), .capacity = RIG_FEW};
 	r->records[KIND_TOKEN] =
 	    (struct record_type){.name = "token", .size = sizeof(struct token_rec), .capacity = RIG_TOKENS};
 	r->board = (struct switchboard){

@@ -6,6 +6,8 @@
  */
 #pragma once
 #include "base/util.h"
+#include "inet/raw.h"
+#include "ip/group.h"
 #include "proto/channel.h"
 #include "socket/layer.h"
 #include "socket/share.h"
@@ -18,6 +20,7 @@
 
 #define RIG_DEPOSITS 64
 #define RIG_HOLDERS  100
+#define RIG_FEW	     8 /* raw sockets, memberships */
 #define RIG_TOKENS   16
 
 struct rig_deposit {
