@@ -13,9 +13,11 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define FAIR_SHARE 256
+#define SPARE_FILES 32
 #define DRIVER_DEPOSITS 4 /* a compromised driver must not use our descriptors up, nor the store's places */
 /* A successor maps and recovers everything before it answers pings again. */
 #define RECOVERY_NS (10 * NSEC_PER_SEC)
@@ -35,6 +37,14 @@ static unsigned deposits_of(const struct component *c)
 	return n;
 }
 
+/* Some are left for what we do ourselves, which is to replace the dead. A descriptor has the lowest number that is free. */
+static bool room_for(const struct fdset *fds)
+{
+	struct rlimit r;
+
+	return getrlimit(RLIMIT_NOFILE, &r) < 0 || (rlim_t)fds->fd[fds->n - 1] + SPARE_FILES < r.rlim_cur;
+}
+
 static void on_deposit(struct component *c, const Netd__Component__Key *k, struct fdset *fds)
 {
 	struct escrow_key key;
@@ -48,10 +58,14 @@ static void on_deposit(struct component *c, const Netd__Component__Key *k, struc
 		log_warn("driver %s deposits more than a driver has use for", c->device->name);
 		return;
 	}
-	if (escrow_put(c->sup->escrow, &key, fdset_ref(fds)) < 0)
+	if (!room_for(fds)) { /* netd-inet does not get there (daemon/handover.h), unless we may open less than it */
+		log_error("a deposit of pid %d is not kept: too many files are open (ulimit -n)", c->pid);
+		escrow_remove(c->sup->escrow, &key);
+	} else if (escrow_put(c->sup->escrow, &key, fdset_ref(fds)) < 0) {
 		log_error("no memory to keep a deposit of pid %d", c->pid);
-	else if (c->device)
+	} else if (c->device) {
 		store_deposit(c->sup, c->device, escrow_find(c->sup->escrow, &key));
+	}
 	for (struct component *o = c->sup->components; is_inet(c) && o; o = o->next)
 		if (o != c && is_inet(o))
 			send_handed(o, &key, fds);

@@ -216,6 +216,27 @@ Test(supervisor, log_level_of_components)
 	rig_stop(&r);
 }
 
+/* By a netd-inet that may open more than we, or obeys a stranger: what is beyond us the standbys have, and we go on. */
+Test(supervisor, more_deposits_than_it_may_open)
+{
+	const struct rlimit few = {.rlim_cur = 120, .rlim_max = 120};
+	struct rig r;
+
+	rig_start(&r, 500, 1);
+	rig_run(&r);
+	eventually(r.sh->standbys == 1 && r.sh->driver);
+	cr_assert_eq(prlimit(r.supervisor, RLIMIT_NOFILE, &few, NULL), 0);
+	r.sh->deposit = 200;
+	eventually(r.sh->standby_held == 200);
+	kill(r.sh->driver, SIGKILL);
+	eventually(r.sh->driver_starts == 2);
+	kill(r.sh->active, SIGKILL);
+	eventually(r.sh->actives == 2);
+	cr_assert_eq(r.sh->held, 200);
+	cr_assert_eq(r.sh->wrong, 0);
+	rig_stop(&r);
+}
+
 /* For want of room, say: then there is none, and not the last one's. */
 Test(supervisor, a_pid_file_that_cannot_be_written)
 {
