@@ -3,15 +3,14 @@
  *
  * A supervisor gets the pidfds of its components back from a netd-inet, which talks to strangers and may obey one of them:
  * that one could hand over any process's, for us to stop and to kill. So a process is believed to be a component only if it
- * bears what spawn.c gives each of them and a stranger's victim does not: a name that begins with "netd-", a session of its
- * own, and our user or nobody's (base/sandbox.h). All of this can be read without any privilege. The dead are believed, for
- * nothing can happen to them any more.
+ * bears what spawn.c gives each of them and a stranger's victim does not, unless it is another netd's: a name that begins
+ * with "netd-", a session of its own, and our user or nobody's (base/sandbox.h). All of this can be read without any
+ * privilege. The dead are believed, for nothing can happen to them any more.
  */
 #include "supervisor/supervisor.h"
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define NAME_PREFIX "netd-"

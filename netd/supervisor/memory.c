@@ -135,6 +135,7 @@ static void on_timer_closed(uv_handle_t *h)
 
 void device_destroy(struct supervisor *s, struct device *d)
 {
+	static const char *const part[] = {"region", "inet-read", "inet-write", "driver-read", "driver-write"};
 	const int fds[] = {d->region, d->inet_bell[0], d->inet_bell[1], d->driver_bell[0], d->driver_bell[1]};
 
 	for (const struct deposit *of; (of = escrow_first(s->escrow, escrow_owner(d)));) {
@@ -143,14 +144,11 @@ void device_destroy(struct supervisor *s, struct device *d)
 		store_withdraw(s, d, &key);
 		escrow_remove(s->escrow, &key);
 	}
-	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
-	store_remove(s, "region.%s", d->name);
-	store_remove(s, "inet-read.%s", d->name);
-	store_remove(s, "inet-write.%s", d->name);
-	store_remove(s, "driver-read.%s", d->name);
-	store_remove(s, "driver-write.%s", d->name);
+		store_remove(s, "%s.%s", part[i], d->name);
+	}
 	pidfile_remove_device(s, d);
 	s->device[d->slot] = NULL;
 	uv_close((uv_handle_t *)&d->history.timer, on_timer_closed);
