@@ -200,7 +200,7 @@ static void adopt(struct session *clone, struct nsock *s)
 {
 	s->ss = clone;
 	s->ev = (struct cm_slot *)(void *)(clone->mem + clone->lay.slot_off) + s->slot;
-	s->rx = s->tx = (struct side){.looked = false};
+	s->rx = s->tx = (struct side){.layout = 0};
 	s->poke_next = 0;
 	s->sleepers = 0;
 	s->inherited = true;

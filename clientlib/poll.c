@@ -19,7 +19,7 @@ static int roomy(struct nsock *s)
 	uint64_t room;
 	int ret;
 
-	if (!s->tx.looked && !load_acquire(&s->ready))
+	if (!s->tx.layout && !load_acquire(&s->ready))
 		return 1;
 	side_lock(s, false);
 	for (int look = 0;; look++) {

@@ -122,11 +122,9 @@ struct nset {
 /* One direction of a socket: this process's private, believed copy. */
 struct side {
 	struct ring_place place;
-	uint32_t layout; /* layout_seq at which `place` was read */
-	bool looked;	 /* `place` was read at all */
 	uint64_t pos;	 /* rx_head or tx_tail */
+	uint32_t layout; /* the layout_seq (an even one) at which `place` was read, and one more; 0: it was not read */
 	uint32_t lent;	 /* zero copy: bytes lent to the caller */
-	uint32_t skip;	 /* zero copy transmit: filler before the datagram */
 };
 
 struct nsock {
@@ -149,11 +147,12 @@ struct nsock {
 	int create_err;			      /* what CM_SOCKET answered */
 	unsigned user;
 	uint32_t known;	    /* names this socket as it is set up now, see known.c; atomic */
-	uint64_t poke_next; /* place in the ring after the last poke, atomic */
 	uint32_t kick;	    /* futex: wakes this process's sleepers */
+	uint64_t poke_next; /* place in the ring after the last poke, atomic */
 	struct small_lock wait_lock, rx_lock, tx_lock; /* the latter two while it is ours alone */
 	uint32_t sleepers;
 	uint32_t spin;
+	uint32_t tx_skip; /* zero copy transmit: filler before the datagram; with `tx` */
 	struct side rx, tx; /* under side_lock() */
 	struct desc own_desc;
 	union {
@@ -163,6 +162,7 @@ struct nsock {
 	struct nset *event; /* ns_event_fd(); atomic */
 	struct tpacket *tpacket; /* AF_PACKET: a mapped ring (tpacket.c) */
 };
+static_assert(sizeof(struct nsock) == 368, "compact: a process may have a hundred thousand");
 
 /* attach.c */
 extern struct session *ns_current, *all_sessions; /* atomic; attach_lock */

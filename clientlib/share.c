@@ -97,7 +97,7 @@ static void enter(struct nsock *s, struct share *sh, uint32_t i, bool first)
 	__atomic_fetch_add(&sh->refs, 1, __ATOMIC_RELAXED);
 	s->share = sh;
 	s->home = &sh->home;
-	s->rx.looked = s->tx.looked = false;
+	s->rx.layout = s->tx.layout = 0;
 	store_release(&s->sl, (struct cm_slot *)(void *)(sh->home.mem + sh->slot_off) + i);
 	store_release(&s->d, &d->d);
 	request_hold(s);

@@ -197,10 +197,10 @@ int side_follow(struct nsock *s, bool rx)
 {
 	struct side *side = rx ? &s->rx : &s->tx;
 	struct ring_place p;
-	uint32_t seq, had;
+	uint32_t seq, had, known;
 	int ret;
 
-	if (side->lent || (side->looked && load_acquire(&s->sl->layout_seq) == side->layout))
+	if (side->lent || load_acquire(&s->sl->layout_seq) + 1 == side->layout)
 		return 0;
 	do {
 		ret = layout_begin(s, &seq);
@@ -211,11 +211,11 @@ int side_follow(struct nsock *s, bool rx)
 	if (!place_ok(s->home, &p))
 		return sock_lied(s);
 	had = side->place.cap;
-	side->layout = seq;
-	if (side->looked && p.epoch == side->place.epoch && p.cap == side->place.cap &&
+	known = side->layout;
+	side->layout = seq + 1;
+	if (known && p.epoch == side->place.epoch && p.cap == side->place.cap &&
 	    p.off == side->place.off)
 		return 0;
-	side->looked = true;
 	side->place = p;
 	store_release(rx ? &s->sl->rx_epoch_ack : &s->sl->tx_epoch_ack, p.epoch);
 	if (had)

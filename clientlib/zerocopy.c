@@ -97,7 +97,7 @@ int ns_recv_release(struct nsock *s, size_t used)
 	return ret;
 }
 
-/* Both kinds keep what they need in the side: `lent` bytes, `skip` before them. */
+/* Both kinds keep what they need: `lent` bytes in the side, `tx_skip` before them. */
 static int reserve(
     struct nsock *s, size_t want, void **data, size_t *len, const struct endpoint *to)
 {
@@ -118,7 +118,7 @@ static int reserve(
 		ret = dgram_reserve(s, want, &p, &skip);
 		if (ret < 0)
 			return ret;
-		s->tx.skip = (uint32_t)skip;
+		s->tx_skip = (uint32_t)skip;
 		if (to)
 			d.peer = *to;
 		__builtin_memcpy(p, &d, sizeof(d));
@@ -180,7 +180,7 @@ int ns_send_reserve(struct nsock *s, size_t want, void **data, size_t *len,
 
 static int commit_dgram(struct nsock *s, size_t lent, ssize_t n)
 {
-	uint64_t at = (s->tx.pos + s->tx.skip - s->tx.place.base) & (s->tx.place.cap - 1);
+	uint64_t at = (s->tx.pos + s->tx_skip - s->tx.place.base) & (s->tx.place.cap - 1);
 	uint8_t *p = s->home->mem + s->tx.place.off + at;
 	struct cm_dgram d;
 
@@ -190,7 +190,7 @@ static int commit_dgram(struct nsock *s, size_t lent, ssize_t n)
 		return -EINVAL;
 	__builtin_memcpy(&d, p, sizeof(d));
 	d.len = (uint32_t)n;
-	dgram_write(s, p, s->tx.skip, &d);
+	dgram_write(s, p, s->tx_skip, &d);
 	return 0;
 }
 
