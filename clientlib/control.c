@@ -6,6 +6,7 @@
  * (MSG_CTRUNC), it is received once more with room above the limit; where there may be none, the answer goes without them.
  */
 #include "clientlib/control.h"
+#include "clientlib/numbers.h"
 #include "clientlib/own.h"
 #include <linux/capability.h>
 #include <stdlib.h>
@@ -69,7 +70,7 @@ static ssize_t look(int fd, struct reply *r, bool above)
 	ssize_t n;
 
 	do
-		n = above ? own_lifted(SYS_recvmsg, fd, (long)&mh, flags)
+		n = above ? numbers_lifted(SYS_recvmsg, fd, (long)&mh, flags)
 			  : sys_recvmsg(fd, &mh, flags);
 	while (n == -EINTR);
 	if (n <= 0)

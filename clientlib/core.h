@@ -73,6 +73,17 @@ int ns_space_set(const struct rlimit *l);
 void ns_space_exec(struct rlimit *was);
 void ns_space_stay(const struct rlimit *was);
 
+/*
+ * RLIMIT_NOFILE as the program thinks of it, without what this library opens (numbers.c). 0 or a negative errno.
+ */
+int ns_numbers_get(struct rlimit *l);
+int ns_numbers_set(const struct rlimit *l);
+/* Once, before the program begins: keeps room for the library's own. */
+void ns_numbers_reserve(void);
+/* Around an exec(), and a call that makes a process which does one: the limit is what the program thinks; back again. */
+void ns_numbers_exec(void);
+void ns_numbers_stay(void);
+
 /* ---- life of a socket */
 
 /*

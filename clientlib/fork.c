@@ -19,7 +19,7 @@
  */
 #include "clientlib/control.h"
 #include "clientlib/fdtable.h"
-#include "clientlib/own.h"
+#include "clientlib/numbers.h"
 #include "clientlib/share.h"
 #include "clientlib/space.h"
 #include <stdlib.h>
@@ -111,7 +111,7 @@ static void fork_prepare(void)
 		free(v);
 	}
 	pool_fork_prepare();
-	own_fork_prepare();
+	numbers_fork_prepare();
 }
 
 static void fork_parent(void)
@@ -120,7 +120,7 @@ static void fork_parent(void)
 	bool asked = clone_asked;
 
 	clone_made = NULL;
-	own_fork_done(false);
+	numbers_fork_done(false);
 	pool_fork_done(false);
 	if (ss) {
 		pthread_mutex_unlock(&ss->req_lock);
@@ -259,7 +259,7 @@ static void fork_child(void)
 
 	clone_made = NULL;
 	space_forked();
-	own_fork_done(true);
+	numbers_fork_done(true);
 	pool_fork_done(true);
 	pthread_mutex_init(&attach_lock, NULL);
 	pthread_mutex_init(&share_lock, NULL);

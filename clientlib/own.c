@@ -5,56 +5,19 @@
  * table of numbers as far as it is used.
  *
  * A socket of the kernel's takes one descriptor, and epoll_ctl() and fork() take none; a program that has as many as
- * RLIMIT_NOFILE allows, or nearly, must not notice that netd takes more. So near the limit ours stand above it: it is lifted
- * for the one system call that makes them, which matters to nobody but another thread that gets a number in the same moment.
- * Where it cannot be lifted, for the hard limit is no higher, ours count as the program's do.
+ * RLIMIT_NOFILE allows, or nearly, must not notice that netd takes more. So near the limit ours stand above it (numbers.c).
+ * Where there is no room, ours count as the program's do.
  */
 #include "clientlib/own.h"
 #include "clientlib/fdtable.h"
+#include "clientlib/numbers.h"
 #include "clientlib/session.h"
 #include <sys/eventfd.h>
 
-#define NEAR	   64	/* the limit: so few numbers are left to the program */
-#define HIGH	   960	/* enough, for programs that may have more than 1024 */
-#define ROOM_ABOVE 4096 /* a hard limit, for those who may lift that, too */
+#define NEAR 64	 /* the limit: so few numbers are left to the program */
+#define HIGH 960 /* enough, for programs that may have more than 1024 */
 
-static struct small_lock limit_lock; /* held while the limit is lifted */
-static int own_low = INT32_MAX;	     /* none of ours is below */
-
-static int limit_get(struct rlimit *l)
-{
-	return (int)sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)l, 0, 0);
-}
-
-static int limit_set(rlim_t soft, rlim_t hard)
-{
-	struct rlimit l = {.rlim_cur = soft, .rlim_max = hard};
-
-	return (int)sys_call(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&l, 0, 0, 0);
-}
-
-static int limit_lift(const struct rlimit *was)
-{
-	rlim_t above = was->rlim_cur + ROOM_ABOVE;
-
-	if (limit_set(above, above > was->rlim_max ? above : was->rlim_max) == 0)
-		return 0;
-	return was->rlim_max > was->rlim_cur ? limit_set(was->rlim_max, was->rlim_max) : -EMFILE;
-}
-
-long own_lifted(long nr, long a, long b, long c)
-{
-	struct rlimit was;
-	long ret = -EMFILE;
-
-	small_lock(&limit_lock);
-	if (limit_get(&was) == 0 && limit_lift(&was) == 0) {
-		ret = sys_call(nr, a, b, c, 0, 0, 0);
-		(void)limit_set(was.rlim_cur, was.rlim_max);
-	}
-	small_unlock(&limit_lock);
-	return ret;
-}
+static int own_low = INT32_MAX; /* none of ours is below */
 
 static int owned(int fd)
 {
@@ -74,7 +37,7 @@ int own_place(int fd)
 
 	if (fd < 0)
 		return fd;
-	(void)limit_get(&l);
+	(void)numbers_limit(&l);
 	limit = l.rlim_cur < INT32_MAX ? (long)l.rlim_cur : INT32_MAX;
 	place = limit > 1024 ? HIGH : limit - NEAR;
 	/* The kernel gave the lowest number that was free. */
@@ -83,7 +46,7 @@ int own_place(int fd)
 	if (fd < limit - NEAR)
 		high = sys_fcntl(fd, F_DUPFD_CLOEXEC, place);
 	if (high < 0)
-		high = (int)own_lifted(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit);
+		high = (int)numbers_lifted(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit);
 	if (high < 0)
 		return owned(fd);
 	sys_close(fd);
@@ -95,7 +58,7 @@ static int make(long nr, long a, long b, long c)
 {
 	int fd = (int)sys_call(nr, a, b, c, 0, 0, 0);
 
-	return fd == -EMFILE ? (int)own_lifted(nr, a, b, c) : fd;
+	return fd == -EMFILE ? (int)numbers_lifted(nr, a, b, c) : fd;
 }
 
 int own_make(long nr, long a, long b, long c)
@@ -112,7 +75,7 @@ bool own_counts(int fd)
 {
 	struct rlimit l;
 
-	return limit_get(&l) == 0 && (rlim_t)fd < l.rlim_cur;
+	return numbers_limit(&l) == 0 && (rlim_t)fd < l.rlim_cur;
 }
 
 int own_room(int any)
@@ -120,19 +83,6 @@ int own_room(int any)
 	int fd = make(SYS_fcntl, any, F_DUPFD_CLOEXEC, 0);
 
 	return fd < 0 ? fd : sys_close(fd);
-}
-
-void own_fork_prepare(void)
-{
-	small_lock(&limit_lock);
-}
-
-void own_fork_done(bool child)
-{
-	if (child)
-		limit_lock = (struct small_lock){0};
-	else
-		small_unlock(&limit_lock);
 }
 
 /* ---- which there are */

@@ -11,9 +11,3 @@ int own_eventfd(void);
 bool own_counts(int fd);
 /* Could one more be had now? 0, -EMFILE. To be asked before what cannot be undone. `any`: an open one, of whatever kind. */
 int own_room(int any);
-/* A system call for which there were too few numbers, with room above the limit. -EMFILE if there may be none. */
-long own_lifted(long nr, long a, long b, long c);
-
-/* For fork.c: the child has the limit that the program set. */
-void own_fork_prepare(void);
-void own_fork_done(bool child);

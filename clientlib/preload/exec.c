@@ -97,10 +97,15 @@ static char *const *with_words(char **room, char *const *envp)
 		char **room_ = __builtin_alloca((count(envp) + 3) * sizeof(*room_));               \
 		char *const *env_ = with_words(room_, envp);                                       \
 		struct rlimit was_ = {RLIM_INFINITY, RLIM_INFINITY};                               \
+		bool owner_ = ns_owner();                                                          \
 		carry();                                                                           \
-		if (!(spawn) && ns_owner())                                                        \
+		if (!(spawn) && owner_)                                                            \
 			ns_space_exec(&was_);                                                      \
+		if (owner_)                                                                        \
+			ns_numbers_exec();                                                         \
 		(ret) = call;                                                                      \
+		if (owner_)                                                                        \
+			ns_numbers_stay();                                                         \
 		ns_space_stay(&was_);                                                              \
 	} while (0)
 
@@ -221,26 +226,42 @@ HOOK int posix_spawnp(pid_t *restrict pid, const char *restrict file,
 }
 
 /* These hand on this process's own environment, so that is what gets the words if it lost them. */
-static void carry_by_shell(void)
+static bool before_shell(void)
 {
+	bool owner = ns_owner();
+
 	carry();
 	if (preload_word && !has_word(environ, preload_word))
 		(void)putenv(preload_word);
 	if (socket_word && !has_word(environ, socket_word))
 		(void)putenv(socket_word);
+	if (owner)
+		ns_numbers_exec();
+	return owner;
+}
+
+static void after_shell(bool owner)
+{
+	if (owner)
+		ns_numbers_stay();
 }
 
 HOOK int system(const char *command)
 {
-	if (command)
-		carry_by_shell();
-	return real.system(command);
+	bool owner = command && before_shell();
+	int ret = real.system(command);
+
+	after_shell(owner);
+	return ret;
 }
 
 HOOK FILE *popen(const char *command, const char *mode)
 {
-	carry_by_shell();
-	return real.popen(command, mode);
+	bool owner = before_shell();
+	FILE *f = real.popen(command, mode);
+
+	after_shell(owner);
+	return f;
 }
 
 /* The copy has no FD_CLOEXEC: it will be in the new image. */

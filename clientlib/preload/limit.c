@@ -1,28 +1,47 @@
 /*
- * Limits of memory that would count what the library has mapped, which the program does not know of: RLIMIT_AS (clientlib/space.c),
- * and mlockall().
+ * Limits that would count what is the library's, of which the program does not know: of memory that it has mapped (RLIMIT_AS,
+ * clientlib/space.c, and mlockall()), and of descriptors (RLIMIT_NOFILE, clientlib/numbers.c).
  */
 #include "clientlib/preload/hook.h"
 
-static bool ours(pid_t pid, int resource)
+struct limit {
+	int (*get)(struct rlimit *l);
+	int (*set)(const struct rlimit *l);
+};
+
+/* NULL: all of it is the kernel's. */
+static const struct limit *limit_of(pid_t pid, int resource)
 {
-	return resource == RLIMIT_AS && (!pid || pid == sys_getpid()) && ns_owner();
+	static const struct limit space = {ns_space_get, ns_space_set},
+				  numbers = {ns_numbers_get, ns_numbers_set};
+
+	if ((resource != RLIMIT_AS && resource != RLIMIT_NOFILE) || (pid && pid != sys_getpid()) ||
+	    !ns_owner())
+		return NULL;
+	return resource == RLIMIT_AS ? &space : &numbers;
+}
+
+/* Before inherit.c looks for sockets, for which there must be room. */
+__attribute__((constructor(101))) static void reserve(void)
+{
+	ns_numbers_reserve();
 }
 
 HOOK int prlimit(
     pid_t pid, __rlimit_resource_t resource, const struct rlimit *new, struct rlimit *old)
 {
+	const struct limit *limit = limit_of(pid, (int)resource);
 	struct rlimit was;
 	int ret;
 
-	if (!ours(pid, resource))
+	if (!limit)
 		return real.prlimit(pid, resource, new, old);
 	if ((new && !user_readable(new, sizeof(*new))) ||
 	    (old && !user_writable(old, sizeof(*old))))
 		return (int)done(-EFAULT);
-	ret = ns_space_get(&was);
+	ret = limit->get(&was);
 	if (ret == 0 && new)
-		ret = ns_space_set(new);
+		ret = limit->set(new);
 	if (ret == 0 && old)
 		*old = was;
 	return (int)done(ret);

@@ -14,10 +14,11 @@ for t in calls wait epoll epfork self process handed threads signals files stdio
 	# Proof that the connections were netd's; a successor counts from nothing.
 	[ "${STORM:-}" ] || [ "$(accepted)" -gt $((before + 5)) ] || fail "test_$t made no connections on netd"
 done
-# A limit of address space that was there before, and that nobody may lift.
-(
-	ulimit -v 204800
+# Limits of address space, and of descriptors, that were there before, and that nobody may lift.
+limited() { # TEST
 	LIMITED=1 exec setpriv --bounding-set -sys_resource env LD_PRELOAD="$bin/../../clientlib/libnetd-preload.so" \
-		"$bin/test_limit" tcp "$NETD"
-) || bad=1
+		"$bin/$1" tcp "$NETD"
+}
+(ulimit -v 204800 && limited test_limit) || bad=1
+(ulimit -n 64 && limited test_full) || bad=1
 exit $bad
