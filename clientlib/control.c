@@ -232,6 +232,22 @@ int control_list(
 	return session_ask(ss, &q, r, out);
 }
 
+bool control_v4(const ProtobufCBinaryData *from, uint32_t *to)
+{
+	struct ipaddr a;
+
+	*to = 0;
+	if (from->len != sizeof(a.b))
+		return false;
+	memcpy(a.b, from->data, sizeof(a.b));
+	if (ipaddr_is_any(&a))
+		return true;
+	if (!ipaddr_is_v4(&a))
+		return false;
+	*to = ipaddr_to_v4(&a);
+	return true;
+}
+
 /* CM_RIGHT_*: which of these this thread has as capabilities. */
 static uint32_t capabilities(void)
 {
@@ -324,7 +340,8 @@ int session_may(struct session *ss, uint32_t rights, int err)
  */
 void session_settle(struct session *ss)
 {
-	(void)session_identify(ss, true); /* it fails with the session, and with that goes the connection */
+	(void)session_identify(
+	    ss, true); /* it fails with the session, and with that goes the connection */
 }
 
 __attribute__((constructor)) static void keep_path(void)

@@ -35,6 +35,8 @@ int session_ask_locked(
 /* One of the questions that ask for a whole table, by this process's session. */
 int control_list(
     Netd__Control__Request__BodyCase what, struct reply *r, Netd__Control__Response **out);
+/* The IPv4 address in a field of an answer, 0 for none in particular; false if it is no such address. */
+bool control_v4(const ProtobufCBinaryData *from, uint32_t *to);
 /* attach.c: a session from an answer. */
 struct session *session_build(
     const Netd__Control__Attached *a, struct reply *r, int first, int ctl, int *err);

@@ -231,6 +231,9 @@ struct ns_iface {
 	bool up, loopback;
 	bool superframes; /* longer than the MTU */
 	uint32_t mtu;
+	struct ns_iface_count {
+		uint64_t frames, bytes, dropped;
+	} rx, tx;
 	unsigned addrs;
 	struct ns_iface_addr addr[NS_IFACE_ADDRS];
 };
@@ -250,6 +253,24 @@ struct ns_neigh {
 /* Likewise; `v` are the `n` interfaces, by which they are numbered. */
 int ns_routes(const struct ns_iface *v, int n, struct ns_route **out);
 int ns_neighs(const struct ns_iface *v, int n, struct ns_neigh **out);
+/* A socket of netd's, whoever has it; packet sockets are not among them. */
+struct ns_sock_row {
+	char proto[8];		/* "tcp", "udp", "raw" ... */
+	unsigned state;		/* TCP_ESTABLISHED ...; TCP_CLOSE of one without connection */
+	uint32_t local, remote; /* IPv4, host order */
+	uint16_t local_port, remote_port;
+	uint32_t uid;
+	uint64_t recv_q, send_q;
+	uint32_t rto_us, cwnd; /* of a connection; cwnd and ssthresh in segments, -1: none */
+	int ssthresh;
+};
+int ns_socks(struct ns_sock_row **out);
+/*
+ * The ioctl()s of netdevice(7), for any socket: whether it is one of them, and its answer. Those that would change something
+ * answer -EPERM.
+ */
+bool ns_iface_asks(unsigned long req);
+int ns_iface_ioctl(unsigned long req, void *arg);
 /* IFF_UP ... */
 unsigned ns_iface_flags(const struct ns_iface *i);
 /* mmap() of a packet socket's PACKET_RX_RING. -ENODEV if it has none, -EINVAL. */

@@ -24,7 +24,11 @@ static void take_link(const Netd__Control__Link *l, struct ns_iface *to)
 {
 	size_t n = l->name ? strnlen(l->name, sizeof(to->name) - 1) : 0;
 
-	*to = (struct ns_iface){.index = l->index + 1, .mtu = l->mtu, .up = l->up};
+	*to = (struct ns_iface){.index = l->index + 1,
+	    .mtu = l->mtu,
+	    .up = l->up,
+	    .rx = {l->rx_frames, l->rx_bytes, l->rx_dropped},
+	    .tx = {l->tx_frames, l->tx_bytes, l->tx_dropped}};
 	memcpy(to->name, l->name, n);
 	if (l->mac.len == sizeof(to->mac))
 		memcpy(to->mac, l->mac.data, sizeof(to->mac));
@@ -255,12 +259,17 @@ static bool changes(unsigned long req)
 	       req == SIOCADDRT || req == SIOCDELRT;
 }
 
-int iface_ioctl(unsigned long req, void *arg)
+bool ns_iface_asks(unsigned long req)
+{
+	return known(req) || changes(req);
+}
+
+int ns_iface_ioctl(unsigned long req, void *arg)
 {
 	struct ns_iface *v;
 	int n, ret;
 
-	if (!known(req) && !changes(req))
+	if (!ns_iface_asks(req))
 		return -ENOTTY;
 	if (!user_writable(arg, req == SIOCGIFCONF ? sizeof(struct ifconf) : sizeof(struct ifreq)))
 		return -EFAULT;

@@ -1,6 +1,6 @@
 /*
  * What AF_PACKET sockets have beyond the others: link names (link.c), filters (filter.c), mapped
- * rings (tpacket.c); and what netd's interfaces are (ifaces.c).
+ * rings (tpacket.c).
  */
 #pragma once
 #include "clientlib/session.h"
@@ -26,6 +26,3 @@ bool tpacket_on(const struct nsock *s);
 int tpacket_fill(struct nsock *s);
 /* The socket object is given up. */
 void tpacket_free(struct nsock *s);
-
-/* ---- ifaces.c: ioctl() of interfaces, on any socket. -ENOTTY for other requests. */
-int iface_ioctl(unsigned long req, void *arg);

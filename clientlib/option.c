@@ -428,7 +428,7 @@ int ns_ioctl(struct nsock *s, unsigned long req, void *arg)
 			ns_set_nonblock(s, v != 0);
 		return ret;
 	default:
-		return iface_ioctl(req, arg);
+		return ns_iface_ioctl(req, arg);
 	}
 	return v < 0 ? v : copy_to_user(arg, &v, sizeof(v));
 }

@@ -4,23 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The IPv4 address in a field of an answer; false if there is none. */
-static bool take_v4(const ProtobufCBinaryData *from, uint32_t *to)
-{
-	struct ipaddr a;
-
-	*to = 0;
-	if (from->len != sizeof(a.b))
-		return false;
-	memcpy(a.b, from->data, sizeof(a.b));
-	if (ipaddr_is_any(&a))
-		return true;
-	if (!ipaddr_is_v4(&a))
-		return false;
-	*to = ipaddr_to_v4(&a);
-	return true;
-}
-
 static uint32_t index_of(const struct ns_iface *v, int n, const char *name)
 {
 	for (int i = 0; i < n; i++)
@@ -35,9 +18,9 @@ static bool take_route(
 	*to = (struct ns_route){.prefix = r->prefix < 32 ? r->prefix : 32,
 	    .metric = r->metric,
 	    .ifindex = index_of(v, n, r->dev)};
-	(void)take_v4(&r->gateway, &to->gateway);
-	(void)take_v4(&r->source, &to->source);
-	return take_v4(&r->dst, &to->dst) && to->ifindex;
+	(void)control_v4(&r->gateway, &to->gateway);
+	(void)control_v4(&r->source, &to->source);
+	return control_v4(&r->dst, &to->dst) && to->ifindex;
 }
 
 int ns_routes(const struct ns_iface *v, int n, struct ns_route **out)
@@ -81,7 +64,7 @@ static bool take_neigh(
 	*to = (struct ns_neigh){.ifindex = index_of(v, n, e->dev), .state = state_of(e->state)};
 	if (e->mac.len == sizeof(to->mac))
 		memcpy(to->mac, e->mac.data, sizeof(to->mac));
-	return take_v4(&e->addr, &to->addr) && to->ifindex;
+	return control_v4(&e->addr, &to->addr) && to->ifindex;
 }
 
 int ns_neighs(const struct ns_iface *v, int n, struct ns_neigh **out)

@@ -7,6 +7,7 @@
  */
 #include "clientlib/preload/async.h"
 #include "clientlib/preload/epset.h"
+#include "clientlib/preload/netlink.h"
 #include <linux/sockios.h>
 #include <stdarg.h>
 
@@ -105,6 +106,15 @@ static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 	}
 }
 
+/* Interfaces can be asked for by a socket of any family. */
+static bool asks_of_netd(int fd, unsigned long req)
+{
+	struct stat st;
+
+	return ns_iface_asks(req) && ns_owner() && real.fstat(fd, &st) == 0 &&
+	       S_ISSOCK(st.st_mode) && netlink_at_home() && ns_attach() == 0;
+}
+
 HOOK int ioctl(int fd, unsigned long req, ...)
 {
 	struct nsock *s = fdtable_get(fd);
@@ -114,5 +124,9 @@ HOOK int ioctl(int fd, unsigned long req, ...)
 	va_start(ap, req);
 	arg = va_arg(ap, void *);
 	va_end(ap);
-	return s ? (int)done_put(s, ioctl_netd(s, fd, req, arg)) : real.ioctl(fd, req, arg);
+	if (s)
+		return (int)done_put(s, ioctl_netd(s, fd, req, arg));
+	if (asks_of_netd(fd, req))
+		return (int)done(ns_iface_ioctl(req, arg));
+	return real.ioctl(fd, req, arg);
 }

@@ -53,6 +53,10 @@ int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room);
 int __ppoll_chk(
     struct pollfd *fds, nfds_t n, const struct timespec *ts, const sigset_t *mask, size_t room);
 int __dprintf_chk(int fd, int flag, const char *format, ...);
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int at, const char *path, int flags);
+int __openat64_2(int at, const char *path, int flags);
 int __vdprintf_chk(int fd, int flag, const char *format, va_list ap);
 void __chk_fail(void) __attribute__((noreturn));
 
@@ -71,7 +75,7 @@ void __chk_fail(void) __attribute__((noreturn));
 	X(epoll_pwait2) X(mmap) X(mmap64) X(munmap) X(mprotect) X(mremap) X(mlockall) X(prlimit) X(getaddrinfo) X(gethostbyname2) X(gethostbyname2_r) X(fdopen) \
 	X(fopen64) X(freopen64) X(vdprintf) \
 	X(execve) X(execvpe) X(fexecve) X(execveat) X(posix_spawn) X(posix_spawnp) \
-	X(clone) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(dlopen) X(chroot) X(unshare) X(prctl) X(fstat) X(fstat64)
+	X(clone) X(posix_spawn_file_actions_adddup2) X(system) X(popen) X(open) X(open64) X(openat) X(openat64) X(__open_2) X(__open64_2) X(__openat_2) X(__openat64_2) X(fopen) X(dlopen) X(chroot) X(unshare) X(prctl) X(fstat) X(fstat64)
 /* clang-format on */
 
 struct libc_calls {

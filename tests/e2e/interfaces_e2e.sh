@@ -5,7 +5,8 @@
 need python3 tcpdump
 no_route
 mac=$(netctl --json link | python3 -c 'import json,sys; print([l["mac"] for l in json.load(sys.stdin) if l["name"] == "tap0"][0])') || fail "netctl link"
-netctl run -- python3 - "$NETD" "$mac" <<'PY' || fail "the program's view"
+for family in AF_INET AF_UNIX AF_NETLINK; do
+netctl run -- python3 - "$NETD" "$mac" $family <<'PY' || fail "the program's view by $family"
 import ctypes, fcntl, socket, struct, sys
 addr, mac = sys.argv[1], bytes.fromhex(sys.argv[2].replace(":", ""))
 
@@ -20,8 +21,8 @@ for wrong in (lambda: socket.if_nametoindex("eth9"), lambda: socket.if_indextona
     except OSError:
         pass
 
-# ioctl
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+# ioctl, by a socket of whatever family
+s = socket.socket(getattr(socket, sys.argv[3]), socket.SOCK_DGRAM)
 def ask(req, name="tap0", n=40):
     return fcntl.ioctl(s, req, struct.pack(f"16s{n - 16}x", name.encode()))
 assert socket.inet_ntoa(ask(0x8915)[20:24]) == addr                      # SIOCGIFADDR
@@ -80,6 +81,15 @@ assert r.getsockname() == (addr, 200), r.getsockname()
 r.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"tap0")
 print("all is netd's")
 PY
+done
+netctl run -- python3 -c '
+import fcntl
+try:
+    fcntl.ioctl(open("/dev/null"), 0x8913, bytes(40))
+except OSError as e:
+    assert e.errno == 25, e
+else:
+    raise SystemExit("/dev/null has interfaces")' || fail "a file that is no socket"
 netctl run -- tcpdump -D | grep -q '^[0-9]*\.tap0 \[Up, Running' || fail "tcpdump -D: $(netctl run -- tcpdump -D)"
 
 # A program that is killed with raw and packet sockets, filters and promiscuity leaves nothing behind.
