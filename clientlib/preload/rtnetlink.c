@@ -262,17 +262,7 @@ static uint32_t source_of(const struct ns_route *t, const struct ns_iface *i, ui
 	return i->addr[0].addr;
 }
 
-static void route_tail(struct netlink_reply *r, const struct ns_route *t, uint32_t source)
-{
-	attr_number(r, RTA_TABLE, RT_TABLE_MAIN);
-	if (t->gateway)
-		attr_v4(r, RTA_GATEWAY, t->gateway);
-	if (source)
-		attr_v4(r, RTA_PREFSRC, source);
-	attr_number(r, RTA_OIF, t->ifindex);
-	end(r);
-}
-
+/* Attributes in the kernel's order, for there are programs that miss the last one (nmap). */
 static void route_message(
     struct netlink_reply *r, const struct ns_route *t, const struct ns_iface *i)
 {
@@ -282,19 +272,27 @@ static void route_message(
 	    .rtm_protocol = t->gateway ? RTPROT_BOOT : RTPROT_KERNEL,
 	    .rtm_scope = t->gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
 	    .rtm_type = RTN_UNICAST};
+	uint32_t source = t->gateway ? t->source : source_of(t, i, t->dst);
 
 	begin(r, RTM_NEWROUTE, NLM_F_MULTI, &m, sizeof(m));
+	attr_number(r, RTA_TABLE, RT_TABLE_MAIN);
 	if (t->prefix)
 		attr_v4(r, RTA_DST, t->dst);
 	if (t->metric)
 		attr_number(r, RTA_PRIORITY, t->metric);
-	route_tail(r, t, t->gateway ? t->source : source_of(t, i, t->dst));
+	if (source)
+		attr_v4(r, RTA_PREFSRC, source);
+	if (t->gateway)
+		attr_v4(r, RTA_GATEWAY, t->gateway);
+	attr_number(r, RTA_OIF, t->ifindex);
+	end(r);
 }
 
 /* The way to one address, in the form of a route to it alone. */
 static void way_message(
     struct netlink_reply *r, uint32_t to, const struct ns_route *t, bool local, uint32_t source)
 {
+	struct rta_cacheinfo unused = {0};
 	struct rtmsg m = {.rtm_family = AF_INET,
 	    .rtm_dst_len = 32,
 	    .rtm_table = RT_TABLE_MAIN, /* unless the table was asked for; local ones, too */
@@ -303,9 +301,16 @@ static void way_message(
 	    .rtm_flags = RTM_F_CLONED | (local ? RTCF_LOCAL : 0)};
 
 	begin(r, RTM_NEWROUTE, 0, &m, sizeof(m));
+	attr_number(r, RTA_TABLE, RT_TABLE_MAIN);
 	attr_v4(r, RTA_DST, to);
+	attr_number(r, RTA_OIF, t->ifindex);
+	if (source)
+		attr_v4(r, RTA_PREFSRC, source);
+	if (t->gateway)
+		attr_v4(r, RTA_GATEWAY, t->gateway);
 	attr_number(r, RTA_UID, getuid());
-	route_tail(r, t, source);
+	attr(r, RTA_CACHEINFO, &unused, sizeof(unused));
+	end(r);
 }
 
 static bool is_own(const struct ns_iface *v, int n, uint32_t addr)

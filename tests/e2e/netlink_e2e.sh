@@ -20,6 +20,19 @@ is "the way to a neighbour" "$KERNEL dev tap0 src $NETD uid $(id -u) cache " ip 
 is "the way out" "192.0.2.1 via $KERNEL dev tap0 src $NETD uid $(id -u) cache " ip route get 192.0.2.1
 is "the way home" "local $NETD dev lo src $NETD uid $(id -u) cache <local> " ip route get "$NETD"
 tell ip neigh | grep -q "^$KERNEL dev tap0 lladdr .*:.* [A-Z]" || fail "neighbours: $(tell ip neigh)"
+# As the kernel tells the way: the same attributes, in the same order.
+cat >"$work/way.py" <<'PY'
+import socket, struct, sys
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)
+s.send(struct.pack("IHHII8BIHH4s", 36, 26, 1, 7, 0, 2, 32, 0, 0, 0, 0, 0, 0, 0, 8, 1, socket.inet_aton(sys.argv[1])))
+data, kinds = s.recv(4096)[28:], []
+while data:
+    n, kind = struct.unpack_from("HH", data)
+    kinds.append((kind, n))
+    data = data[n + 3 & ~3:]
+print(kinds)
+PY
+is "the way's attributes" "$($PEER python3 "$work/way.py" "$NETD" | tr -s '\n' ' ')" python3 "$work/way.py" "$KERNEL"
 is "rules" "0: from all lookup local 32766: from all lookup main 32767: from all lookup default " ip rule
 is "no IPv6" "" ip -6 addr
 is "nothing can be changed" "RTNETLINK answers: Operation not permitted " ip addr add 192.0.2.1/24 dev tap0

@@ -107,3 +107,7 @@ if has netstat; then
 	tell arp -n | grep -q "^$KERNEL  *ether .* tap0$" || fail "arp: $(tell arp -n)"
 	tell ifconfig -a | grep -q "inet $NETD  netmask 255.255.255.0  broadcast" || fail "ifconfig: $(tell ifconfig -a)"
 fi
+# Packets of its own, by what it learned of interfaces and routes.
+if has nmap && [ "$(id -u)" = 0 ]; then
+	tell nmap -sS -Pn -n -p 9 "$KERNEL" | grep -q "^9/tcp *closed" || fail "nmap: $(tell nmap -sS -Pn -n -p 9 "$KERNEL")"
+fi
