@@ -18,44 +18,69 @@
 #define FRAME_MAX      65550u /* of lo, whose MTU is 65536 */
 
 /*
- * The header and payload of the next datagram, its IP options behind it; passes over fillers.
- * rx_lock held. The bytes it takes in the ring, 0 if there is none, or -errno.
+ * A datagram of the `avail` bytes that lie in the ring: its header and payload, its IP options behind it. `*from` is where it
+ * is looked for, behind the position, and where it is, for fillers are passed over. rx_lock held. The bytes it takes in the
+ * ring, 0 if there is none, or -errno.
  */
-int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
+static int look(
+    struct nsock *s, uint64_t avail, uint64_t *from, struct cm_dgram *d, const uint8_t **data)
 {
-	uint64_t avail, at, take;
-	int ret;
+	while (*from < avail) {
+		uint64_t at = (s->rx.pos + *from - s->rx.place.base) & (s->rx.place.cap - 1);
+		uint64_t left = avail - *from, take;
+		const uint8_t *p = s->home->mem + s->rx.place.off + at;
 
-	while ((ret = rx_avail(s, &avail)) == 0 && avail) {
-		const uint8_t *p;
-
-		at = (s->rx.pos - s->rx.place.base) & (s->rx.place.cap - 1);
-		p = s->home->mem + s->rx.place.off + at;
-		if (avail < sizeof(*d) || (at & (CM_DGRAM_ALIGN - 1)))
-			goto lie;
+		if (left < sizeof(*d) || (at & (CM_DGRAM_ALIGN - 1)))
+			return sock_lied(s);
 		memcpy(d, p, sizeof(*d));
 		__asm__ __volatile__("" ::: "memory");
 		if (d->flags & CM_DGRAM_SKIP) {
 			take = s->rx.place.cap - at;
-			if (d->len != take - sizeof(*d) || take > avail)
-				goto lie;
-			rx_consume(s, take, avail);
+			if (d->len != take - sizeof(*d) || take > left)
+				return sock_lied(s);
+			*from += take;
 			continue;
 		}
 		take = cm_dgram_room(d->len);
-		if (d->len > CM_DGRAM_MAX || take > avail || take > s->rx.place.cap - at)
-			goto lie;
+		if (d->len > CM_DGRAM_MAX || take > left || take > s->rx.place.cap - at)
+			return sock_lied(s);
 		if (d->flags & CM_DGRAM_OPTIONS) {
 			if (d->len < sizeof(struct cm_options))
-				goto lie;
+				return sock_lied(s);
 			d->len -= (uint32_t)sizeof(struct cm_options);
 		}
 		*data = p + sizeof(*d);
 		return (int)take;
 	}
+	return 0;
+}
+
+int dgram_head(struct nsock *s, struct cm_dgram *d, const uint8_t **data)
+{
+	uint64_t avail, from = 0;
+	int ret = rx_avail(s, &avail);
+
+	if (ret < 0)
+		return ret;
+	ret = look(s, avail, &from, d, data);
+	if (ret >= 0 && from)
+		rx_consume(s, from, avail);
 	return ret;
-lie:
-	return sock_lied(s);
+}
+
+/* The datagram in which `*off` is, an offset into all that wait; it becomes one into this one. As dgram_head(). */
+static int head_at(struct nsock *s, uint32_t *off, struct cm_dgram *d, const uint8_t **data)
+{
+	uint64_t avail, from = 0;
+	int ret = rx_avail(s, &avail);
+
+	if (ret < 0)
+		return ret;
+	while ((ret = look(s, avail, &from, d, data)) > 0 && *off && *off >= d->len) {
+		*off -= d->len;
+		from += (uint64_t)ret;
+	}
+	return ret;
 }
 
 ssize_t user_scatter(const struct msghdr *m, const uint8_t *data, size_t len)
@@ -73,15 +98,25 @@ ssize_t user_scatter(const struct msghdr *m, const uint8_t *data, size_t len)
 	return (ssize_t)done;
 }
 
-static ssize_t deliver(
-    struct nsock *s, struct msghdr *m, int flags, const struct cm_dgram *d, const uint8_t *data)
+static size_t room_of(const struct msghdr *m)
 {
-	ssize_t n = user_scatter(m, data, d->len);
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->msg_iovlen; i++)
+		n += m->msg_iov[i].iov_len;
+	return n;
+}
+
+/* From the `off`th byte. What lies before counts as cut off, as in the kernel, unless there is room for more than the rest. */
+static ssize_t deliver(struct nsock *s, struct msghdr *m, int flags, const struct cm_dgram *d,
+    const uint8_t *data, uint32_t off)
+{
+	ssize_t n = user_scatter(m, data + off, d->len - off);
 	int ret;
 
 	if (n < 0)
 		return n;
-	m->msg_flags = n < (ssize_t)d->len ? MSG_TRUNC : 0;
+	m->msg_flags = n < (ssize_t)d->len && !(off && room_of(m) > (size_t)n) ? MSG_TRUNC : 0;
 	if (!m->msg_name)
 		m->msg_namelen = 0;
 	else if ((ret = ns_give_name(s->family, &d->peer, m->msg_name, &m->msg_namelen)) < 0)
@@ -93,23 +128,26 @@ static ssize_t deliver(
 /* One look: -EAGAIN if there is nothing. */
 static ssize_t recv_one(struct nsock *s, struct msghdr *m, int flags)
 {
+	uint32_t off = peek_offset(s, flags);
 	const uint8_t *data;
 	struct cm_dgram d;
 	ssize_t ret;
 	int take;
 
 	side_lock(s, true);
-	take = s->rx.lent ? -EBUSY : dgram_head(s, &d, &data);
+	take = s->rx.lent ? -EBUSY : off ? head_at(s, &off, &d, &data) : dgram_head(s, &d, &data);
 	ret = take;
 	if (take == 0)
 		ret = -EAGAIN;
 	if (take > 0) {
-		ret = deliver(s, m, flags, &d, data); /* what cannot be taken is gone */
+		ret = deliver(s, m, flags, &d, data, off); /* what cannot be taken is gone */
 		known_peer(s, &d.peer);
 		if (!cmsg_wants_time(s)) /* else it was told already */
 			store_once(&s->d->stamp, d.time_ns);
 		if (!(flags & MSG_PEEK))
 			rx_consume(s, (uint64_t)take, (uint64_t)take);
+		if (ret > 0)
+			peek_moved(s, flags, ret);
 	}
 	side_unlock(s, true);
 	return ret;
@@ -228,11 +266,6 @@ static int ask(struct nsock *s, const struct cm_dgram *d)
 	return ret;
 }
 
-static bool is_udp(const struct nsock *s)
-{
-	return s->type == SOCK_DGRAM && s->protocol == IPPROTO_UDP;
-}
-
 /* 0 or -EFAULT. */
 static int payload_there(const struct msghdr *m)
 {
@@ -260,7 +293,8 @@ static int send_one(
 
 	side_lock(s, false);
 	mine.len += s->d->cork_len;
-	if (!(d->flags & CM_DGRAM_MORE) && (options || timed || writes_headers(s) || !known_has(s, &mine)))
+	if (!(d->flags & CM_DGRAM_MORE) &&
+	    (options || timed || writes_headers(s) || !known_has(s, &mine)))
 		mine.flags |= CM_DGRAM_ASK;
 	mine.len = d->len + (options ? (uint32_t)sizeof(*o) : 0);
 	ret = s->tx.lent ? -EBUSY : s->d->cork_len + mine.len > CM_DGRAM_MAX ? -EMSGSIZE : 0;

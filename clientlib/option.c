@@ -82,7 +82,7 @@ static int get_local(struct nsock *s, int name, void *val, socklen_t *len)
 		v = 1;
 		break;
 	case SO_PEEK_OFF:
-		if (s->type != SOCK_STREAM)
+		if (!takes_peek_off(s))
 			return -ENOPROTOOPT; /* the daemon refuses it */
 		v = ~load_once(&s->d->peek_not);
 		break;
@@ -183,7 +183,8 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 	}
 	if (cmsg_option(s, level, name, false, &v) >= 0)
 		return copy_out_small(level, val, len, v);
-	return group_option(level, name) ? get_group(s, name, val, len) : get_asked(s, level, name, val, len);
+	return group_option(level, name) ? get_group(s, name, val, len)
+					 : get_asked(s, level, name, val, len);
 }
 
 static int set_time(uint64_t *to, const void *val, socklen_t len)
@@ -214,12 +215,12 @@ static bool cannot_fail(const struct nsock *s, int level, int name, socklen_t le
 	       (name == TCP_NODELAY || name == TCP_CORK || name == TCP_QUICKACK);
 }
 
-/* Where MSG_PEEK begins: streams only. */
+/* Where MSG_PEEK begins. */
 static int set_peek_off(struct nsock *s, const void *val, socklen_t len)
 {
 	int v;
 
-	if (s->type != SOCK_STREAM)
+	if (!takes_peek_off(s))
 		return 1;
 	if (len < sizeof(v))
 		return -EINVAL;
@@ -260,11 +261,13 @@ static void note_option(struct nsock *s, int level, int name, const void *val, s
 
 	memcpy(&v, val, len < sizeof(v) ? len : sizeof(v));
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT) {
-		if (get_asked(s, level, name, &v, &(socklen_t){sizeof(v)}) == 0) /* it has a limit */
+		if (get_asked(s, level, name, &v, &(socklen_t){sizeof(v)}) ==
+		    0) /* it has a limit */
 			store_once(&s->d->rcvlowat, (uint32_t)v);
 	} else if (level == SOL_SOCKET && name == SO_LINGER) {
 		memcpy(&l, val, sizeof(l) < len ? sizeof(l) : len);
-		store_once(&s->d->linger, l.l_onoff ? (uint32_t)(l.l_linger < 0 ? INT32_MAX : l.l_linger) + 1u : 0u);
+		store_once(&s->d->linger,
+		    l.l_onoff ? (uint32_t)(l.l_linger < 0 ? INT32_MAX : l.l_linger) + 1u : 0u);
 	} else if (level == SOL_UDP && name == UDP_SEGMENT) {
 		store_once(&s->d->segment, (uint32_t)v);
 	} else if ((level == IPPROTO_IP && name == IP_MTU_DISCOVER) ||

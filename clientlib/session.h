@@ -21,6 +21,7 @@
 #include "clientlib/lock.h"
 #include "clientlib/pool.h"
 #include "clientlib/sys.h"
+#include <netinet/in.h>
 #include "proto/client.h"
 #include <errno.h>
 #include <pthread.h>
@@ -244,6 +245,19 @@ static inline uint64_t deadline_of(uint64_t timeout)
 {
 	return timeout ? now_ns() + timeout : 0;
 }
+
+static inline bool is_udp(const struct nsock *s)
+{
+	return s->type == SOCK_DGRAM && s->protocol == IPPROTO_UDP;
+}
+
+/* peek.c */
+/* Has it SO_PEEK_OFF? */
+bool takes_peek_off(const struct nsock *s);
+/* Where a call with these flags begins to read. */
+uint32_t peek_offset(const struct nsock *s, int flags);
+/* One with these flags has read `n`. */
+void peek_moved(struct nsock *s, int flags, ssize_t n);
 
 /* self.c */
 /* The socket has a local place now that others may talk to. */

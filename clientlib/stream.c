@@ -102,7 +102,8 @@ static ssize_t recv_some(struct nsock *s, struct receiving *r)
 	r->lowat = rx_lowat(s);
 	left = avail > r->skip ? avail - r->skip : 0;
 	if (load_once(&s->sl->urgent)) {
-		n = urgent_limit(s, s->rx.pos + r->skip, left, r->done || r->flags & RECV_TO_MARK, &over, &r->stop);
+		n = urgent_limit(s, s->rx.pos + r->skip, left, r->done || r->flags & RECV_TO_MARK,
+		    &over, &r->stop);
 		if (over && (r->flags & MSG_PEEK))
 			r->skip++;
 		else if (over)
@@ -205,19 +206,8 @@ static void stream_control(struct nsock *s, struct msghdr *m)
 	m->msg_controllen = used;
 }
 
-/* SO_PEEK_OFF moves on by what was peeked at, and back by what was read. */
-static void move_peek(struct nsock *s, int flags, ssize_t n)
-{
-	int32_t off = ~load_once(&s->d->peek_not);
-	int64_t to = flags & MSG_PEEK ? off + (int64_t)n : off - (int64_t)n;
-
-	if (off >= 0)
-		store_once(&s->d->peek_not, ~(int32_t)(to < 0 ? 0 : to > INT32_MAX ? INT32_MAX : to));
-}
-
 ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 {
-	int32_t peek = ~load_once(&s->d->peek_not);
 	struct receiving r = {.c = {.iov = m->msg_iov, .left = m->msg_iovlen}, .flags = flags};
 	ssize_t want = total_of(m), ret;
 
@@ -228,11 +218,10 @@ ssize_t stream_recv(struct nsock *s, struct msghdr *m, int flags, bool nonblock)
 	if (flags & MSG_OOB)
 		return urgent_recv(s, m, flags);
 	r.want = (size_t)want;
-	if (flags & MSG_PEEK && peek > 0)
-		r.skip = (uint64_t)peek;
+	r.skip = peek_offset(s, flags);
 	ret = recv_loop(s, &r, nonblock);
 	if (ret > 0)
-		move_peek(s, flags, ret);
+		peek_moved(s, flags, ret);
 	if (ret >= 0) {
 		m->msg_namelen = 0;
 		m->msg_flags = 0;

@@ -359,6 +359,35 @@ static void peek_off(void)
 	unmake(&s);
 }
 
+/* Of datagrams: it goes through all that wait. */
+static void peek_off_dgram(void)
+{
+	static const struct {
+		size_t room;
+		int flags;
+	} call[] = {{3, MSG_PEEK}, {4, MSG_PEEK}, {9, MSG_PEEK}, {9, MSG_PEEK | MSG_TRUNC},
+	    {9, MSG_PEEK}, {9, MSG_PEEK | MSG_DONTWAIT}, {2, 0}, {9, MSG_PEEK}, {9, 0},
+	    {2, MSG_PEEK | MSG_TRUNC}, {9, 0}, {9, MSG_PEEK | MSG_DONTWAIT}};
+	struct subject s = make(DGRAM_CONNECTED);
+
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_PEEK_OFF, &(int){2}, sizeof(int)),
+	    "data dgram peek off 2");
+	send(s.other, "abcdefgh", 8, 0);
+	send(s.other, "ijk", 3, 0);
+	send(s.other, "lmnop", 5, 0);
+	for (size_t i = 0; i < sizeof(call) / sizeof(call[0]); i++) {
+		line(message(s.fd, call[i].room, 0, call[i].flags),
+		    "data dgram peek off: call %zu, room for %zu, flags %#x", i, call[i].room,
+		    (unsigned)call[i].flags);
+		CALL(peek_at(s.fd), "data dgram peek off: after call %zu", i);
+	}
+	CALL(poll(&(struct pollfd){.fd = s.fd, .events = POLLIN}, 1, 0),
+	    "data dgram peek off: poll");
+	CALL(setsockopt(s.fd, SOL_SOCKET, SO_PEEK_OFF, &(int){-1}, sizeof(int)),
+	    "data dgram peek off, off");
+	unmake(&s);
+}
+
 static void stream_flags(void)
 {
 	struct subject s = make(STREAM_DATA);
@@ -385,6 +414,7 @@ static void stream_flags(void)
 	line(message(s.fd, 99, 400, 0), "data stream, its end counts as one byte more");
 	unmake(&s);
 	peek_off();
+	peek_off_dgram();
 	s = make(STREAM_CONNECTED);
 	CALL(setsockopt(s.fd, SOL_SOCKET, SO_RCVLOWAT, &(int){4}, sizeof(int)),
 	    "data stream SO_RCVLOWAT 4");
