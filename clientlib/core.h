@@ -273,6 +273,9 @@ bool ns_iface_asks(unsigned long req);
 int ns_iface_ioctl(unsigned long req, void *arg);
 /* IFF_UP ... */
 unsigned ns_iface_flags(const struct ns_iface *i);
+/* What has passed, as the kernel counts it for programs. */
+struct rtnl_link_stats;
+void ns_iface_stats(const struct ns_iface *i, struct rtnl_link_stats *to);
 /* mmap() of a packet socket's PACKET_RX_RING. -ENODEV if it has none, -EINVAL. */
 int ns_mmap(struct nsock *s, void *addr, size_t len, int flags, off_t off, void **out);
 

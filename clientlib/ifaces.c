@@ -9,6 +9,7 @@
 #include "clientlib/usermem.h"
 #include "proto/region.h"
 #include <linux/ethtool.h>
+#include <linux/if_link.h>
 #include <linux/net_tstamp.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -103,6 +104,16 @@ unsigned ns_iface_flags(const struct ns_iface *i)
 	unsigned flags = i->loopback ? IFF_LOOPBACK : IFF_BROADCAST | IFF_MULTICAST;
 
 	return i->up ? flags | IFF_UP | IFF_RUNNING : flags;
+}
+
+void ns_iface_stats(const struct ns_iface *i, struct rtnl_link_stats *to)
+{
+	*to = (struct rtnl_link_stats){.rx_packets = (uint32_t)i->rx.frames,
+	    .rx_bytes = (uint32_t)i->rx.bytes,
+	    .rx_dropped = (uint32_t)i->rx.dropped,
+	    .tx_packets = (uint32_t)i->tx.frames,
+	    .tx_bytes = (uint32_t)i->tx.bytes,
+	    .tx_dropped = (uint32_t)i->tx.dropped};
 }
 
 /* ---- ioctl */

@@ -6,6 +6,7 @@
  */
 #include "clientlib/preload/hook.h"
 #include <ifaddrs.h>
+#include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -85,6 +86,7 @@ struct entry {
 		struct sockaddr_ll ll;
 		struct sockaddr_in in;
 	} addr, mask, broad;
+	struct rtnl_link_stats stats;
 };
 
 static void name_entry(struct entry *e, const struct ns_iface *i)
@@ -106,6 +108,8 @@ static void link_entry(struct entry *e, const struct ns_iface *i)
 	memcpy(e->addr.ll.sll_addr, i->mac, sizeof(i->mac));
 	e->broad.ll = e->addr.ll;
 	memset(e->broad.ll.sll_addr, i->loopback ? 0 : 0xff, sizeof(i->mac));
+	ns_iface_stats(i, &e->stats);
+	e->ifa.ifa_data = &e->stats;
 }
 
 static void inet_entry(struct entry *e, const struct ns_iface *i, const struct ns_iface_addr *a)

@@ -139,6 +139,21 @@ static size_t find(const struct nlmsghdr *q, size_t skip, uint16_t type, void *t
 
 /* ---- interfaces */
 
+static void attr_stats(struct netlink_reply *r, const struct ns_iface *i)
+{
+	struct rtnl_link_stats64 wide = {.rx_packets = i->rx.frames,
+	    .rx_bytes = i->rx.bytes,
+	    .rx_dropped = i->rx.dropped,
+	    .tx_packets = i->tx.frames,
+	    .tx_bytes = i->tx.bytes,
+	    .tx_dropped = i->tx.dropped};
+	struct rtnl_link_stats narrow;
+
+	ns_iface_stats(i, &narrow);
+	attr(r, IFLA_STATS64, &wide, sizeof(wide));
+	attr(r, IFLA_STATS, &narrow, sizeof(narrow));
+}
+
 static void link_message(struct netlink_reply *r, const struct ns_iface *i, uint16_t flags)
 {
 	static const uint8_t broadcast[6] = {255, 255, 255, 255, 255, 255}, none[6];
@@ -159,6 +174,7 @@ static void link_message(struct netlink_reply *r, const struct ns_iface *i, uint
 	attr(r, IFLA_QDISC, "noqueue", sizeof("noqueue"));
 	attr(r, IFLA_ADDRESS, i->mac, sizeof(i->mac));
 	attr(r, IFLA_BROADCAST, i->loopback ? none : broadcast, sizeof(i->mac));
+	attr_stats(r, i);
 	end(r);
 }
 

@@ -59,6 +59,7 @@ at = first
 while at:
     family = at.contents.addr[0] | at.contents.addr[1] << 8
     a = bytes(at.contents.addr[:20])
+    assert bool(at.contents.data) == (family == socket.AF_PACKET)   # what has passed
     seen[at.contents.name, family] = a[12:18] if family == socket.AF_PACKET else socket.inet_ntoa(a[4:8])
     at = at.contents.next
 libc.freeifaddrs(first)

@@ -14,6 +14,10 @@ tell ping -c 1 -W 5 "$KERNEL" >/dev/null || fail "no neighbour"
 mac=$(netctl --json link | python3 -c 'import json,sys; print([l["mac"] for l in json.load(sys.stdin) if l["name"] == "tap0"][0])') || fail "netctl link"
 is "all addresses" "1: lo inet 127.0.0.1/8 scope host lo\\ valid_lft forever preferred_lft forever 2: tap0 inet $NETD/24 brd 10.99.0.255 scope global tap0\\ valid_lft forever preferred_lft forever " ip -o addr
 is "a link" "2: tap0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000\\ link/ether $mac brd ff:ff:ff:ff:ff:ff " ip -o link show dev tap0
+counts() { # what has come and gone by tap0, of the answer's lines of numbers
+	tell ip -s link show dev tap0 | awk '/RX:/ { getline; rx = $2 } /TX:/ { getline; tx = $2 } END { print (rx > 0 && tx > 0) }'
+}
+[ "$(counts)" = 1 ] || fail "what has passed: $(tell ip -s link show dev tap0)"
 is "no link" 'Device "eth9" does not exist. ' ip link show dev eth9
 is "routes" "10.99.0.0/24 dev tap0 proto kernel scope link src $NETD default via $KERNEL dev tap0 " ip route
 is "the way to a neighbour" "$KERNEL dev tap0 src $NETD uid $(id -u) cache " ip route get "$KERNEL"
