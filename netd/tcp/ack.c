@@ -23,21 +23,11 @@ static bool update_window(struct tcp_rec *t, const struct tcp_header *h, uint64_
 }
 
 /* RFC 7323, 4: in recovery no segment is timed (Karn), but what the peer echoes is unambiguous. */
-static void sample_timestamp(struct stack *s, struct tcp_rec *t, const struct tcp_header *h)
-{
-	uint32_t ms = tcp_clock(s) + t->ts_off - h->ts_ecr;
-
-	if (!h->ts_ecr || ms > TCP_RTO_MAX_US / 1000 ||
-	    s->now < s->resumed_ns + (uint64_t)(ms + 1) * NSEC_PER_MSEC)
-		return;
-	rtt_sample(t, ms ? ms * 1000ull : 500);
-}
-
-static void sample_rtt(struct stack *s, struct tcp_rec *t, const struct tcp_header *h)
+static void sample_rtt(struct stack *s, struct tcp_rec *t, uint32_t echoed_us)
 {
 	if (!(t->flags & TCB_TIMING)) {
-		if ((t->flags & TCB_TS) && h->has_ts && (t->ca_state != CA_OPEN || t->retries))
-			sample_timestamp(s, t, h);
+		if (echoed_us && (t->ca_state != CA_OPEN || t->retries))
+			rtt_sample(t, echoed_us);
 		return;
 	}
 	if (seq_before((uint32_t)t->snd_una, t->rtt_pos))
@@ -50,7 +40,8 @@ static void advance(struct stack *s, uint32_t sk, struct tcp_rec *t, const struc
 	uint64_t una = t->snd_una;
 
 	t->snd_una += n->acked;
-	sample_rtt(s, t, h);
+	n->rtt_us = rtt_echoed(s, t, h);
+	sample_rtt(s, t, n->rtt_us);
 	t->retries = 0;
 	t->soft_err = 0;
 	t->stall_at = s->now;

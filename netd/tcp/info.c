@@ -1,6 +1,6 @@
 /*
  * TCP_INFO, in the kernel's structure and units. What netd does not count is 0: the time in which the send buffer
- * was the limit, rates that were measured, the receiver's round trip, what came out of order or twice.
+ * was the limit, rates that were measured, what came out of order or twice.
  */
 #include "tcp/layer.h"
 #include "tcp/tcp.h"
@@ -73,6 +73,7 @@ static void fill_window(
 	i->tcpi_reord_seen = !!t->reordering;
 	i->tcpi_snd_mss = mss;
 	i->tcpi_rcv_mss = t->rcv_mss;
+	i->tcpi_rcv_rtt = t->rcv_rtt_ms * 1000u;
 	i->tcpi_unacked = (uint32_t)((flight_of(t) + mss - 1) / mss);
 	i->tcpi_sacked = (uint32_t)((sacked + mss - 1) / mss);
 	i->tcpi_snd_cwnd = max_of(t->cwnd / mss, 1u);

@@ -320,6 +320,7 @@ struct ack_news {
 	uint64_t delivered; /* by either, and not before */
 	uint64_t flight; /* before */
 	uint32_t ts_ecr; /* 0: none */
+	uint32_t rtt_us; /* as timestamps tell it, if something was acknowledged; 0: unknown */
 	bool duplicate;
 	bool original;	 /* it covers what was neither sent again nor known to be there */
 	bool ece;	 /* a segment was marked on its way */
@@ -411,6 +412,8 @@ extern const struct congestion_ops congestion_cubic; /* cubic.c */
 void rtt_sample(struct tcp_rec *t, uint64_t us);
 /* What was being timed (TCB_TIMING) is answered: a sample, if no pause fell into it. */
 void rtt_timed(const struct stack *s, struct tcp_rec *t);
+/* How old is what the peer echoes, in microseconds, though known in milliseconds only; 0: it echoes nothing, or a pause fell into it. */
+uint32_t rtt_echoed(const struct stack *s, const struct tcp_rec *t, const struct tcp_header *h);
 /* Current timeout, backed off by the retries, in ns. */
 uint64_t rto_of(const struct tcp_rec *t);
 

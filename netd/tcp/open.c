@@ -116,6 +116,7 @@ static void init_tcb(struct stack *s, uint32_t sk, struct tcp_rec *t, uint32_t m
 	t->rcv_adv = t->rcv_nxt + tcp_first_window(s, sk, t->rx_cap, t->rcv_wscale);
 	t->rcv_acked = (uint32_t)t->rcv_nxt;
 	t->srtt = t->rttvar = t->rto = t->rtt_min = 0;
+	t->rcv_rtt_ms = 0;
 	t->segs_in = t->segs_out = t->data_in = t->data_out = t->total_retrans = 0;
 	t->bytes_retrans = 0;
 	t->busy_ms = t->shut_out_ms = 0;

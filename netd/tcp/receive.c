@@ -8,9 +8,11 @@
  * it true: rcv_nxt moves on, or an interval is noted. A segment that would need one interval too
  * many is dropped unacknowledged.
  *
- * Buffer tuning. If the client has consumed half the ring's capacity within a round trip, it keeps
- * up and the window is what limits the flow: the ring is doubled (a move; one at a time, see
- * sock_rx_ring).
+ * Buffer tuning. The ring holds at least twice what the client consumes in a round trip, or the window would be what
+ * limits the flow; on a long path four times, for a peer in slow start sends twice as much in the next round trip, and
+ * a larger window gets to it one later. To grow is a move; one at a time, see sock_rx_ring. The round trip is what the
+ * timestamps say that come back with the data: who only receives has no other since the handshake, and after a
+ * cookie or a repeated SYN-ACK not even that.
  */
 #include "tcp/layer.h"
 #include "inet/sockx.h"
@@ -239,6 +241,16 @@ static bool join_intervals(struct stack *s, uint32_t sk, struct tcp_rec *t)
 
 /* ---- taking it into account */
 
+/* Lower ones are believed at once: what is echoed late, after a rest of the peer's, only makes them higher. */
+static void time_receiver(struct tcp_rec *t, uint32_t us)
+{
+	uint32_t ms = min_of(max_of(us / 1000, 1u), (uint32_t)UINT16_MAX), old = t->rcv_rtt_ms;
+
+	if (!us)
+		return;
+	t->rcv_rtt_ms = (uint16_t)(!old || ms < old ? ms : old + (ms - old) / 8);
+}
+
 static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct tcp_seg *g)
 {
 	uint32_t full = g->p->gso_size ? g->p->gso_size : g->len;
@@ -251,7 +263,9 @@ static void in_order(struct stack *s, uint32_t sk, struct tcp_rec *t, const stru
 	}
 	t->rcv_nxt = g->to;
 	t->rcv_data_ms = clock_mark_ms(s);
-	t->rcv_mss = max_of(t->rcv_mss, full);
+	t->rcv_mss = (uint16_t)max_of(t->rcv_mss, min_of(full, (uint32_t)UINT16_MAX));
+	if (full >= t->rcv_mss)
+		time_receiver(t, rtt_echoed(s, t, &g->h));
 	if (join_intervals(s, sk, t) || t->quick || (sock_peek(s, sk)->flags & SOCK_F_QUICKACK))
 		t->flags |= TCB_ACK_NOW;
 	/* Every second full segment, RFC 9293, 3.8.6.3. */
@@ -341,19 +355,20 @@ bool receive_data(struct stack *s, uint32_t sk, struct tcp_rec *t, struct tcp_se
 
 /* ---- the client's half */
 
-/* Doubles the ring if the window is what limits this flow. */
+/* Enlarges the ring if the window is what limits this flow. */
 static void tune(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	uint64_t rtt = max_of(t->srtt, TUNE_RTT_MIN_US);
-	uint32_t since = clock_us(s) - t->tune_us;
+	uint32_t rtt = max_of(t->rcv_rtt_ms ? t->rcv_rtt_ms * 1000u : t->srtt, TUNE_RTT_MIN_US);
+	uint32_t since = clock_us(s) - t->tune_us, most = round_up_pow2(stack_rcvbuf_max(s)), want;
 
 	if (!t->tune_us || since < rtt)
 		return;
-	if (since < 4 * rtt && (uint32_t)t->rx_head - t->tune_pos >= k->rx.cap / 2 &&
-	    2ull * k->rx.cap <= round_up_pow2(stack_rcvbuf_max(s)) && !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) &&
+	want = min_of((uint32_t)t->rx_head - t->tune_pos, most) * (rtt > TUNE_RTT_MIN_US ? 4 : 2);
+	want = min_of(round_up_pow2(want), most);
+	if (since / 4 < rtt && want > k->rx.cap && !(k->flags & (SOCK_F_RCVBUF_SET | SOCK_F_ORPHAN)) &&
 	    k->session != NO_INDEX && state_receives(t->state))
-		(void)sock_rx_ring(s, sk, k->rx.cap * 2, t->rx_head);
+		(void)sock_rx_ring(s, sk, want, t->rx_head);
 	t->tune_us = clock_us(s);
 	t->tune_pos = (uint32_t)t->rx_head;
 }

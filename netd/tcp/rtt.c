@@ -39,6 +39,16 @@ void rtt_timed(const struct stack *s, struct tcp_rec *t)
 	t->flags &= ~(uint32_t)TCB_TIMING;
 }
 
+uint32_t rtt_echoed(const struct stack *s, const struct tcp_rec *t, const struct tcp_header *h)
+{
+	uint32_t ms = tcp_clock(s) + t->ts_off - h->ts_ecr;
+
+	if (!(t->flags & TCB_TS) || !h->has_ts || !h->ts_ecr || ms > TCP_RTO_MAX_US / 1000 ||
+	    s->now < s->resumed_ns + (uint64_t)(ms + 1) * NSEC_PER_MSEC)
+		return 0;
+	return ms ? ms * 1000 : 500;
+}
+
 uint64_t rto_of(const struct tcp_rec *t)
 {
 	uint64_t us = t->rto ? t->rto : TCP_RTO_FIRST_US;

@@ -127,7 +127,8 @@ struct tcp_rec {
 	uint32_t rcv_acked; /* what the last segment that we sent acknowledged: low half */
 	uint32_t tune_pos;	    /* buffer tuning: consumed up to (low half), ... */
 	uint32_t tune_us;	    /* ... at; 0: never */
-	uint32_t rcv_mss;	    /* largest payload seen */
+	uint16_t rcv_mss;	    /* largest payload seen */
+	uint16_t rcv_rtt_ms;	    /* round trip as the receiver sees it, 0: unknown */
 	uint32_t rx_cap;	    /* capacity that the first window promised */
 	/* Round trip, in microseconds; srtt 0: none known */
 	uint32_t srtt, rttvar, rto, rtt_min;

@@ -145,6 +145,8 @@ void sim_die(struct sim_sock *k); /* its owner is killed */
 int sim_setsockopt(struct sim_sock *k, int level, int name, int v);
 void sim_hint(struct sim_sock *k, enum sock_hint hint, uint64_t pos);
 int sim_getsockopt(struct sim_sock *k, int level, int name);
+/* The transmit ring becomes that large. */
+void sim_grow(struct sim_sock *k, uint32_t cap);
 /* Bytes taken; the daemon sees them in the next cycle. */
 uint32_t sim_send(struct sim_sock *k, const void *data, uint32_t len);
 uint32_t sim_recv(struct sim_sock *k, void *data, uint32_t room);

@@ -168,6 +168,19 @@ int sim_setsockopt(struct sim_sock *k, int level, int name, int v)
 	return ask(k, &(struct request){.a = level, .b = name, .c = v}, do_setsockopt);
 }
 
+static void do_grow(struct sim_host *h, void *arg)
+{
+	struct request *r = arg;
+
+	r->ret = sock_tx_ring(&h->s, r->k->sk, (uint32_t)r->a, r->k->v.tx_head);
+}
+
+void sim_grow(struct sim_sock *k, uint32_t cap)
+{
+	cr_assert_eq(ask(k, &(struct request){.a = (int)cap}, do_grow), 0);
+	sim_publish(k->host, k->sk);
+}
+
 static void do_hint(struct sim_host *h, void *arg)
 {
 	struct request *r = arg;

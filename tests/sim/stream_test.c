@@ -24,6 +24,23 @@ Test(stream, offloads)
 	    sim_new_with(2, REGION_F_CSUM | REGION_F_TSO4, 1500, false), 4000000, 60 * SIM_SEC);
 }
 
+/* Who only receives has seen no round trip since the handshake, but the data's timestamps tell. */
+Test(stream, the_window_follows_a_round_trip_that_became_longer)
+{
+	struct sim *m = sim_new(4);
+	struct sim_pair p = established_pair(m);
+	struct sim_flow f = {.from = p.client, .to = p.server, .id = 1, .len = 4000000};
+	uint64_t start = m->now;
+
+	for (unsigned i = 0; i < 2; i++)
+		m->link[i].delay = 25 * SIM_MS;
+	sim_grow(p.client, 4 << 20);
+	cr_assert(sim_flows(m, &f, 1, 60 * SIM_SEC));
+	cr_assert_lt(m->now - start, SIM_SEC, "%lu ms", (unsigned long)((m->now - start) / SIM_MS));
+	cr_assert_geq(sim_tcb(p.server)->rcv_rtt_ms, 45);
+	sim_free(m);
+}
+
 Test(stream, one_way_is_as_fast_as_the_window)
 {
 	struct sim *m = sim_new(3);
