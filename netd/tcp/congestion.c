@@ -25,9 +25,10 @@ static uint32_t reno_ssthresh(struct tcp_rec *t)
 	return max_of(min_of((uint64_t)t->cwnd, flight_of(t)) / 2, 2ull * t->mss);
 }
 
-static void reno_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes)
+static void reno_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes, uint32_t rtt_us)
 {
 	(void)s;
+	(void)rtt_us;
 	bytes = slow_start(t, bytes);
 	t->cwnd_cnt += bytes;
 	while (t->cwnd_cnt >= t->cwnd) {

@@ -4,7 +4,7 @@
  * W(t) = C (t - K)^3 + W_max, with C = 0.4 segments/s^3; here t and K are milliseconds and windows
  * are bytes. The epoch begins with the first acknowledgement in congestion avoidance after a
  * reduction; a pause of the daemon is taken out of it (tcp_resume), so that the window does not
- * leap.
+ * leap. The first slow start ends by HyStart++, as section 4.10 recommends.
  */
 #include "tcp/layer.h"
 
@@ -30,12 +30,12 @@ static uint32_t cube_root(uint64_t v)
 
 static uint32_t cubic_ssthresh(struct tcp_rec *t)
 {
-	uint32_t w = t->cwnd;
+	uint32_t w = t->cwnd, w_max = in_first_slow_start(t) ? 0 : t->w_max;
 
 	t->epoch_ms = 0;
 	/* Fast convergence, 4.7 */
 	t->w_max =
-	    w < t->w_max ? (uint32_t)((uint64_t)w * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN)) : w;
+	    w < w_max ? (uint32_t)((uint64_t)w * (BETA_DEN + BETA_NUM) / (2 * BETA_DEN)) : w;
 	return max_of((uint32_t)((uint64_t)w * BETA_NUM / BETA_DEN), 2 * t->mss);
 }
 
@@ -66,10 +66,12 @@ static uint64_t window_at(const struct tcp_rec *t, uint64_t ms)
 	return w < 0 ? 0 : (uint64_t)w;
 }
 
-static void cubic_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes)
+static void cubic_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes, uint32_t rtt_us)
 {
 	uint64_t target, ms, alpha = 53; /* 3 (1 - beta) / (1 + beta), in hundredths */
 
+	if (in_first_slow_start(t))
+		bytes = hystart(s, t, rtt_us, bytes);
 	bytes = slow_start(t, bytes);
 	if (!bytes)
 		return;
@@ -92,6 +94,10 @@ static void cubic_acked(struct stack *s, struct tcp_rec *t, uint32_t bytes)
 
 static void cubic_reset(struct tcp_rec *t)
 {
+	if (in_first_slow_start(t)) {
+		hystart_reset(t);
+		return;
+	}
 	t->epoch_ms = 0;
 	t->w_max = 0;
 }

@@ -394,9 +394,10 @@ void prr_ack(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_news *n, ui
 struct congestion_ops {
 	const char *name;
 	uint32_t (*ssthresh)(struct tcp_rec *t);
-	void (*acked)(struct stack *s, struct tcp_rec *t,
-	    uint32_t bytes);		  /* the window was full: it may grow */
-	void (*reset)(struct tcp_rec *t); /* the past means nothing any more */
+	/* The window was full: it may grow. rtt_us 0: unknown */
+	void (*acked)(struct stack *s, struct tcp_rec *t, uint32_t bytes, uint32_t rtt_us);
+	/* The past means nothing any more; ssthresh begins or ceases to be UINT32_MAX otherwise than by ssthresh(). */
+	void (*reset)(struct tcp_rec *t);
 };
 const struct congestion_ops *congestion_of(const struct tcp_rec *t);
 /* -ENOENT */
@@ -406,7 +407,17 @@ void congestion_init(struct tcp_rec *t);
 /* First segment after idleness: RFC 5681, 4.1. */
 void congestion_idle(struct stack *s, struct tcp_rec *t);
 uint32_t slow_start(struct tcp_rec *t, uint32_t bytes);
+/* Nothing has told yet how much the path carries. */
+static inline bool in_first_slow_start(const struct tcp_rec *t)
+{
+	return t->ssthresh == UINT32_MAX;
+}
 extern const struct congestion_ops congestion_cubic; /* cubic.c */
+
+/* hystart.c */
+void hystart_reset(struct tcp_rec *t);
+/* In the first slow start `bytes` were acknowledged: by how many the window grows. It may be over with this. */
+uint32_t hystart(struct stack *s, struct tcp_rec *t, uint32_t rtt_us, uint32_t bytes);
 
 /* rtt.c */
 void rtt_sample(struct tcp_rec *t, uint64_t us);

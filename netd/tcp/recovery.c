@@ -320,7 +320,7 @@ static void grow(struct stack *s, struct tcp_rec *t, const struct ack_news *n)
 {
 	/* Only a window that was in use says something about the network: RFC 7661. */
 	if ((t->flags & TCB_CWND_LIMITED) || (t->cwnd < t->ssthresh && t->cwnd < 2 * n->flight))
-		congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
+		congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX), n->rtt_us);
 }
 
 static bool is_loss(const struct stack *s, uint32_t sk, const struct tcp_rec *t)
@@ -413,7 +413,7 @@ void recovery_ack(struct stack *s, uint32_t sk, struct tcp_rec *t, const struct 
 		return;
 	}
 	if (t->ca_state == CA_LOSS && n->acked)
-		congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX));
+		congestion_of(t)->acked(s, t, (uint32_t)min_of(n->acked, (uint64_t)UINT32_MAX), n->rtt_us);
 	if (t->snd_una >= t->recover) {
 		end_recovery(s, sk, t);
 		return;
@@ -480,6 +480,10 @@ void recovery_resend_all(struct stack *s, uint32_t sk, struct tcp_rec *t)
 		return;
 	if (t->ca_state != CA_LOSS)
 		t->ca_state = CA_RECOVERY;
+	if (in_first_slow_start(t)) {
+		t->ssthresh = t->cwnd;
+		congestion_of(t)->reset(t);
+	}
 	t->ssthresh = min_of(t->ssthresh, t->cwnd);
 	x->undo.cwnd = 0;
 	prr_begin(t, x);

@@ -147,7 +147,7 @@ void tcp_resume(struct stack *s, uint64_t pause_ns)
 			rack_shift(tcpx_get(s, sk), (uint32_t)(pause_ns / NSEC_PER_USEC));
 		if (t->sent_ms)
 			t->sent_ms += (uint32_t)(pause_ns / NSEC_PER_MSEC);
-		if (congestion_of(t) == &congestion_cubic && t->epoch_ms)
+		if (congestion_of(t) == &congestion_cubic && !in_first_slow_start(t) && t->epoch_ms)
 			t->epoch_ms += (uint32_t)(pause_ns / NSEC_PER_MSEC);
 		if (t->tune_us)
 			t->tune_us += (uint32_t)(pause_ns / NSEC_PER_USEC);

@@ -83,6 +83,16 @@ enum tcb_flags {
 
 enum tcb_rtx { RTX_NONE, RTX_RTO, RTX_PROBE, RTX_PERSIST, RTX_REORDER };
 
+/* Rounds of the first slow start, and their shortest round trips (UINT16_MAX: unknown): hystart.c. */
+struct tcp_hystart {
+	uint32_t round_end; /* low half */
+	uint16_t last_ms, min_ms;
+	uint16_t base_ms; /* in conservative slow start: when it began; 0: not in it */
+	uint8_t samples;  /* in this round, as far as they are counted */
+	uint8_t rounds;	  /* of conservative slow start that are over */
+	uint16_t begin_ms, ack_ms; /* of the round, and when something was acknowledged last in an unbroken train: low halves of clock_ms() */
+};
+
 struct tcp_rec {
 	uint8_t state;	  /* enum tcp_state */
 	uint8_t ca_state; /* enum tcb_ca_state */
@@ -113,7 +123,8 @@ struct tcp_rec {
 	uint32_t dsack_start;
 	/* What the congestion control in force keeps */
 	union {
-		struct { /* CUBIC */
+		struct tcp_hystart hystart; /* CUBIC, as long as ssthresh is UINT32_MAX */
+		struct {		    /* ... and then */
 			uint32_t w_max, w_est, k_ms;
 			uint32_t epoch_ms; /* begin of the epoch, 0: none */
 		};

@@ -50,6 +50,8 @@ bool undo_if_spurious(struct tcp_rec *t, struct tcpx_rec *x, const struct ack_ne
 		t->reordering = max_of(t->reordering, (uint8_t)1);
 	t->cwnd = max_of(t->cwnd, x->undo.cwnd);
 	t->ssthresh = max_of(t->ssthresh, x->undo.ssthresh);
+	if (in_first_slow_start(t))
+		congestion_of(t)->reset(t);
 	x->undo.cwnd = 0;
 	return true;
 }

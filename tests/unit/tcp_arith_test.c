@@ -67,7 +67,7 @@ Test(congestion, slow_start_doubles)
 	struct tcp_rec t = flow("reno");
 
 	cr_assert_eq(t.cwnd, 10000);
-	congestion_of(&t)->acked(&s, &t, 10000);
+	congestion_of(&t)->acked(&s, &t, 10000, 0);
 	cr_assert_eq(t.cwnd, 20000);
 }
 
@@ -78,7 +78,7 @@ Test(congestion, reno_adds_one_segment_a_round_trip)
 
 	t.ssthresh = 10000;
 	for (int i = 0; i < 10; i++)
-		congestion_of(&t)->acked(&s, &t, 1000);
+		congestion_of(&t)->acked(&s, &t, 1000, 0);
 	cr_assert_eq(t.cwnd, 11000);
 	t.snd_nxt = 11000;
 	cr_assert_eq(congestion_of(&t)->ssthresh(&t), 5500);
@@ -97,18 +97,18 @@ Test(congestion, cubic_curve)
 	t.cwnd = 1000000; /* 1,000 segments: K = cbrt(300 / 0.4) = 9.09 s */
 	t.ssthresh = t.cwnd = congestion_of(&t)->ssthresh(&t);
 	cr_assert_eq(t.cwnd, 700000);
-	congestion_of(&t)->acked(&s, &t, 1000);
+	congestion_of(&t)->acked(&s, &t, 1000, 0);
 	k_ms = t.k_ms;
 	cr_assert(k_ms > 9050 && k_ms < 9120, "K is %u ms", k_ms);
 	for (int i = 0; i < 91; i++) { /* round trips of 100 ms */
 		s.now += 100 * NSEC_PER_MSEC;
-		congestion_of(&t)->acked(&s, &t, t.cwnd);
+		congestion_of(&t)->acked(&s, &t, t.cwnd, 0);
 	}
 	at_k = t.cwnd;
 	cr_assert(at_k > 990000 && at_k < 1020000, "%u at K", at_k);
 	for (int i = 0; i < 91; i++) {
 		s.now += 100 * NSEC_PER_MSEC;
-		congestion_of(&t)->acked(&s, &t, t.cwnd);
+		congestion_of(&t)->acked(&s, &t, t.cwnd, 0);
 	}
 	cr_assert(t.cwnd > 1280000 && t.cwnd < 1340000, "%u at 2 K", t.cwnd);
 }
@@ -117,10 +117,85 @@ Test(congestion, cubic_converges_fast)
 {
 	struct tcp_rec t = flow("cubic");
 
-	t.cwnd = 100000;
+	t.ssthresh = t.cwnd = 100000;
 	t.w_max = 200000;
 	cr_assert_eq(congestion_of(&t)->ssthresh(&t), 70000);
 	cr_assert_eq(t.w_max, 85000);
+}
+
+/* One round trip of the first slow start: all of the window is acknowledged, by segments that come `gap_ms` apart. */
+static void round_trip(struct stack *s, struct tcp_rec *t, uint32_t rtt_ms, uint32_t gap_ms)
+{
+	uint32_t n = t->cwnd / t->mss;
+
+	s->now += 100 * NSEC_PER_MSEC;
+	t->snd_nxt = t->snd_una + t->cwnd;
+	t->rtt_min = t->rtt_min ? min_of(t->rtt_min, rtt_ms * 1000) : rtt_ms * 1000;
+	for (uint32_t i = 0; i < n; i++) {
+		t->snd_una += t->mss;
+		t->snd_nxt += 2 * t->mss;
+		congestion_of(t)->acked(s, t, t->mss, rtt_ms * 1000);
+		s->now += gap_ms * NSEC_PER_MSEC;
+	}
+}
+
+/* RFC 9406: a queue that grows makes slow start slower, and ends it. */
+Test(congestion, a_longer_round_trip_ends_slow_start)
+{
+	struct stack s = {.now = 1000 * NSEC_PER_SEC};
+	struct tcp_rec t = flow("cubic");
+	uint32_t before;
+
+	round_trip(&s, &t, 40, 0);
+	round_trip(&s, &t, 40, 0);
+	cr_assert_eq(t.cwnd, 40000);
+	round_trip(&s, &t, 44, 0); /* an eighth of 40: 5 ms are too many */
+	cr_assert_eq(t.cwnd, 80000);
+	round_trip(&s, &t, 50, 0);
+	before = t.cwnd;
+	cr_assert(before < 120000, "%u", before);
+	cr_assert(in_first_slow_start(&t));
+	round_trip(&s, &t, 50, 0);
+	cr_assert(t.cwnd > before * 5 / 4 - 2000 && t.cwnd <= before * 5 / 4 + 2000, "%u after %u", t.cwnd, before);
+	for (int i = 0; i < 4; i++)
+		round_trip(&s, &t, 60, 0);
+	cr_assert(!in_first_slow_start(&t));
+	cr_assert_leq(t.ssthresh, t.cwnd);
+}
+
+/* Jitter does not. */
+Test(congestion, a_round_trip_that_is_short_again_goes_on_with_slow_start)
+{
+	struct stack s = {.now = 1000 * NSEC_PER_SEC};
+	struct tcp_rec t = flow("cubic");
+	uint32_t before;
+
+	round_trip(&s, &t, 40, 0);
+	round_trip(&s, &t, 40, 0);
+	round_trip(&s, &t, 60, 0);
+	round_trip(&s, &t, 40, 0);
+	before = t.cwnd;
+	round_trip(&s, &t, 40, 0);
+	cr_assert_eq(t.cwnd, 2 * before - before % t.mss);
+	cr_assert(in_first_slow_start(&t));
+}
+
+/* The path is half full: the next round would overflow a queue that is too short to be seen. */
+Test(congestion, a_long_train_of_acknowledgements_ends_slow_start)
+{
+	struct stack s = {.now = 1000 * NSEC_PER_SEC};
+	struct tcp_rec t = flow("cubic");
+
+	round_trip(&s, &t, 100, 1);
+	round_trip(&s, &t, 100, 1);
+	cr_assert_eq(t.cwnd, 40000);
+	round_trip(&s, &t, 100, 1);
+	cr_assert_eq(t.cwnd, 80000);
+	round_trip(&s, &t, 100, 1); /* 80 ms */
+	cr_assert(t.cwnd < 150000, "%u", t.cwnd);
+	for (int i = 0; i < 5; i++)
+		round_trip(&s, &t, 100, 1);
+	cr_assert(!in_first_slow_start(&t));
 }
 
 Test(records, are_compact)
