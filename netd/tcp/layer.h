@@ -32,6 +32,7 @@
 #define TCP_RTX_RETRIES	   15
 #define TCP_ORPHAN_RETRIES 8
 #define TCP_SYN_RETRIES	   6
+#define TCP_SYN_LINEAR	   4u /* as often a SYN goes out again without doubling, and these do not count in TCP_SYNCNT */
 #define TCP_SYNACK_RETRIES 5
 #define TCP_ORPHANS_MAX	   65536u
 #define TCP_QUICK_ACKS	   16

@@ -219,7 +219,7 @@ static uint32_t first_tx_capacity(const struct stack *s, const struct sock_rec *
 bool tcp_established(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
-	bool syn_lost = t->retries > 0;
+	bool syn_lost = t->retries > 1; /* one says little: RFC 6298, 5.7, with a first timeout of 1 s, and the kernel */
 	struct tcp_path path;
 
 	rtt_timed(s, t);

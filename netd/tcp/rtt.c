@@ -52,7 +52,10 @@ uint32_t rtt_echoed(const struct stack *s, const struct tcp_rec *t, const struct
 uint64_t rto_of(const struct tcp_rec *t)
 {
 	uint64_t us = t->rto ? t->rto : TCP_RTO_FIRST_US;
+	unsigned doublings = t->retries;
 
-	us <<= min_of((unsigned)t->retries, 20u);
+	if (t->state == TCPS_SYN_SENT)
+		doublings -= min_of(doublings, TCP_SYN_LINEAR);
+	us <<= min_of(doublings, 20u);
 	return min_of(us, (uint64_t)TCP_RTO_MAX_US) * NSEC_PER_USEC;
 }

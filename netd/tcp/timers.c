@@ -4,8 +4,9 @@
  *
  * KIND_TCP, rtx_at (one at a time, rtx_kind says which):
  *   retransmission  the oldest segment was not acknowledged in time: RFC 6298, doubling, from 200 ms to 120 s.
- *                   SYNs: 1 s, doubling, 6 times (TCP_SYNCNT). Data: as long as 15 times take, without owner 8 times;
- *                   or until TCP_USER_TIMEOUT. A router that says that there is no way takes one doubling back (error.c)
+ *                   SYNs: 1 s, from the sixth on doubling, 4 + 6 times (4 + TCP_SYNCNT), but not longer than so many would
+ *                   take that all double. Data: as long as 15 times take, without owner 8 times; or until
+ *                   TCP_USER_TIMEOUT. A router that says that there is no way takes one doubling back (error.c)
  *   tail probe      two round trips after the last segment of a flight, or when the retransmission timer would run out
  *                   first: it may have been lost without anything behind it to tell (RFC 8985, 7); then the
  *                   retransmission timer. Never in recovery
@@ -180,11 +181,26 @@ static bool timed_out(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	return tcp_done(s, sk, t, t->soft_err ? t->soft_err : ETIMEDOUT);
 }
 
+/* So long so many tries take that begin with this timeout, as the kernel counts them: some may have been for nothing
+ * (error.c), and then a connection must end all the same. */
+static uint64_t patience(uint64_t us, unsigned tries)
+{
+	uint64_t total = us;
+
+	for (; tries; tries--) {
+		us = min_of(2 * us, (uint64_t)TCP_RTO_MAX_US);
+		total += us;
+	}
+	return total * NSEC_PER_USEC;
+}
+
 static bool rtx_syn(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
+	unsigned most = k->syncnt ? k->syncnt : TCP_SYN_RETRIES;
+	bool late = !k->user_timeout_ms && s->now - t->stall_at >= patience(TCP_RTO_FIRST_US, most);
 
-	if (give_up(s, k, t, t->retries, k->syncnt ? k->syncnt : TCP_SYN_RETRIES))
+	if (give_up(s, k, t, t->retries, most + (t->state == TCPS_SYN_SENT ? TCP_SYN_LINEAR : 0)) || late)
 		return timed_out(s, sk, t);
 	one_more_try(t);
 	t->total_retrans++;
@@ -195,25 +211,12 @@ static bool rtx_syn(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	return true;
 }
 
-/* So long so many tries take that begin with the smallest timeout, as the kernel counts them: some may have been for nothing
- * (error.c), and then a connection must end all the same. */
-static uint64_t patience(unsigned tries)
-{
-	uint64_t us = TCP_RTO_MIN_US, total = us;
-
-	for (; tries; tries--) {
-		us = min_of(2 * us, (uint64_t)TCP_RTO_MAX_US);
-		total += us;
-	}
-	return total * NSEC_PER_USEC;
-}
-
 static bool rtx_data(struct stack *s, uint32_t sk, struct tcp_rec *t)
 {
 	const struct sock_rec *k = sock_peek(s, sk);
 	bool withdrawn = window_withdrawn(s, k, t);
 
-	if (give_up(s, k, t, 0, UINT_MAX) || (!withdrawn && s->now - t->stall_at >= patience(data_retries(k))))
+	if (give_up(s, k, t, 0, UINT_MAX) || (!withdrawn && s->now - t->stall_at >= patience(TCP_RTO_MIN_US, data_retries(k))))
 		return timed_out(s, sk, t);
 	one_more_try(t);
 	s->count.tcp_rto++;

@@ -1,5 +1,6 @@
 /* Opening: the diagram as a function, both handshakes and what can go wrong with them. */
 #include "script_fixture.h"
+#include <netinet/tcp.h>
 
 TestSuite(open, .init = setup_new, .fini = teardown);
 
@@ -156,20 +157,53 @@ Test(open, simultaneous_window)
 
 Test(open, syn_again_and_again)
 {
-	static const uint64_t waits[] = {1, 2, 4, 8, 16, 32, 64};
+	static const uint64_t waits[] = {1, 1, 1, 1, 1, 2, 4, 8, 16, 32};
 
 	c.peer_port = 80;
 	c.k = sim_socket(c.h);
 	sim_connect(c.k, 80);
 	cr_assert_eq(heard_count(), 1);
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < ARRAY_SIZE(waits); i++) {
 		after(&c, waits[i] * SIM_SEC - SIM_MS);
 		cr_assert_eq(heard_count(), 0);
 		after(&c, SIM_MS);
 		cr_assert_eq(heard_count(), 1, "retry %u", i);
 	}
-	after(&c, 65 * SIM_SEC);
+	after(&c, 64 * SIM_SEC - SIM_MS);
+	cr_assert_eq(c.k->err, 0);
+	after(&c, SIM_MS);
 	cr_assert_eq(c.k->err, ETIMEDOUT);
+}
+
+/* A small TCP_SYNCNT is a time, too: that of so many retries if each doubled. */
+Test(open, syncnt)
+{
+	c.peer_port = 80;
+	c.k = sim_socket(c.h);
+	cr_assert_eq(sim_setsockopt(c.k, IPPROTO_TCP, TCP_SYNCNT, 1), 0);
+	sim_connect(c.k, 80);
+	after(&c, 3 * SIM_SEC - SIM_MS);
+	cr_assert_eq(heard_count(), 3);
+	cr_assert_eq(c.k->err, 0);
+	after(&c, SIM_MS);
+	cr_assert_eq(c.k->err, ETIMEDOUT);
+	cr_assert_eq(heard_count(), 0);
+}
+
+/* One SYN that was lost says little of the path, two do. */
+Test(open, first_window_after_lost_syns)
+{
+	static const uint32_t segments[] = {10, 10, 1};
+
+	for (unsigned lost = 0; lost < ARRAY_SIZE(segments); lost++) {
+		script_syn_sent(&c);
+		after(&c, lost * SIM_SEC);
+		cr_assert_eq(heard_count(), lost);
+		say(&c, TCP_F_SYN | ACK, -1, 0, NULL);
+		state_is(TCPS_ESTABLISHED);
+		cr_assert_eq(sim_tcb(c.k)->cwnd, segments[lost] * sim_tcb(c.k)->mss, "%u lost", lost);
+		(void)heard_count();
+	}
 }
 
 Test(open, synack_again)
