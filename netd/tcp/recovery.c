@@ -455,7 +455,7 @@ void recovery_timeout(struct stack *s, uint32_t sk, struct tcp_rec *t)
 	if (t->ca_state != CA_LOSS && t->ca_state != CA_RECOVERY)
 		undo_begin(t, x);
 	x->frto = t->ca_state != CA_LOSS && t->ca_state != CA_RECOVERY && (t->flags & TCB_SACK);
-	if (t->ca_state != CA_LOSS && t->ca_state != CA_CWR)
+	if (t->ca_state == CA_OPEN || t->ca_state == CA_DISORDER)
 		t->ssthresh = congestion_of(t)->ssthresh(t);
 	ecn_reduced(t);
 	t->cwnd = t->mss;

@@ -229,6 +229,19 @@ Test(recovery, a_timeout_with_a_cause)
 	cr_assert_eq(heard_count(), 2);
 }
 
+/* RFC 5681, 4.3: it is the same loss, for which the window went down already. */
+Test(recovery, a_timeout_within_it_reduces_nothing_more)
+{
+	for (uint32_t i = 1; i <= 3; i++)
+		sack(1, 1 + i);
+	expect(&c, ACK, 0, 0, MSS);
+	cr_assert_eq(tcb()->ca_state, CA_RECOVERY);
+	cr_assert_eq(tcb()->ssthresh, cwnd0 * 7 / 10);
+	after(&c, SIM_SEC);
+	cr_assert_eq(tcb()->ca_state, CA_LOSS);
+	cr_assert_eq(tcb()->ssthresh, cwnd0 * 7 / 10);
+}
+
 /* RFC 9937: with each segment that arrives 7 in 10 go out, from the first on. */
 Test(recovery, the_window_goes_down_by_sending)
 {
