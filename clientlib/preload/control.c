@@ -48,8 +48,8 @@ static int fcntl_any(__typeof__(fcntl) *next, int fd, int cmd, void *arg)
 			return 0; /* a vfork() child: the flags are not its own */
 	}
 	ret = next(fd, cmd, arg);
-	if (ret >= 0 && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC) && epset_has(fd) && ns_owner())
-		epset_dup(fd, ret);
+	if (ret >= 0 && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC))
+		number_copied(fd, ret);
 	return ret;
 }
 

@@ -134,6 +134,8 @@ void stash_fork_done(bool child);
 int number_close(int fd);
 /* The same where the kernel is about to put something else at the number. */
 void number_forget(int fd);
+/* A number of the kernel's was copied by dup() or the like: what the library knows of it holds for the copy too. */
+void number_copied(int fd, int copy);
 /* Is it a descriptor of the library's own, that the application does not know of? */
 bool number_own(int fd);
 

@@ -214,6 +214,16 @@ HOOK void closefrom(int low)
 
 /* ---- dup */
 
+void number_copied(int fd, int copy)
+{
+	if (!ns_owner())
+		return;
+	if (epset_has(fd))
+		epset_dup(fd, copy);
+	else if (netlink_has(fd))
+		netlink_dup(fd, copy);
+}
+
 HOOK int dup(int fd)
 {
 	struct nsock *s = ns_owner() ? fdtable_get(fd) : NULL;
@@ -225,8 +235,8 @@ HOOK int dup(int fd)
 		return (int)done_put(s, ret);
 	}
 	ret = real.dup(fd);
-	if (ret >= 0 && epset_has(fd) && ns_owner())
-		epset_dup(fd, ret);
+	if (ret >= 0)
+		number_copied(fd, ret);
 	return ret;
 }
 
@@ -256,8 +266,8 @@ static int replace(int fd, int to, int flags)
 		return (int)done(-EBADF);
 	number_forget(to); /* the kernel closes the placeholder */
 	ret = real.dup3(fd, to, flags);
-	if (ret >= 0 && epset_has(fd))
-		epset_dup(fd, to);
+	if (ret >= 0)
+		number_copied(fd, to);
 	return ret;
 }
 

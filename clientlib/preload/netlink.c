@@ -8,8 +8,8 @@
  * started in (sandboxes: they bring up a loopback of their own there) talks to the kernel's.
  *
  * The table says which numbers they are. A number that went another way than by close() may stand in it still: so the
- * socket's own name, which nobody else has, is compared before a number is believed. Copies by dup() are not known, and
- * neither is a socket with a number beyond the table: it is the kernel's.
+ * socket's own name, which nobody else has, is compared before a number is believed. Copies by dup() have that name too, and
+ * what changes of a socket is told to all of its numbers. A socket with a number beyond the table is the kernel's.
  */
 #include "clientlib/preload/netlink.h"
 #include <string.h>
@@ -108,13 +108,39 @@ int netlink_open(int type)
 	return fd;
 }
 
+static void copy_to(int fd, const struct entry *e)
+{
+	memcpy(table[fd].name, e->name, sizeof(e->name));
+	table[fd].port = e->port;
+	table[fd].type = e->type;
+	memcpy(table[fd].groups, e->groups, sizeof(e->groups));
+	__atomic_store_n(&table[fd].used, 1, __ATOMIC_RELEASE);
+}
+
+void netlink_dup(int fd, int copy)
+{
+	if (copy < NUMBERS)
+		copy_to(copy, &table[fd]);
+}
+
+/* The socket's state has changed: under its other numbers too. */
+static void tell_copies(int fd)
+{
+	for (int i = 0; i < NUMBERS; i++)
+		if (i != fd && __atomic_load_n(&table[i].used, __ATOMIC_ACQUIRE) &&
+		    !memcmp(table[i].name, table[fd].name, sizeof(table[i].name)))
+			copy_to(i, &table[fd]);
+}
+
 /* The socket's number among netlink's: chosen by the program, or else one that differs from its others. */
 static uint32_t port_of(int fd)
 {
 	struct entry *e = &table[fd];
 
-	if (!e->port)
+	if (!e->port) {
 		e->port = (uint32_t)sys_getpid() | (uint32_t)fd << 22;
+		tell_copies(fd);
+	}
 	return e->port;
 }
 
@@ -132,21 +158,24 @@ int netlink_bind(int fd, const struct sockaddr *sa, socklen_t len)
 	table[fd].port = nl.nl_pid;
 	table[fd].groups[0] = nl.nl_groups;
 	(void)port_of(fd);
+	tell_copies(fd);
 	return 0;
 }
 
 int netlink_name(int fd, struct sockaddr *sa, socklen_t *len)
 {
 	struct sockaddr_storage name = {.ss_family = AF_NETLINK};
-	struct sockaddr_nl nl = {.nl_family = AF_NETLINK, .nl_pid = table[fd].port};
+	struct sockaddr_nl nl = {
+	    .nl_family = AF_NETLINK, .nl_pid = table[fd].port, .nl_groups = table[fd].groups[0]};
 
 	memcpy(&name, &nl, sizeof(nl));
 	return ns_copy_name(sa, len, &name, sizeof(nl));
 }
 
 /* Without NETLINK_GET_STRICT_CHK programs choose among what they are told; of the rest nothing depends on this side. */
-static int set_group(struct entry *e, const void *val, socklen_t len, bool on)
+static int set_group(int fd, const void *val, socklen_t len, bool on)
 {
+	struct entry *e = &table[fd];
 	uint32_t group;
 
 	if (len < sizeof(group) || copy_from_user(&group, val, sizeof(group)) < 0)
@@ -158,6 +187,7 @@ static int set_group(struct entry *e, const void *val, socklen_t len, bool on)
 		e->groups[group / 32] |= 1u << group % 32;
 	else
 		e->groups[group / 32] &= ~(1u << group % 32);
+	tell_copies(fd);
 	return 0;
 }
 
@@ -167,7 +197,7 @@ int netlink_setsockopt(int fd, int level, int name, const void *val, socklen_t l
 		return (int)sys_call(SYS_setsockopt, fd, level, name, (long)val, len, 0);
 	if (level == SOL_NETLINK &&
 	    (name == NETLINK_ADD_MEMBERSHIP || name == NETLINK_DROP_MEMBERSHIP))
-		return set_group(&table[fd], val, len, name == NETLINK_ADD_MEMBERSHIP);
+		return set_group(fd, val, len, name == NETLINK_ADD_MEMBERSHIP);
 	return level == SOL_NETLINK && name != NETLINK_GET_STRICT_CHK ? 0 : -ENOPROTOOPT;
 }
 

@@ -9,6 +9,8 @@ bool netlink_has(int fd);
 bool netlink_at_home(void);
 /* A new one, its number; `type` as given to socket(). Negative errno. */
 int netlink_open(int type);
+/* `copy` was made by dup() of one of them. */
+void netlink_dup(int fd, int copy);
 int netlink_bind(int fd, const struct sockaddr *sa, socklen_t len);
 int netlink_name(int fd, struct sockaddr *sa, socklen_t *len);
 int netlink_getsockopt(int fd, int level, int name, void *val, socklen_t *len);

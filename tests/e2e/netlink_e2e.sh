@@ -42,7 +42,7 @@ is "no IPv6" "" ip -6 addr
 is "nothing can be changed" "RTNETLINK answers: Operation not permitted " ip addr add 192.0.2.1/24 dev tap0
 
 netctl run -- python3 - <<'PY' || fail "the socket itself"
-import ctypes, os, select, socket, struct
+import ctypes, fcntl, os, select, socket, struct
 def open_one():
     s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
     s.settimeout(10)
@@ -104,6 +104,22 @@ if os.fork() == 0:
     links = [body for kind, _, body in answers(s) if kind == 16]
     os._exit(0 if struct.unpack_from("I", links[0], 8)[0] & 1 == 0 else 1)
 assert os.wait()[1] == 0
+
+# Copies by dup() are the same socket, before and after it got its name, whichever is closed first.
+first = open_one()
+copies = [first.dup(), socket.socket(fileno=fcntl.fcntl(first, fcntl.F_DUPFD, 200))]
+os.dup2(first.fileno(), 300)
+copies.append(socket.socket(fileno=300))
+first.close()
+copies[0].bind((0, 1 << 16))
+copies[1].setsockopt(270, 1, 1)
+name = copies[1].getsockname()
+assert name[1] == 1 << 16 | 1, name
+for copy in copies:
+    copy.send(message(18, 0x301, 8))
+    assert [k for k, _, _ in answers(copy)] == [16, 16, 3]
+    assert copy.getsockname() == name
+    copy.close()
 
 # A number that was one is another socket now.
 n = t.fileno()
