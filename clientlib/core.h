@@ -266,10 +266,10 @@ struct ns_sock_row {
 };
 int ns_socks(struct ns_sock_row **out);
 /*
- * The ioctl()s of netdevice(7), for any socket: whether it is one of them, and its answer. Those that would change something
- * answer -EPERM.
+ * The ioctl()s of netdevice(7): whether a socket of any family is asked this, and the answer, -ENOTTY for other requests.
+ * Those that would change something answer -EPERM.
  */
-bool ns_iface_asks(unsigned long req);
+bool ns_iface_of_any(unsigned long req);
 int ns_iface_ioctl(unsigned long req, void *arg);
 /* IFF_UP ... */
 unsigned ns_iface_flags(const struct ns_iface *i);

@@ -270,9 +270,28 @@ static bool changes(unsigned long req)
 	       req == SIOCADDRT || req == SIOCDELRT;
 }
 
-bool ns_iface_asks(unsigned long req)
+/* What only sockets of AF_INET (and, through them, AF_PACKET) are asked. */
+static bool of_ipv4(unsigned long req)
 {
-	return known(req) || changes(req);
+	switch (req) {
+	case SIOCGIFADDR:
+	case SIOCGIFDSTADDR:
+	case SIOCGIFNETMASK:
+	case SIOCGIFBRDADDR:
+	case SIOCSIFADDR:
+	case SIOCSIFNETMASK:
+	case SIOCSIFBRDADDR:
+	case SIOCADDRT:
+	case SIOCDELRT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool ns_iface_of_any(unsigned long req)
+{
+	return (known(req) || changes(req)) && !of_ipv4(req);
 }
 
 int ns_iface_ioctl(unsigned long req, void *arg)
@@ -280,7 +299,7 @@ int ns_iface_ioctl(unsigned long req, void *arg)
 	struct ns_iface *v;
 	int n, ret;
 
-	if (!ns_iface_asks(req))
+	if (!known(req) && !changes(req))
 		return -ENOTTY;
 	if (!user_writable(arg, req == SIOCGIFCONF ? sizeof(struct ifconf) : sizeof(struct ifreq)))
 		return -EFAULT;

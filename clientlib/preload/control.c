@@ -106,12 +106,12 @@ static int ioctl_netd(struct nsock *s, int fd, unsigned long req, void *arg)
 	}
 }
 
-/* Interfaces can be asked for by a socket of any family. */
+/* Interfaces can be asked for by a socket of any family, their addresses cannot. */
 static bool asks_of_netd(int fd, unsigned long req)
 {
 	struct stat st;
 
-	return ns_iface_asks(req) && ns_owner() && real.fstat(fd, &st) == 0 &&
+	return ns_iface_of_any(req) && ns_owner() && real.fstat(fd, &st) == 0 &&
 	       S_ISSOCK(st.st_mode) && netlink_at_home() && ns_attach() == 0;
 }
 
