@@ -28,7 +28,7 @@
 #include "state/blackbox.h"
 
 #define STATE_MAGIC   0x4e445354u /* "NDST" */
-#define STATE_VERSION 5
+#define STATE_VERSION 6
 #define NO_INDEX      UINT32_MAX
 
 struct stack;
