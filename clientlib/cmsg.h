@@ -48,7 +48,7 @@ void cmsg_put(const struct nsock *s, struct msghdr *m, const struct cm_dgram *d,
 /* cmsg_send.c: what the sender of a datagram asks for; `o` is filled in with CM_DGRAM_OPTIONS. 0 or -EINVAL. */
 int cmsg_get(const struct nsock *s, const struct msghdr *m, struct cm_dgram *d, struct cm_options *o);
 /* The same for a stream, where none means anything: 0 or -EINVAL. */
-int cmsg_stream(const struct msghdr *m);
+int cmsg_stream(const struct nsock *s, const struct msghdr *m);
 
 #define TS_OPT_ID 81 /* SCM_TS_OPT_ID, which this system's headers may not have yet */
 

@@ -100,15 +100,41 @@ static int get_one(
 	return -EINVAL;
 }
 
-/* Descriptors and credentials have no meaning here, SO_PRIORITY none to any queue. */
+/*
+ * A mark or a priority: no queue or filter here heeds it, but not everybody may give any. Whether this user may, which is the
+ * same of both, the daemon says when asked to mark the socket without a value.
+ */
+static int get_wish(const struct nsock *s, const struct cmsghdr *c)
+{
+	struct cm_sqe e = {.op = CM_SETSOCKOPT, .slot = s->slot, .arg = {SOL_SOCKET, SO_MARK, 0}};
+	bool whole = c->cmsg_len == CMSG_LEN(sizeof(uint32_t));
+	uint32_t rights;
+	int v = 0, ret;
+
+	if (whole)
+		memcpy(&v, CMSG_DATA(c), sizeof(v));
+	else if (c->cmsg_type == SO_PRIORITY)
+		return -EINVAL;
+	rights = cm_option_rights(SOL_SOCKET, c->cmsg_type, v);
+	if (!rights)
+		return 0;
+	ret = session_may(s->ss, rights, -EPERM);
+	if (ret < 0)
+		return ret;
+	ret = request_wait(s->ss, &e, NULL);
+	return ret != -EINVAL ? ret : whole ? 0 : -EINVAL;
+}
+
+/* Descriptors and credentials have no meaning here. */
 static int get_socket(const struct nsock *s, const struct cmsghdr *c, struct cm_dgram *d)
 {
 	switch (c->cmsg_type) {
 	case SCM_RIGHTS:
 	case SCM_CREDENTIALS:
 		return 0;
+	case SO_MARK:
 	case SO_PRIORITY:
-		return c->cmsg_len == CMSG_LEN(sizeof(uint32_t)) ? 0 : -EINVAL;
+		return get_wish(s, c);
 	case SO_TIMESTAMPING:
 	case TS_OPT_ID:
 		return d ? stamping_message(s, c, d) : -EINVAL;
@@ -117,7 +143,7 @@ static int get_socket(const struct nsock *s, const struct cmsghdr *c, struct cm_
 	}
 }
 
-/* `d` is NULL for a stream. */
+/* `d` is NULL for a stream. No lock is held: the daemon may be asked. */
 static int walk(
     const struct nsock *s, const struct msghdr *m, struct cm_dgram *d, struct cm_options *o)
 {
@@ -145,7 +171,7 @@ int cmsg_get(
 	return walk(s, m, d, o);
 }
 
-int cmsg_stream(const struct msghdr *m)
+int cmsg_stream(const struct nsock *s, const struct msghdr *m)
 {
-	return walk(NULL, m, NULL, NULL);
+	return walk(s, m, NULL, NULL);
 }

@@ -339,7 +339,7 @@ ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool non
 		if (ret == 0)
 			ret = stream_writable(s);
 		if (ret == 0 && !done && m->msg_controllen)
-			ret = cmsg_stream(m);
+			ret = cmsg_stream(s, m);
 		if (ret == 0 && done < want) {
 			ret = send_some(s, &c, (uint64_t)(want - done), flags);
 			if (ret > 0)

@@ -18,7 +18,10 @@ uint32_t cm_option_rights(int level, int name, int value)
 	case SO_SNDBUFFORCE:
 		return admin;
 	case SO_DEBUG:
+	case SO_PREFER_BUSY_POLL:
 		return value ? admin : 0;
+	case SO_BUSY_POLL_BUDGET:
+		return value > 0 && value <= UINT16_MAX ? admin : 0;
 	case SO_MARK:
 		return either;
 	case SO_PRIORITY:

@@ -1,8 +1,9 @@
 /*
  * Options of SOL_SOCKET.
  *
- * SO_PRIORITY, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU and SO_DEBUG are wishes to a kernel's queues,
- * filters and processors that netd has not: they are kept and told again, and change nothing.
+ * SO_PRIORITY, SO_MARK, SO_BUSY_POLL and its kin, SO_INCOMING_CPU, SO_TXREHASH, SO_CNX_ADVICE, SO_NOFCS
+ * and SO_DEBUG are wishes to a kernel's queues, filters, processors and paths that netd has not: they
+ * are kept and told again, and change nothing.
  */
 #include "inet/option.h"
 #include "inet/raw.h"
@@ -12,6 +13,11 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+/* Which this system's headers may not have yet. */
+#define TXREHASH   74
+#define PASSPIDFD  76
+#define PASSRIGHTS 83
 
 #define BUF_FORCED  (64u << 20)
 #define BUF_MIN_RCV 1152u /* half of the kernel's SOCK_MIN_RCVBUF, which counts doubled */
@@ -176,6 +182,37 @@ static int get_busy_poll(struct stack *s, uint32_t sk, const struct sock_rec *k)
 {
 	(void)k;
 	return (int)sockx_peek(s, sk)->busy_poll_us;
+}
+
+static int set_budget(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+{
+	(void)s;
+	(void)sk;
+	(void)k;
+	return v < 0 || v > UINT16_MAX ? -EINVAL : 0;
+}
+
+/* -1: as at first. */
+static int set_rehash(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
+{
+	struct sockx_rec *x;
+
+	if (k->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	if (v < -1 || v > 1)
+		return -EINVAL;
+	x = sockx_get(s, sk);
+	if (!x)
+		return -ENOBUFS;
+	x->flags = v ? x->flags & ~(uint32_t)SOCKX_NO_REHASH : x->flags | SOCKX_NO_REHASH;
+	return 0;
+}
+
+static int get_rehash(struct stack *s, uint32_t sk, const struct sock_rec *k)
+{
+	if (k->type != SOCK_STREAM)
+		return -EOPNOTSUPP;
+	return !(sockx_peek(s, sk)->flags & SOCKX_NO_REHASH);
 }
 
 static int set_cpu(struct stack *s, uint32_t sk, struct sock_rec *k, int v)
@@ -377,11 +414,17 @@ static const struct option rows[] = {
     {.level = SOL_SOCKET, .name = SO_BPF_EXTENSIONS, .access = GET_ONLY, .get = get_bpf_extensions},
     {.level = SOL_SOCKET, .name = SO_WIFI_STATUS, .set = set_nothing, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_LOCK_FILTER, .set = set_nothing, .get = get_lock_filter},
-    {.level = SOL_SOCKET, .name = SO_PREFER_BUSY_POLL, .set = set_nothing, .get = get_nothing},
+    {.level = SOL_SOCKET, .name = SO_PREFER_BUSY_POLL, .xflag = SOCKX_PREFER_BUSY_POLL},
+    {.level = SOL_SOCKET, .name = SO_BUSY_POLL_BUDGET, .access = SET_ONLY, .set = set_budget},
+    {.level = SOL_SOCKET, .name = TXREHASH, .set = set_rehash, .get = get_rehash, .fails = true},
+    {.level = SOL_SOCKET, .name = SO_CNX_ADVICE, .access = SET_ONLY, .set = set_ignored},
+    {.level = SOL_SOCKET, .name = SO_NOFCS, .xflag = SOCKX_NOFCS},
     {.level = SOL_SOCKET, .name = SO_RESERVE_MEM, .set = set_reserve, .get = get_nothing},
     {.level = SOL_SOCKET, .name = SO_PEEK_OFF, .set = set_refused, .get = get_refused, .fails = true},
     {.level = SOL_SOCKET, .name = SO_PASSCRED, .set = set_refused, .get = get_refused, .fails = true},
     {.level = SOL_SOCKET, .name = SO_PASSSEC, .set = set_refused, .get = get_refused, .fails = true},
+    {.level = SOL_SOCKET, .name = PASSPIDFD, .set = set_refused, .get = get_refused, .fails = true},
+    {.level = SOL_SOCKET, .name = PASSRIGHTS, .set = set_refused, .get = get_refused, .fails = true},
 };
 /* clang-format on */
 

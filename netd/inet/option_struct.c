@@ -7,6 +7,9 @@
 #include <sys/socket.h>
 
 #define IP_DEVICE_LEN 16
+#define PEERPIDFD     77 /* which this system's headers may not have yet */
+/* The cookie of the one network that there is: the kernel, which counts from 1, has none of that number. */
+#define NETWORK (1ull << 63)
 
 static int set_linger(struct sock_rec *k, const void *val, uint32_t len)
 {
@@ -70,6 +73,13 @@ static int get_cookie(const struct stack *s, uint32_t sk, void *val, uint32_t *l
 	return *len < sizeof(cookie) ? -EINVAL : option_give(val, len, &cookie, sizeof(cookie));
 }
 
+static int get_network(void *val, uint32_t *len)
+{
+	uint64_t cookie = NETWORK;
+
+	return *len != sizeof(cookie) ? -EINVAL : option_give(val, len, &cookie, sizeof(cookie));
+}
+
 static int get_meminfo(
     struct stack *s, uint32_t sk, const struct sock_rec *k, void *val, uint32_t *len)
 {
@@ -123,11 +133,14 @@ int socket_get_struct(
 		return get_linger(k, val, len);
 	case SO_COOKIE:
 		return get_cookie(s, sk, val, len);
+	case SO_NETNS_COOKIE:
+		return get_network(val, len);
 	case SO_MEMINFO:
 		return get_meminfo(s, sk, k, val, len);
 	case SO_PEERCRED:
 		return get_peercred(val, len);
 	case SO_PEERGROUPS:
+	case PEERPIDFD:
 		return -ENODATA;
 	case SO_MAX_PACING_RATE:
 		return option_give(val, len, &unlimited,

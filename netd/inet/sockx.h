@@ -23,6 +23,9 @@ enum sockx_flags {
 	SOCKX_ROUTER_ALERT = 1 << 12,	/* IP_ROUTER_ALERT */
 	SOCKX_FASTOPEN_CONNECT = 1 << 13, /* TCP_FASTOPEN_CONNECT */
 	SOCKX_ZEROCOPY = 1 << 14,	  /* SO_ZEROCOPY */
+	SOCKX_PREFER_BUSY_POLL = 1 << 15, /* SO_PREFER_BUSY_POLL */
+	SOCKX_NOFCS = 1 << 16,		  /* SO_NOFCS */
+	SOCKX_NO_REHASH = 1 << 17,	  /* SO_TXREHASH off */
 };
 
 struct sockx_rec {

@@ -268,10 +268,34 @@ static bool has_only(uint32_t capabilities)
 	return syscall(SYS_capset, &h, set) == 0;
 }
 
+/* A byte with a number as a control message of the sockets' own level. */
+static ssize_t send_word(int fd, int type, uint32_t value)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(value))];
+	} c = {
+	    .head = {
+		.cmsg_len = CMSG_LEN(sizeof(value)), .cmsg_level = SOL_SOCKET, .cmsg_type = type}};
+	struct sockaddr_in nobody = {
+	    .sin_family = AF_INET, .sin_port = htons(9), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct iovec iov = {&nobody, 1};
+	struct msghdr m = {.msg_name = &nobody,
+	    .msg_namelen = sizeof(nobody),
+	    .msg_iov = &iov,
+	    .msg_iovlen = 1,
+	    .msg_control = &c,
+	    .msg_controllen = sizeof(c)};
+
+	memcpy(CMSG_DATA(&c.head), &value, sizeof(value));
+	return sendmsg(fd, &m, MSG_NOSIGNAL);
+}
+
 /* Another user with one of root's capabilities, as name servers run: in a process that had no socket before, and its child. */
 static void kept_capability(void)
 {
 	pid_t pid, child;
+	int fd;
 
 	if (!over_tcp || geteuid() != 0)
 		return;
@@ -297,6 +321,10 @@ static void kept_capability(void)
 	{
 		CHECK(setgid(65534) == 0 && setuid(65534) == 0);
 		CHECK(!binds_low() && errno == EACCES);
+		fd = socket(AF_INET, SOCK_DGRAM, 0);
+		FAILS(send_word(fd, SO_MARK, 0), EPERM);
+		FAILS(send_word(fd, SO_PRIORITY, 7), EPERM);
+		CHECK(send_word(fd, SO_PRIORITY, 6) == 1);
 		leave();
 	}
 	CHECK(ended_well(pid));
@@ -312,6 +340,10 @@ static void privileged_options(bool raw)
 {
 	int fd = socket(AF_INET, SOCK_DGRAM, 0), ret = raw ? 0 : -1;
 
+	CHECK(send_word(fd, SO_MARK, 5) == (raw ? 1 : -1) && (raw || errno == EPERM));
+	CHECK(send_word(fd, SO_PRIORITY, 7) == (raw ? 1 : -1) && (raw || errno == EPERM));
+	FAILS(set(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, 1), EPERM);
+	FAILS(set(fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, 9), EPERM);
 	FAILS(set(fd, SOL_SOCKET, SO_RCVBUFFORCE, 9999), EPERM);
 	FAILS(set(fd, SOL_SOCKET, SO_SNDBUFFORCE, 9999), EPERM);
 	FAILS(set(fd, SOL_SOCKET, SO_DEBUG, 1), EACCES);

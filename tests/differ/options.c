@@ -187,6 +187,8 @@ static void structs_on(enum state st)
 	TELL(SOL_SOCKET, SO_BINDTODEVICE, "lo", "lo");
 	TELL(SOL_SOCKET, SO_BINDTODEVICE, "nosuch0", "nosuch0");
 	TELL(SOL_SOCKET, SO_BINDTODEVICE, "", "nothing");
+	line(got(s.fd, SOL_SOCKET, SO_NETNS_COOKIE, 8), "struct SO_NETNS_COOKIE get %s",
+	    state_name[st]);
 	TELL(IPPROTO_IP, IP_MULTICAST_IF, own, "127.0.0.1");
 	TELL(IPPROTO_IP, IP_MULTICAST_IF, foreign, "192.0.2.1");
 	TELL(IPPROTO_IP, IP_MULTICAST_IF, lo, "lo");

@@ -57,6 +57,24 @@ static void fastopen(void)
 	unmake(&s);
 }
 
+/* ---- messages of the sockets' own level */
+
+static void own_level(enum state st)
+{
+	static const struct {
+		const char *what;
+		int type;
+	} kinds[] = {{"SO_MARK", SO_MARK}, {"SO_PRIORITY", SO_PRIORITY}, {"SCM_TXTIME", SO_TXTIME},
+	    {"SO_NETNS_COOKIE", SO_NETNS_COOKIE}};
+	struct subject s = make(st);
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		for (size_t len = 0; len <= 8; len += 4)
+			CALL(send_with(s.fd, SOL_SOCKET, kinds[i].type, &(uint64_t){7}, len, "x"),
+			    "send message %s, %zu bytes, %s", kinds[i].what, len, state_name[st]);
+	unmake(&s);
+}
+
 /* ---- MSG_ZEROCOPY: notices that it is done with */
 
 /* All that is told until `last` was: one line, however the kernel cuts it. */
@@ -127,6 +145,8 @@ void do_send(void)
 	socklen_t len = sizeof(v);
 
 	fastopen();
+	own_level(STREAM_CONNECTED);
+	own_level(DGRAM_CONNECTED);
 	zerocopy(STREAM_CONNECTED);
 	zerocopy(DGRAM_CONNECTED);
 	zerocopy(STREAM6_CONNECTED);
