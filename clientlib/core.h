@@ -257,8 +257,8 @@ int ns_neighs(const struct ns_iface *v, int n, struct ns_neigh **out);
 struct ns_sock_row {
 	char proto[8];		/* "tcp", "udp", "raw" ... */
 	unsigned state;		/* TCP_ESTABLISHED ...; TCP_CLOSE of one without connection */
-	uint32_t local, remote; /* IPv4, host order */
-	uint16_t local_port, remote_port;
+	int family;		/* AF_INET, AF_INET6 */
+	struct endpoint local, remote;
 	uint32_t uid;
 	uint64_t recv_q, send_q;
 	uint32_t rto_us, cwnd; /* of a connection; cwnd and ssthresh in segments, -1: none */

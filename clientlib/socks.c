@@ -26,11 +26,19 @@ static unsigned state_of(const char *name)
 	return TCP_CLOSE;
 }
 
+static bool address(const ProtobufCBinaryData *from, uint32_t port, struct endpoint *to)
+{
+	*to = (struct endpoint){.port = (uint16_t)port};
+	if (from->len != sizeof(to->addr.b))
+		return false;
+	memcpy(to->addr.b, from->data, sizeof(to->addr.b));
+	return true;
+}
+
 static bool take(const Netd__Control__Sock *k, struct ns_sock_row *to)
 {
 	*to = (struct ns_sock_row){.state = state_of(k->state),
-	    .local_port = (uint16_t)k->local_port,
-	    .remote_port = (uint16_t)k->remote_port,
+	    .family = (int)k->family,
 	    .uid = k->uid,
 	    .recv_q = k->recv_q,
 	    .send_q = k->send_q};
@@ -42,7 +50,8 @@ static bool take(const Netd__Control__Sock *k, struct ns_sock_row *to)
 		to->ssthresh =
 		    k->tcp->ssthresh == UINT32_MAX ? -1 : (int)(k->tcp->ssthresh / k->tcp->mss);
 	}
-	return control_v4(&k->local_addr, &to->local) && control_v4(&k->remote_addr, &to->remote);
+	return address(&k->local_addr, k->local_port, &to->local) &&
+	       address(&k->remote_addr, k->remote_port, &to->remote);
 }
 
 /* Appends a page of them to the `n` there are. Their number then, or -ENOMEM. */

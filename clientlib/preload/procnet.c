@@ -116,69 +116,96 @@ static int neighbours(FILE *f, const char *name)
 	return count < 0 ? count : 0;
 }
 
-#define SOCKETS                                                                                    \
-	"local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "    \
-	"inode"
+#define ADDRESSES  "local_address rem_address   "
+#define ADDRESSES6 "local_address                         remote_address                        "
+#define QUEUES	   "st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+
+struct end_text {
+	char text[40];
+};
+
+/* An address's four words, but the last one of AF_INET, and the port. */
+static struct end_text end_text(int family, const struct endpoint *e)
+{
+	struct end_text t;
+	uint32_t w[4];
+
+	memcpy(w, e->addr.b, sizeof(w));
+	if (family == AF_INET6)
+		snprintf(t.text, sizeof(t.text), "%08X%08X%08X%08X:%04X", w[0], w[1], w[2], w[3],
+		    e->port);
+	else
+		snprintf(t.text, sizeof(t.text), "%08X:%04X", w[3], e->port);
+	return t;
+}
 
 /* What lines of all kinds of sockets begin with. */
-static int common(char *to, size_t room, const struct ns_sock_row *k)
+static void common(char *to, size_t room, const struct ns_sock_row *k)
 {
 	bool listens = k->state == TCP_LISTEN;
 
-	return snprintf(to, room, "%08X:%04X %08X:%04X %02X %08X:%08X %02X:%08lX %08X %5u %8d %d",
-	    htonl(k->local), k->local_port, htonl(k->remote), k->remote_port, k->state,
+	snprintf(to, room, "%s %s %02X %08X:%08X %02X:%08lX %08X %5u %8d %d",
+	    end_text(k->family, &k->local).text, end_text(k->family, &k->remote).text, k->state,
 	    listens ? 0 : (unsigned)k->send_q, (unsigned)k->recv_q, 0, 0ul, 0, k->uid, 0, 0);
 }
 
-static void stream_line(FILE *f, int number, const struct ns_sock_row *k)
+/* Those of AF_INET are filled up to `width`. */
+static void stream_line(FILE *f, int width, int number, const struct ns_sock_row *k)
 {
 	char head[160];
 
-	(void)common(head, sizeof(head), k);
+	common(head, sizeof(head), k);
 	if (k->state == TCP_TIME_WAIT)
-		wide(f, 149, "%4d: %s 1 %016x", number, head, 0);
+		wide(f, width, "%4d: %s 1 %016x", number, head, 0);
 	else if (k->state == TCP_LISTEN)
-		wide(f, 149, "%4d: %s 1 %016x 100 0 0 10 0", number, head, 0);
+		wide(f, width, "%4d: %s 1 %016x 100 0 0 10 0", number, head, 0);
 	else
-		wide(f, 149, "%4d: %s 1 %016x %u 0 0 %u %d", number, head, 0, k->rto_us / TICK_US,
+		wide(f, width, "%4d: %s 1 %016x %u 0 0 %u %d", number, head, 0, k->rto_us / TICK_US,
 		    k->cwnd, k->ssthresh ? k->ssthresh : -1);
 }
 
+static void socket_head(FILE *f, int width, const char *name)
+{
+	bool tcp = name[0] == 't';
+
+	if (name[3] == '6')
+		fprintf(f, "  sl  " ADDRESSES6 QUEUES "%s\n", tcp ? "" : " ref pointer drops");
+	else
+		wide(f, width, "%s" ADDRESSES QUEUES "%s", name[0] == 'u' ? "   sl  " : "  sl  ",
+		    tcp ? "" : " ref pointer drops");
+}
+
+/* "tcp", "udp" or "raw", and the same with a 6. */
 static int sockets(FILE *f, const char *name)
 {
-	bool tcp = !strcmp(name, "tcp"), udp = !strcmp(name, "udp");
+	bool tcp = name[0] == 't', udp = name[0] == 'u', v6 = name[3] == '6';
+	int width = v6 ? 0 : tcp ? 149 : udp ? 127 : 0, digits = udp || v6 ? 5 : 4;
 	struct ns_sock_row *v;
 	int n = ns_socks(&v), number = 0;
 
-	if (tcp)
-		wide(f, 149, "  sl  " SOCKETS);
-	else
-		wide(f, udp ? 127 : 0, "%s" SOCKETS " ref pointer drops",
-		    udp ? "   sl  " : "  sl  ");
+	socket_head(f, width, name);
 	for (int i = 0; i < n; i++) {
 		char head[160];
 
-		if (strcmp(v[i].proto, name) != 0 || (tcp && v[i].state == TCP_CLOSE))
+		if (strncmp(v[i].proto, name, 3) != 0 || v[i].proto[3] ||
+		    (v[i].family == AF_INET6) != v6 || (tcp && v[i].state == TCP_CLOSE))
 			continue;
-		(void)common(head, sizeof(head), &v[i]);
-		if (tcp)
-			stream_line(f, number++, &v[i]);
-		else
-			wide(f, udp ? 127 : 0, "%*d: %s 1 %016x 0", udp ? 5 : 4, number++, head, 0);
+		if (tcp) {
+			stream_line(f, width, number++, &v[i]);
+			continue;
+		}
+		common(head, sizeof(head), &v[i]);
+		wide(f, width, "%*d: %s 1 %016x 0", digits, number++, head, 0);
 	}
 	free(v);
 	return n < 0 ? n : 0;
 }
 
-/* There is no IPv6 yet: what the kernel's say that has no addresses, routes and sockets of it. */
+/* There is no IPv6 yet: what the kernel's say that has no addresses and routes of it. */
 static int nothing(FILE *f, const char *name)
 {
-	static const char addresses[] = "  sl  local_address                         remote_address"
-					"                        ";
-
-	if (!strcmp(name, "tcp6") || !strcmp(name, "udp6") || !strcmp(name, "raw6"))
-		fprintf(f, "%sst tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode%s\n",
-		    addresses, name[0] == 't' ? "" : " ref pointer drops");
+	(void)f;
+	(void)name;
 	return 0;
 }
 
@@ -187,7 +214,7 @@ static const struct view {
 	int (*say)(FILE *f, const char *name);
 } views[] = {{"dev", interfaces}, {"route", routes}, {"arp", neighbours}, {"tcp", sockets},
     {"udp", sockets}, {"raw", sockets}, {"if_inet6", nothing}, {"ipv6_route", nothing},
-    {"tcp6", nothing}, {"udp6", nothing}, {"raw6", nothing}};
+    {"tcp6", sockets}, {"udp6", sockets}, {"raw6", sockets}};
 
 /* ---- opening */
 

@@ -120,6 +120,7 @@ static void fill_row(struct stack *s, uint32_t sk, struct page_row *row)
 	m->remote_port = k->remote.port;
 	if (k->family == AF_PACKET)
 		fill_link(s, k, m);
+	m->family = k->family;
 	m->recv_q = v.state & CM_ST_LISTENING ? v.accept_ready : queued(s, ops, sk, true);
 	m->send_q = v.state & CM_ST_LISTENING ? k->backlog : queued(s, ops, sk, false);
 	m->uid = k->uid;

@@ -248,7 +248,8 @@ struct timewait_rec {
 	uint8_t state; /* TCPS_TIME_WAIT, TCPS_FIN_WAIT2 */
 	uint8_t has_ts, rcv_wscale, ttl, tos;
 	uint8_t reuse; /* SOCK_F_REUSEADDR, SOCK_F_REUSEPORT */
-	uint8_t pad[6];
+	uint8_t family;
+	uint8_t pad[5];
 	uint64_t since, ends_at, oow_at;
 };
 

@@ -34,6 +34,7 @@ static void fill(struct stack *s, const struct sock_rec *k, const struct tcp_rec
 	w->bound_dev = k->bound_dev;
 	w->uid = k->uid;
 	w->reuse = k->flags & (SOCK_F_REUSEADDR | SOCK_F_REUSEPORT);
+	w->family = (uint8_t)k->family;
 	w->state = (uint8_t)state;
 	w->since = s->now;
 	w->ends_at = s->now + lifetime(t, state);

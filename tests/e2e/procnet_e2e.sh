@@ -25,9 +25,23 @@ l.listen(5)
 c = socket.create_connection((sys.argv[1], 8001), source_address=(sys.argv[1], 8003))
 a = l.accept()[0]
 c.send(b"x" * 256)
+l6, u6 = socket.socket(socket.AF_INET6, socket.SOCK_STREAM), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+l6.bind(("::", 8004))
+l6.listen(5)
+u6.bind(("::ffff:" + sys.argv[1], 8005))
+c6 = socket.create_connection((sys.argv[1], 8004), source_address=(sys.argv[1], 8006))
+a6 = l6.accept()[0]
+c6.send(b"y" * 16)
+g = socket.create_connection((sys.argv[1], 8004), source_address=(sys.argv[1], 8007))
+h = l6.accept()[0]
+h.close()
+g.recv(1)
+g.close()
 r = socket.socket(socket.AF_INET, socket.SOCK_RAW, 200)
 time.sleep(1000)' "$NETD"
 raw_is_there() { tell grep -q ": 00000000:00C8" /proc/net/raw; }
+one_waits() { tell grep -q ":1F44 .*:1F47 06 " /proc/net/tcp6; }
+soon one_waits || fail "none in TIME_WAIT: $(tell cat /proc/net/tcp6)"
 soon raw_is_there || fail "no raw socket: $(tell cat /proc/net/raw)"
 
 cat >"$work/check.py" <<'PY'
@@ -49,6 +63,17 @@ assert there[4] == "00000000:00000100" and here[4] == "00000000:00000000" and li
 assert len(here) == 17 and len(listener) == 17 and int(here[15]) > 0 and here[16] == "-1", here
 assert {len(line) for line in rows("tcp")} == {149} and {len(line) for line in rows("udp")} == {127}
 assert [k[1:5] for k in sockets("udp") if k[1] == own + ":1F42"] == [[own + ":1F42", "00000000:0000", "07", "00000000:00000000"]]
+assert not [k for k in tcp if k[0].endswith((":1F44", ":1F46")) and k[2] == "0A"], tcp
+
+# those of AF_INET6: any address, and mapped ones; what they connect to is of AF_INET
+six = {(k[1], k[2], k[3]): k for k in sockets("tcp6")}
+none, mapped = "0" * 32, "0" * 16 + "%08X" % struct.unpack("=I", b"\0\0\xff\xff") + own
+assert len(six[none + ":1F44", none + ":0000", "0A"]) == 17, six
+assert six[mapped + ":1F44", mapped + ":1F46", "01"][4] == "00000000:00000010", six
+assert (own + ":1F46", own + ":1F44", "01") in tcp and (mapped + ":1F44", mapped + ":1F47", "06") in six, (tcp, six)
+assert len(six) == 3 and {k[0] for k in sockets("tcp6")} == {"0:", "1:", "2:"}, six
+assert [k[1:4] for k in sockets("udp6")] == [[mapped + ":1F45", none + ":0000", "07"]], sockets("udp6")
+assert sockets("raw6") == []
 assert [k[1:4] for k in sockets("raw")] == [["00000000:00C8", "00000000:0000", "07"]], sockets("raw")
 
 # interfaces: what has passed
