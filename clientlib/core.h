@@ -78,6 +78,8 @@ void ns_space_stay(const struct rlimit *was);
  */
 int ns_numbers_get(struct rlimit *l);
 int ns_numbers_set(const struct rlimit *l);
+/* dup3() to a number that is none of the library's, also to one of those that are kept back for it. */
+int ns_numbers_dup(int from, int fd, int flags);
 /* Once, before the program begins: keeps room for the library's own. */
 void ns_numbers_reserve(void);
 /* Around an exec(), and a call that makes a process which does one: the limit is what the program thinks; back again. */

@@ -158,7 +158,7 @@ int fdtable_dup_at(struct nsock *s, int from, bool cloexec, int fd)
 
 	pthread_mutex_lock(&table_lock);
 	if (e && *e == s)
-		ret = sys_dup3(from, fd, cloexec ? O_CLOEXEC : 0);
+		ret = (int)ns_numbers_dup(from, fd, cloexec ? O_CLOEXEC : 0);
 	if (ret >= 0)
 		ret = install(s, fd, &old);
 	pthread_mutex_unlock(&table_lock);

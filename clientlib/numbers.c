@@ -8,7 +8,7 @@
  * - What the program sets (ns_numbers_set()) is in force, but the hard limit goes down to ROOM more than it said.
  * - A hard limit that was there before and may not be lifted has no more above it: then the soft one, if it comes near, is
  *   set lower by some, and the program has so many numbers less than it is told. Else it would lack its first socket, or a
- *   child of its the sockets, when it has taken all.
+ *   child of its the sockets, when it has taken all. One of those that it asks for by number it gets (ns_numbers_dup()).
  * - exec(), and what makes processes in libc, find what the program was told (ns_numbers_exec()).
  *
  * A limit that somebody else has set meanwhile (prlimit() from another process) is as the kernel says.
@@ -136,6 +136,18 @@ int ns_numbers_get(struct rlimit *l)
 	ret = tell(l);
 	small_unlock(&lock);
 	return ret;
+}
+
+int ns_numbers_dup(int from, int fd, int flags)
+{
+	struct rlimit l;
+	int ret = sys_dup3(from, fd, flags);
+
+	/* Beyond what the kernel has, but not beyond what it was told? */
+	if (ret != -EBADF || ns_numbers_get(&l) < 0 || (rlim_t)fd >= l.rlim_cur)
+		return ret;
+	ret = (int)numbers_lifted(SYS_dup3, from, fd, flags);
+	return ret == -EMFILE ? -EBADF : ret;
 }
 
 int ns_numbers_set(const struct rlimit *l)

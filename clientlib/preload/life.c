@@ -265,7 +265,7 @@ static int replace(int fd, int to, int flags)
 	if (sys_fcntl(fd, F_GETFD, 0) < 0)
 		return (int)done(-EBADF);
 	number_forget(to); /* the kernel closes the placeholder */
-	ret = real.dup3(fd, to, flags);
+	ret = (int)done(ns_numbers_dup(fd, to, flags));
 	if (ret >= 0)
 		number_copied(fd, to);
 	return ret;

@@ -272,12 +272,30 @@ static void set_and_told(void)
 	in_child(sets, 0);
 }
 
+/* The last number that is told can be had by its name, too. */
+static void by_number(int arg)
+{
+	int p[2];
+
+	(void)arg;
+	make_pair(p);
+	CHECK(dup2(0, LIMIT - 1) == LIMIT - 1 && fcntl(LIMIT - 1, F_GETFD) == 0);
+	CHECK(dup3(p[0], LIMIT - 1, O_CLOEXEC) == LIMIT - 1);
+	CHECK(fcntl(LIMIT - 1, F_GETFD) == FD_CLOEXEC);
+	CHECK(talk(LIMIT - 1, p[1], "last"));
+	FAILS(dup2(0, LIMIT), EBADF);
+	FAILS(dup2(p[0], LIMIT), EBADF);
+	close(LIMIT - 1);
+	close_pair(p);
+}
+
 /* It was there before: it is told as it is, and everything is done with what is left of it. */
 static void inherited(int arg)
 {
 	(void)arg;
 	CHECK(limits_are(LIMIT, LIMIT));
 	in_child(shell_agrees, 0);
+	in_child(by_number, 0);
 	in_child(forks, 0);
 	in_child(sends_rights, 0);
 	in_child(polls, 0);
