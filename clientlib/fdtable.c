@@ -100,8 +100,8 @@ static int open_from(int from, struct nsock *s, bool cloexec, int min, struct le
 }
 
 /*
- * The anchor's own number for this socket, if no other is left and it is one of the program's. The next socket needs a new
- * anchor. table_lock held.
+ * The own number of an anchor that has just taken the last one, if it is one of the program's, for this socket. The next
+ * socket needs a new anchor. table_lock held.
  */
 static int open_anchor(struct nsock *s, bool cloexec, int min, struct leaver *old)
 {
@@ -120,16 +120,19 @@ int fdtable_open(struct nsock *s, bool cloexec, int min)
 {
 	struct leaver old = {0};
 	int from, ret;
+	bool there;
 
 	pthread_mutex_lock(&table_lock);
+	there = anchor >= 0;
 	from = get_anchor();
 	ret = from < 0 ? from : open_from(from, s, cloexec, min, &old);
 	if (ret == -EBADF) { /* somebody closed everything */
 		anchor = -1;
+		there = false;
 		from = get_anchor();
 		ret = from < 0 ? from : open_from(from, s, cloexec, min, &old);
 	}
-	if (ret == -EMFILE)
+	if (ret == -EMFILE && !there)
 		ret = open_anchor(s, cloexec, min, &old);
 	pthread_mutex_unlock(&table_lock);
 	leave(old); /* was closed behind our back */

@@ -219,6 +219,34 @@ static void epoll_when_full(void)
 	in_child(watches, 1);
 }
 
+/* What netd needs stands among the program's numbers, but is not given to it: after EMFILE there is no socket. */
+static void stays(int of_socket)
+{
+	enum { MANY = 256 };
+	struct rlimit l = {.rlim_cur = MANY, .rlim_max = MANY};
+	int p[2], fds[MANY], n = 0, s;
+
+	CHECK(setrlimit(RLIMIT_NOFILE, &l) == 0);
+	make_pair(p);
+	while (n < MANY && (fds[n] = dup(of_socket ? p[0] : 0)) >= 0)
+		n++;
+	CHECK(n < MANY && errno == EMFILE);
+	FAILS(new_socket(), EMFILE);
+	FAILS(dup(p[0]), EMFILE);
+	FAILS(dup(0), EMFILE);
+	close(fds[--n]);
+	CHECK((s = new_socket()) >= 0);
+	FAILS(new_socket(), EMFILE);
+	close(s);
+	CHECK(talk(p[0], p[1], "still"));
+}
+
+static void full_is_full(void)
+{
+	in_child(stays, 0);
+	in_child(stays, 1);
+}
+
 /* ---- the limit itself */
 
 static bool limits_are(rlim_t soft, rlim_t hard)
@@ -320,6 +348,7 @@ static void all(void)
 	RUN(rights_when_full);
 	RUN(poll_when_full);
 	RUN(epoll_when_full);
+	RUN(full_is_full);
 	RUN(set_and_told);
 }
 
