@@ -243,6 +243,8 @@ static enum verdict send_data(
 		}
 	} while (v == SENT);
 	t->flags &= ~(uint32_t)TCB_FORCE;
+	if (t->notsent_lowat && t->snd_nxt > nxt)
+		sock_changed(s, sk); /* there may be room now, before anything is acknowledged */
 	if (v == CWND || (t->snd_nxt > nxt && pipe + t->mss > t->cwnd))
 		t->flags |= TCB_CWND_LIMITED;
 	else if (v != DEVICE && t->snd_nxt > nxt)

@@ -524,3 +524,17 @@ Test(send, super_frames_are_pushed)
 	expect(&c, PSH_ACK, 0, 0, 7300);
 	expect_nothing(&c);
 }
+
+/* TCP_NOTSENT_LOWAT: its client hears at once of what went out, before anything is acknowledged. */
+Test(send, what_was_sent_is_told)
+{
+	static const char data[20000];
+
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4000);
+	sim_send(c.k, data, sizeof(data));
+	after(&c, 0);
+	cr_assert_eq(c.k->v.tx_head, 0);
+	cr_assert_eq(c.k->v.tx_sent, 14600);
+	say(&c, ACK, 0, 1460, NULL);
+	cr_assert_eq(c.k->v.tx_sent, 17520);
+}
