@@ -212,8 +212,8 @@ uint64_t tx_bound(const struct nsock *s);
 int tx_room(struct nsock *s, uint64_t *n);
 /*
  * Bytes of a stream that were written and not sent yet; and what TCP_NOTSENT_LOWAT says of them, as in the kernel. A writer
- * may go on until so many are unsent, but the last buffer may always be filled (64 KiB there). There is room to be told
- * of when fewer than half of it are.
+ * may go on until so many are unsent, but the last buffer may always be filled: the daemon says where that ends. There is
+ * room to be told of when fewer than half of what it says are.
  */
 uint64_t tx_unsent(const struct nsock *s);
 uint64_t tx_lowat_room(const struct nsock *s);

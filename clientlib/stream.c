@@ -319,11 +319,25 @@ static int connect_first(struct nsock *s, const struct msghdr *m, bool nonblock)
 	return ret < 0 ? ret : ns_connect(s, to, m->msg_namelen, nonblock);
 }
 
+/*
+ * Under TCP_NOTSENT_LOWAT nothing may be written now, and there is no wish to wait. The kernel sends within write(), the
+ * daemon a moment later: that is waited for. False: that was done, and after it nothing could be written. `settled`: bytes then.
+ */
+static bool settle_sent(struct nsock *s, ssize_t done, ssize_t *settled)
+{
+	struct cm_sqe nop = {.op = CM_NOP, .slot = s->slot};
+
+	if (*settled == done || !load_once(&s->sl->notsent_most))
+		return false;
+	*settled = done;
+	return request_wait(s->ss, &nop, NULL) == 0;
+}
+
 ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool nonblock)
 {
 	struct cursor c = {.iov = m->msg_iov, .left = m->msg_iovlen};
 	uint64_t deadline = deadline_of(s->d->sndtimeo);
-	ssize_t want = total_of(m), done = 0;
+	ssize_t want = total_of(m), done = 0, settled = -1;
 	int opened = want < 0 || !(flags & MSG_FASTOPEN)
 			 ? 0
 			 : connect_first(s, m, nonblock || flags & MSG_DONTWAIT);
@@ -351,7 +365,9 @@ ssize_t stream_send(struct nsock *s, const struct msghdr *m, int flags, bool non
 			continue;
 		if (ret == 0)
 			ret = -EAGAIN;
-		if (ret == -EAGAIN && !nonblock && !(flags & MSG_DONTWAIT))
+		if (ret == -EAGAIN && (nonblock || flags & MSG_DONTWAIT))
+			ret = settle_sent(s, done, &settled) ? 0 : -EAGAIN;
+		else if (ret == -EAGAIN)
 			ret = sock_sleep(s, seen, deadline);
 		if (ret < 0)
 			return done ? done : ret;

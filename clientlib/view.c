@@ -19,7 +19,6 @@
 #define TX_START       (64u << 10)
 #define TX_MAX_LIMIT   (64u << 20)
 #define DGRAM_TX_MIN   (256u << 10) /* room for the largest datagram and filler */
-#define LOWAT_LEAST    (64u << 10)
 #define STREAM_TX_MIN  (4u << 10)
 #define RETRY_NS       100000000ull
 #define MOVING_NS      50000L
@@ -332,12 +331,11 @@ uint64_t rx_lowat(const struct nsock *s)
 
 uint64_t tx_lowat_room(const struct nsock *s)
 {
-	uint64_t lowat = load_once(&s->sl->notsent_lowat), unsent = tx_unsent(s);
+	uint64_t most = load_once(&s->sl->notsent_most), unsent = most ? tx_unsent(s) : 0;
 
-	if (!lowat)
+	if (!most)
 		return UINT64_MAX;
-	lowat = lowat > LOWAT_LEAST ? lowat : LOWAT_LEAST;
-	return lowat > unsent ? lowat - unsent : 0;
+	return most > unsent ? most - unsent : 0;
 }
 
 bool tx_lowat_roomy(const struct nsock *s)

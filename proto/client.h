@@ -157,7 +157,7 @@ struct cm_slot {
 	uint8_t tcp_state;      /* TCP_ESTABLISHED ... as in <netinet/tcp.h> */
 	uint8_t pad1[3];
 	uint32_t tx_limit; /* SO_SNDBUF as it counts: a stream has at most so much in its ring; 0: what the ring holds */
-	uint8_t pad3[8];
+	uint64_t notsent_most; /* TCP_NOTSENT_LOWAT: a writer may leave so much unsent */
 	/* ---- line 3, client */
 	_Alignas(CACHELINE) uint64_t rx_head; /* consumed up to here */
 	uint64_t tx_tail;                     /* written up to here */

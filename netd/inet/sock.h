@@ -145,6 +145,7 @@ struct sock_view {
 	uint32_t accept_ready;
 	uint64_t tx_sent, urgent, rx_time;
 	uint32_t notsent_lowat;
+	uint64_t notsent_most;
 	uint32_t tx_limit; /* filled by the socket layer */
 	uint32_t errors; /* of the error queue: filled by the socket layer */
 	uint8_t tcp_state;

@@ -72,6 +72,8 @@ static bool put_facts(struct cm_slot *m, const struct sock_view *v)
 		store_once(&m->tx_limit, v->tx_limit);
 		news = true;
 	}
+	if (m->notsent_most != v->notsent_most)
+		store_once(&m->notsent_most, v->notsent_most);
 	if (m->errors != v->errors || m->notsent_lowat != v->notsent_lowat || m->tcp_state != v->tcp_state) {
 		store_once(&m->notsent_lowat, v->notsent_lowat);
 		store_once(&m->tcp_state, v->tcp_state);

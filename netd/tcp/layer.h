@@ -301,6 +301,8 @@ void tcp_refuse(struct stack *s, const struct tcp_seg *g);
 
 /* send.c */
 void tcp_output(struct stack *s, uint32_t sk, struct tcp_rec *t);
+/* TCP_NOTSENT_LOWAT is set: how many bytes a writer may leave unsent, the last buffer filled. */
+uint64_t tcp_notsent_most(const struct tcp_rec *t);
 /* Lets the times of tcp_rec run, or stops them, by what holds now. */
 void tcp_keep_times(const struct stack *s, struct tcp_rec *t, bool shut_out);
 /* An acknowledgement at once; TCB_ACK_NOW stays if the device is full. */

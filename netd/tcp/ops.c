@@ -145,6 +145,7 @@ static void tcp_publish(const struct stack *s, uint32_t sk, struct sock_view *v)
 	v->accept_ready = t->state == TCPS_LISTEN && q ? q->ready : 0;
 	v->tx_sent = fin_sent(t) ? t->tx_tail : t->snd_nxt;
 	v->notsent_lowat = t->notsent_lowat;
+	v->notsent_most = t->notsent_lowat ? tcp_notsent_most(t) : 0;
 	if (sockx_peek(s, sk)->flags & SOCKX_URGENT_IN)
 		v->urgent = sockx_peek(s, sk)->rcv_up + 1;
 	if (k->flags & SOCK_F_TIMESTAMP)

@@ -26,6 +26,16 @@ static uint32_t burst_max(const struct tcp_rec *t, const struct tcp_path *path, 
 	return path->tso && most > full && !(t->flags & (TCB_URGENT | TCB_ECN_CWR)) ? most - most % full : full;
 }
 
+/* The kernel's buffers are as long as a super-frame, and half of the largest window; one is begun while fewer bytes are unsent. */
+uint64_t tcp_notsent_most(const struct tcp_rec *t)
+{
+	uint32_t wnd = t->max_wnd > TCP_MSS_DEFAULT ? t->max_wnd / 2 : t->max_wnd;
+	uint32_t mss = max_of(t->mss, TCP_MSS_MIN), buffer = min_of(65535u - 20 - TCP_LEN_MAX, wnd);
+
+	buffer = max_of(buffer - buffer % mss, mss);
+	return ((uint64_t)t->notsent_lowat + buffer - 1) / buffer * buffer;
+}
+
 static bool is_corked(const struct sock_rec *k, const struct tcp_rec *t)
 {
 	return (k->flags & SOCK_F_CORK) || (t->flags & TCB_MORE);

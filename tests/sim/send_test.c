@@ -525,7 +525,23 @@ Test(send, super_frames_are_pushed)
 	expect_nothing(&c);
 }
 
-/* TCP_NOTSENT_LOWAT: its client hears at once of what went out, before anything is acknowledged. */
+/* TCP_NOTSENT_LOWAT: the last buffer is filled, and that is as long as a super-frame, and half of the largest window. */
+Test(send, how_much_may_be_unsent)
+{
+	start_over();
+	c.window = 32896;
+	script_passive(&c);
+	cr_assert_eq(c.k->v.notsent_most, 0);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4000);
+	cr_assert_eq(c.k->v.notsent_lowat, 4000);
+	cr_assert_eq(c.k->v.notsent_most, 16448 / 1460 * 1460);
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16061);
+	cr_assert_eq(c.k->v.notsent_most, 2 * (16448 / 1460 * 1460));
+	sim_setsockopt(c.k, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0);
+	cr_assert_eq(c.k->v.notsent_most, 0);
+}
+
+/* ... and its client hears at once of what went out. */
 Test(send, what_was_sent_is_told)
 {
 	static const char data[20000];

@@ -152,6 +152,7 @@ static void look(uint32_t slot)
 	if (k->dgram) {
 		echo_dgrams(slot, tail);
 	} else {
+		store_release(&m->tx_sent, tail < k->sent_most ? tail : k->sent_most);
 		while (k->rx.cap && k->tx_head < tail && k->rx_tail - head < k->rx.cap) {
 			rig_push(slot, rig.mem + ring_place_at(&k->tx, k->tx_head), 1);
 			k->tx_head++;

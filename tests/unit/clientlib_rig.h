@@ -19,6 +19,7 @@ struct rig_sock {
 	struct ring_place rx, tx;
 	uint32_t state, err_seq, children;
 	int option;
+	uint64_t sent_most; /* the peer's window: so much of the stream is sent */
 };
 
 struct rig {

@@ -174,7 +174,7 @@ Test(clientlib_stream, no_more_is_written_than_the_limit)
 	ns_put(s);
 }
 
-/* TCP_NOTSENT_LOWAT: nothing was sent, so no more than a buffer is taken. */
+/* TCP_NOTSENT_LOWAT: nothing was sent, so no more than the daemon says. */
 Test(clientlib_stream, no_more_is_written_than_may_be_unsent)
 {
 	static uint8_t block[1 << 18];
@@ -183,13 +183,35 @@ Test(clientlib_stream, no_more_is_written_than_may_be_unsent)
 	rig_lock();
 	rig.sock[0].rx.cap = 0;
 	store_once(&rig_slot(0)->notsent_lowat, 1000);
+	store_once(&rig_slot(0)->notsent_most, 16000);
 	rig_unlock();
 	cr_assert_eq(ns_poll(s) & POLLOUT, POLLOUT);
 	cr_assert_eq(put(s, block, 500, true), 500);
 	cr_assert_eq(ns_poll(s) & POLLOUT, 0);
-	cr_assert_eq(put(s, block, sizeof(block), true), 65536 - 500);
+	cr_assert_eq(put(s, block, sizeof(block), true), 16000 - 500);
 	cr_assert_eq(put(s, block, 1, true), -EAGAIN);
 	cr_assert_eq(load_once(&rig_slot(0)->tx_want), 1);
+	ns_put(s);
+}
+
+/* The kernel sends within write(): what left makes room for what that very call still has. */
+Test(clientlib_stream, what_is_sent_meanwhile_is_not_unsent)
+{
+	static uint8_t block[1 << 18];
+	struct nsock *s = connected();
+
+	rig_lock();
+	rig.sock[0].rx.cap = 0;
+	rig.sock[0].sent_most = 10000;
+	store_once(&rig_slot(0)->notsent_lowat, 4000);
+	store_once(&rig_slot(0)->notsent_most, 16000);
+	rig_unlock();
+	cr_assert_eq(put(s, block, 59000, true), 26000);
+	cr_assert_eq(put(s, block, 1, true), -EAGAIN);
+	rig_lock();
+	rig.sock[0].sent_most = 18000; /* this is not told before somebody asks */
+	rig_unlock();
+	cr_assert_eq(put(s, block, 59000, true), 8000);
 	ns_put(s);
 }
 
