@@ -52,10 +52,16 @@ static void want(struct nsock *s, uint32_t bit, bool on)
 		__atomic_fetch_and(&s->d->want_cmsg, ~bit, __ATOMIC_RELAXED);
 }
 
+/* Packet sockets have no IP, and ping sockets no UDP. */
+static bool has_level(const struct nsock *s, int level)
+{
+	return level == IPPROTO_IP ? s->family != AF_PACKET : level != SOL_UDP || is_udp(s);
+}
+
 int cmsg_option(struct nsock *s, int level, int name, bool set, int *val)
 {
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		if (options[i].level != level || options[i].name != name ||
+		if (options[i].level != level || options[i].name != name || !has_level(s, level) ||
 		    (options[i].family && options[i].family != s->family) ||
 		    (options[i].type && options[i].type != s->type))
 			continue;

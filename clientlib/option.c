@@ -177,7 +177,7 @@ int ns_getsockopt(struct nsock *s, int level, int name, void *val, socklen_t *le
 		if (ret != -ENOPROTOOPT)
 			return ret;
 	}
-	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM) {
+	if (level == SOL_UDP && name == UDP_CORK && is_udp(s)) {
 		v = load_once(&s->d->cork);
 		return copy_out(val, len, &v, sizeof(v));
 	}
@@ -334,7 +334,7 @@ int ns_setsockopt(struct nsock *s, int level, int name, const void *val, socklen
 	}
 	if (level == SOL_SOCKET && (ret = set_local(s, name, val, len)) <= 0)
 		return ret;
-	if (level == SOL_UDP && name == UDP_CORK && s->type == SOCK_DGRAM)
+	if (level == SOL_UDP && name == UDP_CORK && is_udp(s))
 		return set_cork(s, val, len);
 	if (level == SOL_SOCKET && name == SO_TIMESTAMPING && (ret = stamping_set(s, val, len)) < 0)
 		return ret;

@@ -9,6 +9,7 @@
 #include <linux/ip.h>
 #include <linux/net_tstamp.h>
 #include <linux/sockios.h>
+#include <netinet/udp.h>
 
 static const uint32_t lo_address = INADDR_LOOPBACK;
 
@@ -408,6 +409,28 @@ static void interface(void)
 	close(fd);
 }
 
+/* Options of levels that these sockets have not. */
+static void foreign_options(int family, int protocol, const char *name)
+{
+	static const struct {
+		int level, name;
+	} o[] = {{IPPROTO_IP, IP_PKTINFO}, {IPPROTO_IP, IP_RECVTTL}, {IPPROTO_IP, IP_RECVOPTS},
+	    {SOL_UDP, UDP_CORK}, {SOL_UDP, UDP_GRO}};
+	int fd = socket(family, SOCK_DGRAM, protocol);
+
+	CALL(fd < 0 ? -1 : 0, "raw foreign %s", name);
+	for (size_t i = 0; i < sizeof(o) / sizeof(o[0]); i++) {
+		int v = 1;
+		socklen_t len = sizeof(v);
+
+		CALL(setsockopt(fd, o[i].level, o[i].name, &v, len), "raw foreign %s %d/%d set",
+		    name, o[i].level, o[i].name);
+		CALL(getsockopt(fd, o[i].level, o[i].name, &v, &len) ? -1 : v,
+		    "raw foreign %s %d/%d get", name, o[i].level, o[i].name);
+	}
+	close(fd);
+}
+
 void do_raw(void)
 {
 	options_of(DGRAM_CONNECTED);
@@ -428,4 +451,6 @@ void do_raw(void)
 	stamps(STREAM_DATA);
 	small_buffer();
 	interface();
+	foreign_options(AF_PACKET, 0, "packet");
+	foreign_options(AF_INET, IPPROTO_ICMP, "ping");
 }
