@@ -275,6 +275,8 @@ bool ns_iface_of_any(unsigned long req);
 int ns_iface_ioctl(unsigned long req, void *arg);
 /* IFF_UP ... */
 unsigned ns_iface_flags(const struct ns_iface *i);
+/* To give those of `mask` the values in `flags`: 0 where they have them and this is root (scripts bring up what is up), or -EPERM. */
+int ns_iface_keep_flags(const struct ns_iface *i, unsigned flags, unsigned mask);
 /* What has passed, as the kernel counts it for programs. */
 struct rtnl_link_stats;
 void ns_iface_stats(const struct ns_iface *i, struct rtnl_link_stats *to);

@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#define CHANGEABLE (IFF_UP | IFF_NOARP | IFF_PROMISC | IFF_ALLMULTI | IFF_MULTICAST) /* of a link's flags */
+
 /* ---- the list */
 
 static void take_link(const Netd__Control__Link *l, struct ns_iface *to)
@@ -169,9 +171,18 @@ static int get_feature(const struct ns_iface *i, void *data)
 	return copy_to_user(data, &v, sizeof(v));
 }
 
+int ns_iface_keep_flags(const struct ns_iface *i, unsigned flags, unsigned mask)
+{
+	bool root = sys_call(SYS_geteuid, 0, 0, 0, 0, 0, 0) == 0;
+
+	return root && !((flags ^ ns_iface_flags(i)) & mask & CHANGEABLE) ? 0 : -EPERM;
+}
+
 static int get_one(const struct ns_iface *i, unsigned long req, struct ifreq *r)
 {
 	switch (req) {
+	case SIOCSIFFLAGS:
+		return ns_iface_keep_flags(i, (unsigned short)r->ifr_flags, ~0u);
 	case SIOCGIFFLAGS:
 		r->ifr_flags = (short)ns_iface_flags(i);
 		return 0;
@@ -262,7 +273,7 @@ static bool known(unsigned long req)
 	}
 }
 
-/* Interfaces and routes are changed with netctl. */
+/* Interfaces and routes are changed with netctl; that of flags may be one that changes nothing. */
 static bool changes(unsigned long req)
 {
 	return req == SIOCSIFFLAGS || req == SIOCSIFADDR || req == SIOCSIFNETMASK ||
@@ -303,7 +314,7 @@ int ns_iface_ioctl(unsigned long req, void *arg)
 		return -ENOTTY;
 	if (!user_writable(arg, req == SIOCGIFCONF ? sizeof(struct ifconf) : sizeof(struct ifreq)))
 		return -EFAULT;
-	if (changes(req))
+	if (changes(req) && req != SIOCSIFFLAGS)
 		return -EPERM;
 	n = ns_ifaces(&v);
 	if (n < 0)

@@ -212,6 +212,19 @@ static int links(struct netlink_reply *r, const struct nlmsghdr *q, const struct
 	return ret;
 }
 
+/* Links are changed with netctl; this may be a change of flags that are so already. */
+static int set_link(const struct nlmsghdr *q, const struct ns_iface *v, int n)
+{
+	const struct ns_iface *one;
+	struct ifinfomsg want;
+	int ret = link_of(q, v, n, &one);
+
+	body(q, &want, sizeof(want));
+	if (ret < 0 || q->nlmsg_len > NLMSG_LENGTH(sizeof(want)))
+		return ret == -ENODEV ? ret : -EPERM;
+	return ns_iface_keep_flags(one, want.ifi_flags, want.ifi_change || !want.ifi_flags ? want.ifi_change : ~0u);
+}
+
 /* Why a link cannot be deleted. */
 static int undeletable(const struct nlmsghdr *q, const struct ns_iface *v, int n)
 {
@@ -446,11 +459,12 @@ static int answer(struct netlink_reply *r, const struct nlmsghdr *q)
 {
 	bool v4, asks = (q->nlmsg_type & 3) ==
 			(RTM_GETLINK & 3); /* of each four: new, delete, get, set */
+	bool link = q->nlmsg_type >= RTM_NEWLINK && q->nlmsg_type <= RTM_SETLINK;
 	struct rtgenmsg any;
 	struct ns_iface *v;
 	int n, ret;
 
-	if (!asks && q->nlmsg_type != RTM_DELLINK)
+	if (!asks && !link)
 		return -EPERM;
 	body(q, &any, sizeof(any));
 	v4 = any.rtgen_family == AF_INET || any.rtgen_family == AF_UNSPEC;
@@ -459,8 +473,9 @@ static int answer(struct netlink_reply *r, const struct nlmsghdr *q)
 	n = ns_ifaces(&v);
 	if (n < 0)
 		return -ENETDOWN;
-	ret = q->nlmsg_type == RTM_DELLINK    ? undeletable(q, v, n)
-	      : q->nlmsg_type == RTM_GETLINK  ? links(r, q, v, n)
+	ret = q->nlmsg_type == RTM_GETLINK    ? links(r, q, v, n)
+	      : q->nlmsg_type == RTM_DELLINK  ? undeletable(q, v, n)
+	      : link			      ? set_link(q, v, n)
 	      : q->nlmsg_type == RTM_GETADDR  ? addrs(r, q, v, n)
 	      : q->nlmsg_type == RTM_GETROUTE ? routes(r, q, v, n)
 	      : q->nlmsg_type == RTM_GETNEIGH ? neighbours(r, q, v, n)

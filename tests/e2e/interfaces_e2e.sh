@@ -42,9 +42,12 @@ conf = fcntl.ioctl(s, 0x8912, struct.pack("iL", 400, ctypes.addressof(room)))  #
 size = struct.unpack_from("i", conf)[0]
 listed = {room.raw[i:i + 16].rstrip(b"\0"): socket.inet_ntoa(room.raw[i + 20:i + 24]) for i in range(0, size, 40)}
 assert listed == {b"lo": "127.0.0.1", b"tap0": addr}, listed
-for req, error in ((0x8915, 19 if inet else 25), (0x8933, 19), (0x8914, 1)):  # no such device; SIOCSIFFLAGS is not for programs
+up = struct.unpack_from("H", ask(0x8913), 16)[0]
+fcntl.ioctl(s, 0x8914, struct.pack("16sH22x", b"tap0", up))              # SIOCSIFFLAGS that changes nothing
+for req, name, error in ((0x8915, "eth9", 19 if inet else 25), (0x8933, "eth9", 19), (0x8914, "eth9", 19),
+                         (0x8914, "tap0", 1)):  # no such device; to put it down is not for programs
     try:
-        ask(req, "eth9")
+        ask(req, name)
         raise SystemExit("an ioctl that went well")
     except OSError as e:
         assert e.errno == error, e

@@ -39,6 +39,8 @@ PY
 is "the way's attributes" "$($PEER python3 "$work/way.py" "$NETD" | tr -s '\n' ' ')" python3 "$work/way.py" "$KERNEL"
 is "rules" "0: from all lookup local 32766: from all lookup main 32767: from all lookup default " ip rule
 is "no IPv6" "" ip -6 addr
+is "what is up is brought up" "" ip link set lo up
+is "nothing is put down" "RTNETLINK answers: Operation not permitted " ip link set tap0 down
 is "nothing can be changed" "RTNETLINK answers: Operation not permitted " ip addr add 192.0.2.1/24 dev tap0
 
 netctl run -- python3 - <<'PY' || fail "the socket itself"
