@@ -20,6 +20,7 @@
 #include <errno.h>
 
 #define ROOM	   64u	/* for ours above what the program may have */
+#define KEPT	   16u	/* ... within it, where nothing is above: programs leave no more than 32 to what they forgot */
 #define PART	   4u	/* ... but not more of all numbers than one in so many */
 #define ROOM_ABOVE 4096 /* a hard limit, for those who may lift that, too */
 
@@ -101,7 +102,7 @@ static int put(const struct rlimit *l)
 	if (set(kept.rlim_cur, kept.rlim_max) == 0)
 		return 0;
 	kept.rlim_max = now.rlim_max > l->rlim_max ? now.rlim_max : l->rlim_max;
-	kept.rlim_cur = least(l->rlim_cur, kept.rlim_max - least(ROOM, kept.rlim_max / PART));
+	kept.rlim_cur = least(l->rlim_cur, kept.rlim_max - least(KEPT, kept.rlim_max / PART));
 	return set(kept.rlim_cur, kept.rlim_max);
 }
 
